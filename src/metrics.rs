@@ -1,0 +1,1 @@
+//! Per-core counters, written by their core without atomics on the path, published once a second.
