@@ -11,3 +11,5 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
+/// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
