@@ -1,0 +1,89 @@
+//! The one step of an append that cannot be interrupted: epoch, producer sequence, offsets.
+
+use crate::frame::{BatchHeader, BatchInfo};
+use crate::io::sync::oneshot;
+use crate::log::AppendError;
+use crate::model::{Offset, Timestamp};
+
+use super::{Partition, Verdict};
+
+/// How the partition's topic wants batches kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Timestamps are the producer's.
+    CreateTime,
+    /// Timestamps are the broker's, given here.
+    LogAppendTime(Timestamp),
+}
+
+/// Where a batch went, or where its original went before.
+#[derive(Debug)]
+pub struct Appended {
+    /// The offset of the batch's first record.
+    pub base_offset: Offset,
+    /// The append time if the topic keeps it, else -1.
+    pub log_append_time: Timestamp,
+    /// The partition's first offset.
+    pub log_start_offset: Offset,
+    /// Resolves to true once the batch is below the high watermark, to false if it never will be.
+    pub durable: oneshot::Receiver<bool>,
+}
+
+/// Why a valid batch was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendRefused {
+    /// The producer's epoch is older than the one known.
+    StaleProducerEpoch,
+    /// The batch's sequence number does not follow the producer's last one.
+    OutOfOrderSequence,
+    /// The disk is full, or the data directory has stopped.
+    Storage,
+    /// The batch is larger than the largest chunk.
+    TooLarge,
+}
+
+impl Partition {
+    /// Appends a validated batch. Synchronous: when it returns, the batch's place is fixed.
+    ///
+    /// A duplicate of a batch that is still in flight waits for the original's durability.
+    pub fn append(
+        &self,
+        batch: &[u8],
+        header: &BatchHeader,
+        info: &BatchInfo,
+        rules: Rules,
+    ) -> Result<Appended, AppendRefused> {
+        let verdict = self.state.borrow().producers.judge(header);
+        let (base_offset, last_offset) = match verdict {
+            Verdict::Append => {
+                let base_offset = self.log.end_offset();
+                // Not under a borrow of the state: the log may call its listener.
+                self.log
+                    .append(batch, base_offset, self.leader_epoch, info.max_timestamp)
+                    .map_err(refused)?;
+                self.state.borrow_mut().producers.appended(header, base_offset);
+                (base_offset, base_offset + i64::from(header.last_offset_delta))
+            }
+            Verdict::Duplicate { base_offset, last_offset } => (base_offset, last_offset),
+            Verdict::StaleEpoch => return Err(AppendRefused::StaleProducerEpoch),
+            Verdict::OutOfOrder => return Err(AppendRefused::OutOfOrderSequence),
+        };
+        let log_append_time = match rules {
+            Rules::CreateTime => Timestamp::NONE,
+            Rules::LogAppendTime(now) => now,
+        };
+        Ok(Appended {
+            base_offset,
+            log_append_time,
+            log_start_offset: self.log.start_offset(),
+            durable: self.state.borrow_mut().watermark.wait(last_offset.next()),
+        })
+    }
+}
+
+fn refused(error: AppendError) -> AppendRefused {
+    match error {
+        AppendError::StorageFull | AppendError::Stopped => AppendRefused::Storage,
+        AppendError::TooLarge => AppendRefused::TooLarge,
+    }
+}

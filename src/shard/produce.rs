@@ -1,0 +1,150 @@
+//! Produce: phase one fixes the order, phase two is durable.
+
+use std::rc::Rc;
+
+use futures_util::future::join_all;
+
+use super::message::{Answer, Call, ProducePart};
+use super::{Shard, ShardError};
+use crate::config::TimestampType;
+use crate::frame::{self, BatchError, BatchHeader, BatchRules};
+use crate::io;
+use crate::metrics::{self, Stage};
+use crate::model::{Offset, Timestamp};
+use crate::partition::{AppendRefused, Appended, Rules};
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The append time if the topic keeps it, else -1.
+    pub log_append_time: Timestamp,
+    /// The partition's first offset.
+    pub log_start_offset: Offset,
+}
+
+/// Why a batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProduceError {
+    /// No shard has the partition.
+    Shard(ShardError),
+    /// The batch is not one, or breaks a rule of its topic.
+    Batch(BatchError),
+    /// The partition refused.
+    Refused(AppendRefused),
+}
+
+/// What came of one part.
+pub type ProduceResult = Result<Produced, ProduceError>;
+
+impl Shard {
+    /// Appends batches. When the outer future is done the order is fixed: each batch has its
+    /// offset, or its message is in its owner's mailbox. The inner one gives the results, in the
+    /// order of `parts`, after durability if `wait_durable`.
+    pub async fn produce(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        let started = io::now();
+        let count = parts.len();
+        let keyed = parts.into_iter().map(|part| (part.partition, part)).collect();
+        let (places, by_core) = self.split(keyed);
+        let mut local = Vec::new();
+        let mut remote = Vec::new();
+        for ((core, parts), places) in by_core.into_iter().zip(places) {
+            if core == self.core {
+                local.push((places, self.produce_local(parts, wait_durable)));
+            } else {
+                let call = Call::Produce { parts, wait_durable };
+                remote.push((places, self.send_call(core, call).await.1));
+            }
+        }
+        metrics::record(Stage::Route, io::now() - started);
+        async move {
+            let local = join_all(local.into_iter().map(|(places, results)| async move {
+                (places, results.await)
+            }));
+            let remote = join_all(remote.into_iter().map(|(places, answer)| async move {
+                match answer.await.expect("every call is answered while the shards run") {
+                    Answer::Produce(results) => (places, results),
+                    _ => unreachable!("a produce is answered with a produce"),
+                }
+            }));
+            let (local, remote) = futures_util::future::join(local, remote).await;
+            let unknown = || Err(ProduceError::Shard(ShardError::UnknownPartition));
+            let mut merged: Vec<ProduceResult> = (0..count).map(|_| unknown()).collect();
+            for (places, results) in local.into_iter().chain(remote) {
+                for (place, result) in places.into_iter().zip(results) {
+                    merged[place] = result;
+                }
+            }
+            merged
+        }
+    }
+
+    /// Validates and appends on the core that owns the partitions. The appends have happened
+    /// when this returns; the future waits for durability.
+    pub(super) fn produce_local(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        let started = io::now();
+        let appended: Vec<Result<Appended, ProduceError>> =
+            parts.into_iter().map(|part| self.append(part)).collect();
+        metrics::record(Stage::Append, io::now() - started);
+        async move {
+            let mut results = Vec::with_capacity(appended.len());
+            for appended in appended {
+                results.push(match appended {
+                    Ok(appended) => acknowledged(appended, wait_durable).await,
+                    Err(error) => Err(error),
+                });
+            }
+            metrics::record(Stage::Sync, io::now() - started);
+            results
+        }
+    }
+
+    fn append(&self, part: ProducePart) -> Result<Appended, ProduceError> {
+        let partition = self.local(part.partition).map_err(ProduceError::Shard)?;
+        let topic = self
+            .topic(part.partition.topic_id)
+            .ok_or(ProduceError::Shard(ShardError::UnknownPartition))?;
+        let now = io::wall_clock();
+        let config = &topic.config;
+        let append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
+        let rules = BatchRules::of_topic(config, now);
+        let info = frame::validate(&part.batch, &rules).map_err(ProduceError::Batch)?;
+        metrics::count(|m| m.payload_bytes_in += part.batch.len() as u64);
+        let header = BatchHeader::read(&part.batch).expect("a validated batch has its header");
+        let appended = if append_time {
+            // The stated exception to "never rewritten": the append time is under the CRC.
+            let mut batch = part.batch.to_vec();
+            metrics::count(|m| m.bytes_copied += batch.len() as u64);
+            let info = frame::set_log_append_time(&mut batch, &info, now);
+            let header = BatchHeader::read(&batch).expect("a validated batch has its header");
+            partition.append(&batch, &header, &info, Rules::LogAppendTime(now))
+        } else {
+            partition.append(&part.batch, &header, &info, Rules::CreateTime)
+        };
+        appended.map_err(ProduceError::Refused)
+    }
+}
+
+async fn acknowledged(appended: Appended, wait_durable: bool) -> ProduceResult {
+    let produced = Produced {
+        base_offset: appended.base_offset,
+        log_append_time: appended.log_append_time,
+        log_start_offset: appended.log_start_offset,
+    };
+    if !wait_durable {
+        return Ok(produced);
+    }
+    match appended.durable.await {
+        Ok(true) => Ok(produced),
+        Ok(false) | Err(_) => Err(ProduceError::Refused(AppendRefused::Storage)),
+    }
+}
