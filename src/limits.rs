@@ -14,7 +14,15 @@ pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// A task polled for longer than this is counted as a stall of its core, in milliseconds.
 pub const TASK_STALL_MS: u64 = 10;
 
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
+const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
