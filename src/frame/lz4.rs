@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn every_shape_of_frame_is_read() {
-        let plain: Vec<u8> = (0..700_000_u32).map(|i| (i / 300 ^ i % 11) as u8).collect();
+        let plain: Vec<u8> = (0..700_000_u32)
+            .map(|i| ((i / 300) ^ (i % 11)) as u8)
+            .collect();
         for mode in [BlockMode::Independent, BlockMode::Linked] {
             for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
                 for checks in [false, true] {
