@@ -9,6 +9,13 @@ pub const SEND_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
 /// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
@@ -29,3 +36,4 @@ pub const REQUEST_STRING_BYTES_MAX: usize = i16::MAX as usize;
 pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
 /// Tagged fields of one structure that comes from the network.
 pub const TAGGED_FIELDS_MAX: usize = 16;
+const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
