@@ -61,10 +61,9 @@ impl House {
         let mut outside = BTreeSet::new();
         for (index, line) in text.lines().enumerate() {
             if line.starts_with("Outside the rooms") {
-                outside = code_spans(line.split('.').next().unwrap_or(""))
-                    .chain(code_spans(line))
+                let list = line.split("; ").flat_map(|part| part.split(". ")).next();
+                outside = code_spans(list.unwrap_or(""))
                     .map(|name| name.trim_end_matches(".rs").to_string())
-                    .filter(|name| name != "main" && name != "lib")
                     .collect();
             }
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
