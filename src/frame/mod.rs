@@ -12,6 +12,7 @@
 //! - `BatchBuilder::new(codec)`, `push`, `build() -> Vec<u8>`.
 //! - `compress`, `decompress` of bytes by codec.
 
+mod envelope;
 mod header;
 
 mod validate;
@@ -30,6 +31,10 @@ mod tests;
 
 pub use builder::BatchBuilder;
 pub use compress::{DecompressError, compress, decompress};
+pub use envelope::{
+    ChunkStamp, FRAME_HEADER_BYTES, FRAME_MAGIC, FRAME_VERSION, FrameHeader, FrameHeaderError,
+    FrameKind, Incarnation, PayloadError, split_batch,
+};
 pub use header::{
     BATCH_CRC_START, BATCH_HEADER_BYTES, BATCH_LENGTH_PREFIX_BYTES, BatchHeader, Codec,
 };
