@@ -8,6 +8,18 @@ pub const IO_ALIGNMENT_BYTES: usize = 4096;
 pub const SEND_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+/// The longest file that `io::fs::read_small` and `write_small` handle, in bytes: checkpoints of
+/// many partitions are the longest of them.
+pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
+/// A task polled for longer than this is counted as a stall of its core, in milliseconds.
+pub const TASK_STALL_MS: u64 = 10;
+
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
@@ -27,3 +39,22 @@ pub const SEND_STALL_MS_MAX: u64 = 60_000;
 pub const FETCH_READS_PER_TURN_MAX: usize = 32;
 /// The most bytes that one batch may decompress to when a single record of it is looked for.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
+pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
+/// Elements of one array of a response that a client reads.
+pub const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
+/// A request that carries a handful of ids, in bytes.
+pub const REQUEST_SMALL_BYTES_MAX: usize = 256 << 10;
+/// A request that names topics, each with a few numbers or settings, in bytes.
+pub const REQUEST_MEDIUM_BYTES_MAX: usize = 4 << 20;
+/// A request that carries what a consumer group holds, in bytes.
+pub const REQUEST_LARGE_BYTES_MAX: usize = 16 << 20;
+/// A response that a client reads, in bytes.
+pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
+/// One string of a request or response, in bytes; the fixed-width encoding has no longer ones.
+pub const REQUEST_STRING_BYTES_MAX: usize = i16::MAX as usize;
+/// All unknown tagged fields of one structure that comes from the network, in bytes.
+pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
+/// Tagged fields of one structure that comes from the network.
+pub const TAGGED_FIELDS_MAX: usize = 16;
+const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);

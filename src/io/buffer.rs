@@ -1,0 +1,127 @@
+#![allow(unsafe_code)]
+//! Memory for direct I/O: aligned, zeroed, owned by one holder until frozen.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use bytes::Bytes;
+
+use crate::limits::IO_ALIGNMENT_BYTES;
+
+/// A buffer whose first byte lies at a multiple of [`IO_ALIGNMENT_BYTES`].
+///
+/// Any length is allowed; that a file operation's length is a multiple of the file's own
+/// alignment is the operation's check, not this type's.
+/// The heap memory never moves while the value does, so the kernel may hold its address while
+/// the value travels into and out of the table of operations.
+/// It is not a pool: each value is one allocation, freed when it, or the last slice of what it was
+/// frozen into, goes.
+pub struct AlignedBuf {
+    memory: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the value is the only owner of its memory, as a `Box<[u8]>` is; nothing in it refers to
+// the thread that made it, and the allocator frees on any thread.
+unsafe impl Send for AlignedBuf {}
+// SAFETY: through a shared reference the bytes can only be read; there is no interior mutability.
+unsafe impl Sync for AlignedBuf {}
+
+impl AlignedBuf {
+    /// A buffer of `length` bytes, all zero.
+    pub fn zeroed(length: usize) -> AlignedBuf {
+        let layout = layout(length);
+        // SAFETY: the layout's size is at least 1, which is all that `alloc_zeroed` asks for.
+        let memory = unsafe { alloc_zeroed(layout) };
+        match NonNull::new(memory) {
+            Some(memory) => AlignedBuf { memory, length },
+            None => handle_alloc_error(layout),
+        }
+    }
+
+    /// The same bytes, shared and immutable from now on, without a copy. A slice of the result
+    /// keeps the whole buffer alive, on whichever core holds it.
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+/// What the allocator is asked for: at least one byte, because a size of 0 is not allowed there.
+fn layout(length: usize) -> Layout {
+    match Layout::from_size_align(length.max(1), IO_ALIGNMENT_BYTES) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a buffer of {length} bytes does not fit the address space"),
+    }
+}
+
+impl Drop for AlignedBuf {
+    fn drop(&mut self) {
+        // SAFETY: `memory` came from `alloc_zeroed` with the layout of this very length, which
+        // never changes, and nobody else frees it: the value is its only owner.
+        unsafe { dealloc(self.memory.as_ptr(), layout(self.length)) }
+    }
+}
+
+impl Deref for AlignedBuf {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `memory` is valid for `length` initialised bytes (zeroed at the start, written
+        // only as bytes since), and the borrow of `self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for AlignedBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`; the exclusive borrow of `self` keeps everyone else out.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for AlignedBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AlignedBuf({} bytes)", self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(length: usize) {
+        let mut buffer = AlignedBuf::zeroed(length);
+        assert_eq!(buffer.len(), length);
+        assert_eq!(buffer.as_ptr() as usize % IO_ALIGNMENT_BYTES, 0);
+        assert!(buffer.iter().all(|byte| *byte == 0));
+        buffer.fill(7);
+        let address = buffer.as_ptr();
+        let frozen = buffer.freeze();
+        assert_eq!(frozen.as_ptr(), address, "freezing must not copy");
+        assert_eq!(frozen.len(), length);
+        assert!(frozen.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn any_length_is_aligned_zeroed_and_frozen_in_place() {
+        for length in [0, 1, 511, 512, 4095, 4096, 4097, 65_536] {
+            check(length);
+        }
+    }
+
+    #[test]
+    fn a_slice_keeps_the_memory_alive_on_another_thread() {
+        let mut buffer = AlignedBuf::zeroed(8192);
+        buffer[5000] = 42;
+        let slice = buffer.freeze().slice(5000..5001);
+        let seen = std::thread::scope(|scope| scope.spawn(move || slice[0]).join().unwrap());
+        assert_eq!(seen, 42);
+    }
+}
