@@ -37,8 +37,6 @@ pub const RESPONSES_GATHERED_MAX: usize = 64;
 pub const SEND_STALL_MS_MAX: u64 = 60_000;
 /// Partitions that a fetch reads before it lets other tasks of its core run.
 pub const FETCH_READS_PER_TURN_MAX: usize = 32;
-/// The most bytes that one batch may decompress to when a single record of it is looked for.
-pub const DECOMPRESSED_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
 pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
 /// Elements of one array of a response that a client reads.

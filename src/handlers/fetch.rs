@@ -13,7 +13,7 @@ use super::sessions::{
 };
 use super::{Client, Reply, errors};
 use crate::io;
-use crate::metrics;
+use crate::metrics::{self, Counter};
 use crate::model::{NodeId, PartitionId, TopicId};
 use crate::partition::ReadRequest;
 use crate::protocol::fetch::{
@@ -37,7 +37,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
         payload_bytes += partition.records.iter().map(|slice| slice.len() as u64).sum::<u64>();
     }
-    metrics::count(|m| m.payload_bytes_out += payload_bytes);
+    metrics::add(Counter::PayloadOutBytes, payload_bytes);
     let body = encode_fetch_response(&response, version);
     Ok(Reply::Now(request.respond(body)))
 }

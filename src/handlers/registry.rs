@@ -6,8 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::{Client, Reply};
-use crate::io;
-use crate::metrics::{self, Stage};
+use crate::metrics;
 use crate::protocol::{
     self, ApiKey, ApiSpec, HeaderError, ProtocolError, RequestHeader, WireError,
 };
@@ -103,7 +102,6 @@ pub(super) fn served() -> impl Iterator<Item = ApiSpec> {
 
 /// Serves one request up to the end of its phase one.
 pub async fn handle(client: &Rc<Client>, request: Bytes) -> Reply {
-    let started = io::now();
     let (header, body) = match RequestHeader::decode(&request) {
         Ok(decoded) => decoded,
         Err(HeaderError::UnknownApi { key, version }) => {
@@ -121,9 +119,8 @@ pub async fn handle(client: &Rc<Client>, request: Bytes) -> Reply {
     if !api.spec.serves(version) && api_key != ApiKey::ApiVersions {
         return Reply::Close(format!("{api_key} v{version} is not served"));
     }
-    metrics::request(api_key);
+    metrics::count_request(api_key.code());
     let served = (api.serve)(client.clone(), Request { header, body }).await;
-    metrics::record(Stage::Receive, io::now() - started);
     match served {
         Ok(reply) => reply,
         Err(Malformed(why)) => {

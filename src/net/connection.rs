@@ -19,12 +19,11 @@ use crate::handlers::{self, Client, PhaseTwo, Reply};
 use crate::io::sync::{OwnedSemaphorePermit, mpsc};
 use crate::io::{self, TcpStream};
 use crate::limits::{RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, Counter, Stage};
 
 /// A reply on its way out, with the budget that its request holds.
 struct Pending {
     reply: PendingReply,
-    received: io::Instant,
     _budget: OwnedSemaphorePermit,
 }
 
@@ -81,22 +80,18 @@ async fn read_requests(
         // A slot of the queue first: a client that does not read its responses stops here.
         let Ok(slot) = replies.reserve().await else { return End::Quiet };
         let received = until_stopped(receiver.next(stream), server.stopping()).await;
-        let Received { bytes, budget, arrived } = match received {
+        let Received { bytes, budget } = match received {
             None => return End::Quiet,
             Some(Ok(received)) => received,
             Some(Err(end)) => return describe(end, request_bytes_max),
         };
         match handlers::handle(client, bytes).await {
-            Reply::Now(slices) => slot.send(Pending {
-                reply: PendingReply::Ready(slices),
-                received: arrived,
-                _budget: budget,
-            }),
-            Reply::Later(phase_two) => slot.send(Pending {
-                reply: PendingReply::Later(phase_two),
-                received: arrived,
-                _budget: budget,
-            }),
+            Reply::Now(slices) => {
+                slot.send(Pending { reply: PendingReply::Ready(slices), _budget: budget });
+            }
+            Reply::Later(phase_two) => {
+                slot.send(Pending { reply: PendingReply::Later(phase_two), _budget: budget });
+            }
             Reply::Nothing => {}
             Reply::Close(reason) => return End::Said(reason),
         }
@@ -171,11 +166,7 @@ async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> boo
     let bytes: usize = slices.iter().map(Bytes::len).sum();
     let stall_max = Duration::from_millis(SEND_STALL_MS_MAX);
     let sent_in_time = io::timeout(stall_max, stream.write_all(slices)).await;
-    metrics::count(|m| m.response_bytes_sent += bytes as u64);
-    let now = io::now();
-    metrics::record(Stage::Respond, now - started);
-    for pending in &sent {
-        metrics::record(Stage::Total, now - pending.received);
-    }
+    metrics::add(Counter::SentBytes, bytes as u64);
+    metrics::record(Stage::Respond, io::now() - started);
     matches!(sent_in_time, Some(Ok(())))
 }

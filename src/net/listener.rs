@@ -11,7 +11,7 @@ use crate::config::SharedConfig;
 use crate::handlers;
 use crate::io::sync::{Notify, Semaphore};
 use crate::io::{self, TcpListener};
-use crate::metrics;
+use crate::metrics::{self, Counter};
 use crate::shard::Shard;
 
 /// What the connections of one core share. Owned by its core.
@@ -78,20 +78,20 @@ impl Server {
 
     fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, listener: usize) {
         if self.connections.get() >= self.connections_max {
-            metrics::count(|m| m.connections_refused += 1);
+            metrics::add(Counter::ConnectionsRefused, 1);
             return stream.shutdown();
         }
         let per_ip_max = self.config.network.connections_max_of(peer.ip());
         let mut by_ip = self.connections_by_ip.borrow_mut();
         let from_ip = by_ip.entry(peer.ip()).or_insert(0);
         if *from_ip >= per_ip_max {
-            metrics::count(|m| m.connections_refused += 1);
+            metrics::add(Counter::ConnectionsRefused, 1);
             return stream.shutdown();
         }
         *from_ip += 1;
         drop(by_ip);
         self.connections.set(self.connections.get() + 1);
-        metrics::count(|m| m.connections_accepted += 1);
+        metrics::add(Counter::ConnectionsAccepted, 1);
         let server = self.clone();
         io::spawn(async move {
             connection::serve(server.clone(), stream, peer, listener).await;
@@ -101,7 +101,7 @@ impl Server {
     }
 
     fn release(&self, ip: IpAddr) {
-        metrics::count(|m| m.connections_closed += 1);
+        metrics::add(Counter::ConnectionsClosed, 1);
         self.connections.set(self.connections.get() - 1);
         let mut by_ip = self.connections_by_ip.borrow_mut();
         if let Some(count) = by_ip.get_mut(&ip) {

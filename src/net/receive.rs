@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::io::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::io::{self, TcpStream};
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX};
-use crate::metrics;
+use crate::metrics::{self, Counter, Stage};
 
 /// Bytes of the size that stands before every request.
 const SIZE_BYTES: usize = 4;
@@ -24,8 +24,6 @@ pub(super) struct Received {
     pub(super) bytes: Bytes,
     /// Returned to the core's budget when dropped.
     pub(super) budget: OwnedSemaphorePermit,
-    /// When its last byte had arrived.
-    pub(super) arrived: io::Instant,
 }
 
 /// Why no further request comes from a connection.
@@ -82,6 +80,7 @@ impl Receiver {
             .ok()
             .filter(|bytes| *bytes <= self.request_bytes_max)
             .ok_or(ReceiveEnd::BadSize(size))?;
+        let started = io::now();
         let budget = self.reserve(request_bytes).await;
         let arrival_max = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
         let body = self.body(stream, SIZE_BYTES + request_bytes);
@@ -89,8 +88,10 @@ impl Receiver {
         let mut whole = self.buffer.split_to(SIZE_BYTES + request_bytes).freeze();
         whole.advance(SIZE_BYTES);
         self.last_request_bytes = SIZE_BYTES + request_bytes;
-        metrics::count(|m| m.request_bytes_received += request_bytes as u64);
-        Ok(Received { bytes: whole, budget, arrived: io::now() })
+        let bytes = self.last_request_bytes as u64;
+        metrics::add(Counter::ReceivedBytes, bytes);
+        metrics::record(Stage::Receive, io::now() - started);
+        Ok(Received { bytes: whole, budget })
     }
 
     /// The size of the next request; its four bytes stay in the buffer.
@@ -126,7 +127,8 @@ impl Receiver {
     /// Moves what is there into a fresh buffer of `capacity` bytes.
     fn grow(&mut self, capacity: usize) {
         let mut fresh = BytesMut::with_capacity(capacity.max(self.buffer.len() + SIZE_BYTES));
-        metrics::copy(&mut fresh, &self.buffer);
+        fresh.extend_from_slice(&self.buffer);
+        metrics::add(Counter::CopiedBytes, self.buffer.len() as u64);
         self.buffer = fresh;
     }
 

@@ -1,20 +1,11 @@
 //! The one step of an append that cannot be interrupted: epoch, producer sequence, offsets.
 
-use crate::frame::{BatchHeader, BatchInfo};
+use crate::frame::BatchInfo;
 use crate::io::sync::oneshot;
 use crate::log::AppendError;
 use crate::model::{Offset, Timestamp};
 
 use super::{Partition, Verdict};
-
-/// How the partition's topic wants batches kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// Timestamps are the producer's.
-    CreateTime,
-    /// Timestamps are the broker's, given here.
-    LogAppendTime(Timestamp),
-}
 
 /// Where a batch went, or where its original went before.
 #[derive(Debug)]
@@ -43,16 +34,17 @@ pub enum AppendRefused {
 }
 
 impl Partition {
-    /// Appends a validated batch. Synchronous: when it returns, the batch's place is fixed.
+    /// Appends a validated batch, stamped if its topic asks for it; `log_append_time` is -1 where
+    /// timestamps are the producer's. Synchronous: when it returns, the batch's place is fixed.
     ///
     /// A duplicate of a batch that is still in flight waits for the original's durability.
     pub fn append(
         &self,
         batch: &[u8],
-        header: &BatchHeader,
         info: &BatchInfo,
-        rules: Rules,
+        log_append_time: Timestamp,
     ) -> Result<Appended, AppendRefused> {
+        let header = &info.header;
         let verdict = self.state.borrow().producers.judge(header);
         let (base_offset, last_offset) = match verdict {
             Verdict::Append => {
@@ -67,10 +59,6 @@ impl Partition {
             Verdict::Duplicate { base_offset, last_offset } => (base_offset, last_offset),
             Verdict::StaleEpoch => return Err(AppendRefused::StaleProducerEpoch),
             Verdict::OutOfOrder => return Err(AppendRefused::OutOfOrderSequence),
-        };
-        let log_append_time = match rules {
-            Rules::CreateTime => Timestamp::NONE,
-            Rules::LogAppendTime(now) => now,
         };
         Ok(Appended {
             base_offset,

@@ -11,7 +11,7 @@ mod producers;
 mod read;
 mod watermark;
 
-pub use append::{AppendRefused, Appended, Rules};
+pub use append::{AppendRefused, Appended};
 pub use offsets::{ListedOffset, OffsetSpec, OffsetsError};
 pub use producers::{ActiveProducer, ProducerTable, Verdict};
 pub use read::{EpochEnd, PartitionRead, ReadRefused, ReadRequest};

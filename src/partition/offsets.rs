@@ -1,7 +1,7 @@
 //! ListOffsets and DeleteRecords: from a specification to an offset.
 
 use crate::frame;
-use crate::limits::DECOMPRESSED_BYTES_MAX;
+use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::ReadError;
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
@@ -99,7 +99,7 @@ impl Partition {
                 return Ok(None);
             }
             let start = self.log.start_offset();
-            let records = frame::records(&batch, DECOMPRESSED_BYTES_MAX)
+            let records = frame::records(&batch, DECOMPRESSED_BATCH_BYTES_MAX)
                 .map_err(|_| OffsetsError::Corrupt)?;
             for record in records.iter() {
                 let record = record.map_err(|_| OffsetsError::Corrupt)?;

@@ -9,7 +9,7 @@ use super::message::{Answer, Call};
 use super::{Shard, ShardError};
 use crate::io;
 use crate::limits::FETCH_READS_PER_TURN_MAX;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, Counter};
 use crate::model::{CoreId, Offset, PartitionId};
 use crate::partition::{PartitionRead, ReadRefused, ReadRequest, Watch};
 
@@ -67,6 +67,7 @@ impl Shard {
                 Ok(read) => Some((part.partition, read.high_watermark)),
                 Err(_) => None,
             });
+            metrics::add(Counter::ParkedFetches, 1);
             self.park(seen.collect(), deadline).await;
         }
     }
@@ -107,7 +108,6 @@ impl Shard {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Vec<FetchResult> {
-        let started = io::now();
         let mut left_bytes = max_bytes;
         let mut at_least_one = at_least_one;
         let mut results = Vec::with_capacity(parts.len());
@@ -131,7 +131,6 @@ impl Shard {
             // A fetch of thousands of partitions does not keep the core from the others.
             io::yield_now().await;
         }
-        metrics::record(Stage::Read, io::now() - started);
         results
     }
 

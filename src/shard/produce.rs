@@ -6,12 +6,11 @@ use futures_util::future::join_all;
 
 use super::message::{Answer, Call, ProducePart};
 use super::{Shard, ShardError};
-use crate::config::TimestampType;
-use crate::frame::{self, BatchError, BatchHeader, BatchRules};
+use crate::frame::{self, BatchError, BatchHeader, TimestampType};
 use crate::io;
-use crate::metrics::{self, Stage};
+use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, Timestamp};
-use crate::partition::{AppendRefused, Appended, Rules};
+use crate::partition::{AppendRefused, Appended};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +102,10 @@ impl Shard {
                     Err(error) => Err(error),
                 });
             }
-            metrics::record(Stage::Sync, io::now() - started);
+            if wait_durable {
+                metrics::record(Stage::Sync, io::now() - started);
+                metrics::add(Counter::AcknowledgedRequests, 1);
+            }
             results
         }
     }
@@ -113,25 +115,31 @@ impl Shard {
         let topic = self
             .topic(part.partition.topic_id)
             .ok_or(ProduceError::Shard(ShardError::UnknownPartition))?;
-        let now = io::wall_clock();
-        let config = &topic.config;
-        let append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
-        let rules = BatchRules::of_topic(config, now);
+        let rules = topic.batch_rules(io::wall_clock());
         let info = frame::validate(&part.batch, &rules).map_err(ProduceError::Batch)?;
-        metrics::count(|m| m.payload_bytes_in += part.batch.len() as u64);
-        let header = BatchHeader::read(&part.batch).expect("a validated batch has its header");
-        let appended = if append_time {
-            // The stated exception to "never rewritten": the append time is under the CRC.
-            let mut batch = part.batch.to_vec();
-            metrics::count(|m| m.bytes_copied += batch.len() as u64);
-            let info = frame::set_log_append_time(&mut batch, &info, now);
-            let header = BatchHeader::read(&batch).expect("a validated batch has its header");
-            partition.append(&batch, &header, &info, Rules::LogAppendTime(now))
-        } else {
-            partition.append(&part.batch, &header, &info, Rules::CreateTime)
+        count_payload(&info.header, part.batch.len());
+        let log_append_time = match rules.timestamp_type {
+            TimestampType::CreateTime => Timestamp::NONE,
+            TimestampType::LogAppendTime => rules.now,
+        };
+        let appended = match info.stamp {
+            None => partition.append(&part.batch, &info, log_append_time),
+            Some(stamp) => {
+                // The stated exception to "never rewritten": the CRC covers what is stamped.
+                let mut batch = vec![0; part.batch.len()];
+                metrics::copy_payload(&mut batch, &part.batch);
+                stamp.apply(&mut batch);
+                partition.append(&batch, &info, log_append_time)
+            }
         };
         appended.map_err(ProduceError::Refused)
     }
+}
+
+fn count_payload(header: &BatchHeader, bytes: usize) {
+    metrics::add(Counter::PayloadInBytes, bytes as u64);
+    metrics::add(Counter::BatchesIn, 1);
+    metrics::add(Counter::RecordsIn, header.record_count.max(0) as u64);
 }
 
 async fn acknowledged(appended: Appended, wait_durable: bool) -> ProduceResult {

@@ -11,7 +11,7 @@ use super::message::{Answer, Call, Message};
 use super::{Shard, ShardError};
 use crate::io::sync::oneshot;
 use crate::io::{self, MailSender, Mailbox};
-use crate::metrics;
+use crate::metrics::{self, Counter};
 use crate::model::{CoreId, PartitionId};
 use crate::partition::{Partition, Watch};
 
@@ -71,7 +71,7 @@ impl Shard {
     ) -> (usize, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         let slot = self.routes.waiting.borrow_mut().insert(sender);
-        metrics::count(|m| m.cross_core_messages += 1);
+        metrics::add(Counter::CrossCoreMessages, 1);
         self.routes.sender(to).send(Message::Call { from: self.core, slot, call }).await;
         (slot, receiver)
     }
