@@ -71,3 +71,13 @@ pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
 /// Tagged fields of one structure that comes from the network.
 pub const TAGGED_FIELDS_MAX: usize = 16;
 const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
+/// Bytes of the records of one batch of the metadata log, decompressed.
+pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Partitions of one node.
+pub const PARTITIONS_MAX: usize = 200_000;
+/// Producer ids that a shard gets at a time; Kafka's block is as large.
+pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
+/// Bytes that a replay of the metadata log reads at a time.
+pub const METADATA_READ_BYTES: usize = 1024 * 1024;
+/// Records of the metadata log after which a start writes the image and drops what came before.
+pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;

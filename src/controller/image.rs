@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::record::{PartitionRecord, Record};
+use crate::config::Overrides;
 use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
 
-/// Configurations that are set, by key.
-pub type Overrides = BTreeMap<String, String>;
 
 /// The metadata at one moment. Each shard owns one. A crash loses it; the log has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +38,19 @@ pub struct PartitionMeta {
     /// Decides the core: `slot % cores`.
     pub slot: u32,
     born_at_start: u32,
+}
+
+impl TopicMeta {
+    /// The topic that a record makes; `None` if it makes none.
+    pub(super) fn created(record: &Record) -> Option<TopicMeta> {
+        let Record::TopicCreated { id, name, partitions, configs } = record else { return None };
+        Some(TopicMeta {
+            id: TopicId(*id),
+            name: TopicName::new(name).ok()?,
+            partitions: partitions.iter().map(PartitionMeta::from).collect(),
+            configs: configs.iter().cloned().collect(),
+        })
+    }
 }
 
 /// What applying a record changed, for those who keep something per topic.
@@ -77,9 +89,17 @@ impl Image {
                 self.starts_count += 1;
                 Change::All
             }
-            Record::TopicCreated { id, name, partitions, configs } => {
-                self.create(TopicId(*id), name, partitions, configs)
-            }
+            // A name that is none was never written: it is decided before it is durable.
+            Record::TopicCreated { partitions, .. } => match TopicMeta::created(record) {
+                None => Change::Nothing,
+                Some(topic) => {
+                    let id = topic.id;
+                    self.count_slots(partitions);
+                    self.names.insert(topic.name.clone(), id);
+                    self.topics.insert(id, topic);
+                    Change::TopicCreated(id)
+                }
+            },
             Record::PartitionsAdded { id, partitions } => {
                 let Some(topic) = self.topics.get_mut(&TopicId(*id)) else {
                     return Change::Nothing;
@@ -112,27 +132,6 @@ impl Image {
                 Change::Nothing
             }
         }
-    }
-
-    fn create(
-        &mut self,
-        id: TopicId,
-        name: &str,
-        partitions: &[PartitionRecord],
-        configs: &[(String, String)],
-    ) -> Change {
-        // A name that is none was never written; a record is durable only after it was decided.
-        let Ok(name) = TopicName::new(name) else { return Change::Nothing };
-        self.count_slots(partitions);
-        self.names.insert(name.clone(), id);
-        let topic = TopicMeta {
-            id,
-            name,
-            partitions: partitions.iter().map(PartitionMeta::from).collect(),
-            configs: configs.iter().cloned().collect(),
-        };
-        self.topics.insert(id, topic);
-        Change::TopicCreated(id)
     }
 
     fn count_slots(&mut self, partitions: &[PartitionRecord]) {
