@@ -13,6 +13,14 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// A task polled for longer than this is counted as a stall of its core, in milliseconds.
 pub const TASK_STALL_MS: u64 = 10;
+/// Blocks of removed files that the simulated disk keeps, to hand them out as stale content.
+pub const SIM_STALE_BLOCKS_MAX: usize = 1024;
+/// Events of a simulation that are kept for the report of a failure; older ones are only hashed.
+pub const SIM_TRACE_EVENTS_MAX: usize = 4096;
+/// Connections that wait to be accepted by one simulated listener; more are refused.
+pub const SIM_BACKLOG_MAX: usize = 1024;
+/// Polls of one simulated run, before it is reported as one that never ends.
+pub const SIM_POLLS_MAX: u64 = 200_000_000;
 
 /// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
 pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
