@@ -9,6 +9,8 @@
 
 mod board;
 
+#[cfg(test)]
+pub(crate) use board::partition_of;
 pub use board::{
     Board, CommittedOffset, CoreSnapshot, LatencySnapshot, NodeFacts, PartitionFigures, lag,
 };
@@ -76,7 +78,10 @@ fn bump(cell: &Cell<u64>, count: u64) {
 
 /// An enum whose variants are figures, each with its name in the exposition and its one-line help.
 macro_rules! figures {
-    ($(#[$doc:meta])* $name:ident { $(#[doc = $help:literal] $variant:ident = $metric:literal,)* }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $(#[doc = $help:literal] $variant:ident = $metric:literal,)* }
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name {

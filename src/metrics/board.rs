@@ -1,12 +1,12 @@
 //! Where cores publish their figures and the housekeeping thread reads them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Counter, Gauge, LOCAL, Latencies, Stage, StageLatency};
 use crate::limits::METRICS_ERROR_CODES_MAX;
-use crate::model::{CoreId, Offset, TopicName, TopicPartition};
+use crate::model::{CoreId, Offset, TopicPartition};
 
 /// One place per core for its latest figures, shared by all threads of the process.
 ///
@@ -149,8 +149,16 @@ impl Board {
     /// A copy of all figures, core by core. For the housekeeping thread.
     pub fn read(&self) -> Vec<CoreSnapshot> {
         let lock = |core: &Mutex<CoreSnapshot>| -> CoreSnapshot {
-            let place: MutexGuard<'_, _> = core.lock().unwrap_or_else(PoisonError::into_inner);
-            place.clone()
+            core.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        self.shared.cores.iter().map(lock).collect()
+    }
+
+    /// How often each core published.
+    pub fn heartbeats(&self) -> Vec<u64> {
+        let lock = |core: &Mutex<CoreSnapshot>| {
+            let place = core.lock().unwrap_or_else(PoisonError::into_inner);
+            place.publish_count
         };
         self.shared.cores.iter().map(lock).collect()
     }
@@ -247,10 +255,10 @@ pub fn lag(committed: &CommittedOffset, log_end_offset: Option<Offset>) -> Optio
     Some(u64::try_from(behind).unwrap_or(0))
 }
 
-/// The name of a topic that a test may use.
+/// A partition for tests.
 #[cfg(test)]
 pub(crate) fn partition_of(topic: &str, index: i32) -> TopicPartition {
-    let topic = TopicName::new(topic).expect("a legal name");
+    let topic = crate::model::TopicName::new(topic).expect("a legal name");
     TopicPartition { topic, index }
 }
 
