@@ -75,6 +75,21 @@ pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
 pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Refused records of one batch that a Produce response names.
 pub const RECORD_ERRORS_MAX: usize = 1024;
+/// API keys that are counted one by one; the last counts all keys beyond.
+pub const METRICS_API_KEYS_MAX: usize = 128;
+/// Kafka error codes that are counted one by one; the last counts all codes beyond.
+pub const METRICS_ERROR_CODES_MAX: usize = 160;
+/// The longest latency that is told from longer ones, in seconds.
+pub const METRICS_LATENCY_MAX_S: u64 = 60;
+/// HTTP connections that the housekeeping thread serves at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long an HTTP client may take to send a request's head, in seconds.
+pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
+/// How long a core may go without publishing its figures before it is reported as stalled, in
+/// seconds.
+pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
+/// Log lines that wait for the writing thread; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());

@@ -76,6 +76,7 @@ use sim as backend;
 use uring as backend;
 
 pub mod blocking;
+pub mod housekeeping;
 mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
