@@ -21,6 +21,61 @@ pub const SIM_TRACE_EVENTS_MAX: usize = 4096;
 pub const SIM_BACKLOG_MAX: usize = 1024;
 /// Polls of one simulated run, before it is reported as one that never ends.
 pub const SIM_POLLS_MAX: u64 = 200_000_000;
+/// The longest frame that holds a group of batches, header and padding included, in bytes. A single
+/// larger batch still gets a frame of its own.
+pub const LOG_GROUP_BYTES_MAX: usize = 1 << 20;
+/// A batch of at least this many bytes is a frame of its own.
+pub const LOG_LARGE_BATCH_BYTES: usize = 256 << 10;
+/// The first buffer of a group that has no history, in bytes.
+pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
+/// Frames of one log that are being written at the same time. Recovery scans as far past a hole as
+/// so many lost frames reach.
+pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
+/// A second frame is written while the first is in flight only if this much waits, in bytes.
+pub const LOG_SECOND_WRITE_BYTES: usize = 256 << 10;
+/// Frames start at multiples of this and are padded to it, in bytes: the physical sector of today's
+/// devices, so that no write touches a sector with acknowledged bytes.
+pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
+/// The size classes of chunk files, in bytes, ascending.
+pub const CHUNK_BYTES: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20];
+/// A chunk that filled faster than this is followed by one of the next larger class, in ms.
+pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
+/// A chunk that took longer than this is followed by one of the next smaller class, in ms.
+pub const CHUNK_FILL_SLOW_MS: i64 = 600_000;
+/// Chunk files kept open by one core; the others are opened when they are needed.
+pub const CHUNK_FILES_OPEN_MAX: usize = 1024;
+/// Chunk files that one core creates at the same time.
+pub const CHUNKS_CREATING_MAX: usize = 16;
+/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.
+pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
+/// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
+pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
+/// How often a core without space tries to create a chunk again, in ms.
+pub const STORAGE_RETRY_MS: u64 = 1_000;
+/// Entries of one chunk's sparse index.
+pub const INDEX_ENTRIES_MAX: usize = 512;
+/// The least distance between two entries of a sparse index, in bytes of the chunk.
+pub const INDEX_INTERVAL_BYTES_MIN: u64 = 16 << 10;
+/// Indexes of sealed chunks that one core keeps in memory, in bytes.
+pub const INDEX_CACHE_BYTES_MAX: usize = 4 << 20;
+/// Written buffers that one core keeps for readers of the tail, in bytes.
+pub const HOT_TAIL_BYTES_MAX: usize = 64 << 20;
+/// Batches appended by one core and not yet durable, in bytes; more are refused.
+pub const LOG_PENDING_BYTES_MAX: usize = 64 << 20;
+/// One direct read on behalf of a fetch, in bytes, unless a single batch is longer.
+pub const COLD_READ_BYTES_MAX: usize = 1 << 20;
+/// Direct reads on behalf of fetches in flight on one core.
+pub const COLD_READS_MAX: usize = 64;
+/// One read of recovery, in bytes, unless a single frame is longer.
+pub const RECOVERY_READ_BYTES: usize = 256 << 10;
+/// Partitions that one core recovers at the same time.
+pub const RECOVERIES_MAX: usize = 64;
+/// Chunk headers read at the same time at start.
+pub const SCAN_READS_MAX: usize = 128;
+/// A log that got nothing for this long writes its seal and gives its buffers back, in ms.
+pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
+/// Leader epochs remembered of one partition; the oldest are forgotten.
+pub const EPOCHS_MAX: usize = 1024;
 
 /// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
 pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
@@ -46,6 +101,12 @@ pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
+const _: () = assert!(FRAME_ALIGNMENT_BYTES == IO_ALIGNMENT_BYTES);
+const _: () = assert!(LOG_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!(LOG_GROUP_BYTES_MIN.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!(LOG_LARGE_BATCH_BYTES < LOG_GROUP_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// The first receive buffer of a connection, and the least one of a later request, in bytes.
