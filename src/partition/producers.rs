@@ -99,7 +99,11 @@ impl ProducerTable {
             .batches
             .back()
             .is_none_or(|last| batch.base_sequence == sequence_after(last.last_sequence, 1));
-        if follows { Verdict::Append } else { Verdict::OutOfOrder }
+        if follows {
+            Verdict::Append
+        } else {
+            Verdict::OutOfOrder
+        }
     }
 
     /// Records a batch that was appended at `base_offset`, now or before a restart.
@@ -107,11 +111,14 @@ impl ProducerTable {
         if batch.producer_id.0 < 0 || batch.is_control() {
             return;
         }
-        let producer = self.producers.entry(batch.producer_id).or_insert_with(|| Producer {
-            epoch: batch.producer_epoch,
-            batches: VecDeque::new(),
-            last_timestamp: batch.max_timestamp,
-        });
+        let producer = self
+            .producers
+            .entry(batch.producer_id)
+            .or_insert_with(|| Producer {
+                epoch: batch.producer_epoch,
+                batches: VecDeque::new(),
+                last_timestamp: batch.max_timestamp,
+            });
         if batch.producer_epoch != producer.epoch {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
@@ -142,7 +149,10 @@ impl ProducerTable {
         self.producers.iter().map(|(id, producer)| ActiveProducer {
             id: *id,
             epoch: producer.epoch,
-            last_sequence: producer.batches.back().map_or(-1, |batch| batch.last_sequence),
+            last_sequence: producer
+                .batches
+                .back()
+                .map_or(-1, |batch| batch.last_sequence),
             last_timestamp: producer.last_timestamp,
         })
     }
@@ -192,7 +202,14 @@ impl ProducerTable {
                     last_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
                 });
             }
-            producers.insert(id, Producer { epoch, batches, last_timestamp });
+            producers.insert(
+                id,
+                Producer {
+                    epoch,
+                    batches,
+                    last_timestamp,
+                },
+            );
         }
         Some(ProducerTable { producers })
     }
@@ -210,7 +227,11 @@ impl Producer {
 /// The sequence number `count` after `sequence`; after 2147483647 comes 0 (KIP-98).
 fn sequence_after(sequence: i32, count: i32) -> i32 {
     let sum = i64::from(sequence) + i64::from(count);
-    if sum > i64::from(i32::MAX) { (sum - i64::from(i32::MAX) - 1) as i32 } else { sum as i32 }
+    if sum > i64::from(i32::MAX) {
+        (sum - i64::from(i32::MAX) - 1) as i32
+    } else {
+        sum as i32
+    }
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -279,8 +300,18 @@ mod tests {
 
     #[test]
     fn five_batches_are_remembered() {
-        let six = [(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 3, 1), (0, 4, 1), (0, 5, 1)];
-        let second = Verdict::Duplicate { base_offset: Offset(101), last_offset: Offset(101) };
+        let six = [
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 2, 1),
+            (0, 3, 1),
+            (0, 4, 1),
+            (0, 5, 1),
+        ];
+        let second = Verdict::Duplicate {
+            base_offset: Offset(101),
+            last_offset: Offset(101),
+        };
         check(&six, (0, 1, 1), second);
         check(&six, (0, 0, 1), Verdict::OutOfOrder);
     }
