@@ -150,3 +150,9 @@ pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
 pub const METADATA_READ_BYTES: usize = 1024 * 1024;
 /// Records of the metadata log after which a start writes the image and drops what came before.
 pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
+/// Logs that one core opens or closes at the same time.
+pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
+/// How often a shard publishes its figures and looks for idle logs, in milliseconds.
+pub const UPKEEP_TICK_MS: u64 = 1000;
+/// Figures of single partitions are published with every so many of the others.
+pub const METRICS_PARTITIONS_EVERY: u64 = 5;

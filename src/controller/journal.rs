@@ -38,14 +38,13 @@ pub enum JournalError {
 /// What the controller may look at of the configuration, as functions of the config room.
 type CheckConfig = fn(&str, Option<&str>) -> Result<(), String>;
 
-/// The controller of a single node. On shard 0; used through `Rc`.
+/// The controller of a single node, on shard 0, which makes one call at a time: the second is
+/// decided on what the first has made.
 pub struct Controller {
     log: Rc<Log>,
     image: RefCell<Image>,
     node_id: NodeId,
     check_config: CheckConfig,
-    /// One change at a time: the second is decided on what the first has made.
-    turn: io::sync::Semaphore,
 }
 
 /// Records that are durable and applied here, for the shards to apply.
@@ -64,7 +63,6 @@ impl Controller {
             image: RefCell::new(image),
             node_id,
             check_config,
-            turn: io::sync::Semaphore::new(1),
         };
         controller.commit(vec![Record::Started]).await?;
         if records_count > METADATA_RECORDS_BEFORE_SNAPSHOT {
@@ -85,7 +83,6 @@ impl Controller {
         validate_only: bool,
         config: &SharedConfig,
     ) -> (Vec<Result<TopicMeta, Refused>>, Option<Deltas>) {
-        let _turn = self.turn().await;
         let decided = self.decide(topics, config, |rules, topic| {
             rules.create(&topic, new_topic_id(rules.image))
         });
@@ -104,7 +101,6 @@ impl Controller {
         validate_only: bool,
         config: &SharedConfig,
     ) -> (Vec<Result<(), Refused>>, Option<Deltas>) {
-        let _turn = self.turn().await;
         let decided =
             self.decide(requests, config, |rules, request| rules.add_partitions(&request));
         let (results, records) = self.apply_or_look(decided, validate_only).await;
@@ -117,7 +113,6 @@ impl Controller {
         topics: Vec<TopicRef>,
         config: &SharedConfig,
     ) -> (Vec<Result<TopicMeta, Refused>>, Option<Deltas>) {
-        let _turn = self.turn().await;
         let mut metas = Vec::new();
         let decided = self.decide(topics, config, |rules, topic| {
             if !config.topics.delete_enable {
@@ -146,7 +141,6 @@ impl Controller {
         validate_only: bool,
         config: &SharedConfig,
     ) -> (Vec<Result<(), Refused>>, Option<Deltas>) {
-        let _turn = self.turn().await;
         let decided = self
             .decide(changes, config, |rules, (owner, change)| rules.configure(&owner, change));
         let (results, records) = self.apply_or_look(decided, validate_only).await;
@@ -155,7 +149,6 @@ impl Controller {
 
     /// Gives away a block of producer ids; returns the first.
     pub async fn producer_ids(&self, config: &SharedConfig) -> Result<i64, Refused> {
-        let _turn = self.turn().await;
         let mut first = 0;
         let decided = self.decide(vec![()], config, |rules, ()| {
             let (record, block) = rules.producer_ids();
@@ -165,10 +158,6 @@ impl Controller {
         let (results, _) = self.apply_or_look(decided, false).await;
         results.into_iter().next().expect("one result")?;
         Ok(first)
-    }
-
-    async fn turn(&self) -> io::sync::SemaphorePermit<'_> {
-        self.turn.acquire().await.expect("the semaphore is never closed")
     }
 
     /// Decides one request after the other, each on the image that those before it make.

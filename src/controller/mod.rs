@@ -18,5 +18,5 @@ pub use decide::{
 };
 pub use directory::{DirectoryError, DirectoryIdentity, claim};
 pub use image::{Change, Image, PartitionMeta, TopicMeta};
-pub use journal::{Controller, JournalError};
+pub use journal::{Controller, Deltas, JournalError};
 pub use record::{Record, RecordError};

@@ -29,15 +29,18 @@ pub use message::{Message, ProducePart};
 pub use metadata::{Advertised, Topic};
 pub use offsets::{OffsetsAnswer, OffsetsCall, OffsetsQuestion, OffsetsRefused, OffsetsResult};
 pub use produce::{ProduceError, ProduceResult, Produced};
-pub use start::{Node, StartError};
+pub use start::{Identity, Launch, StartError};
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::config::SharedConfig;
 use crate::controller::{Controller, Image};
-use crate::frame::Incarnation;
+use crate::io::DirLock;
+use crate::io::sync::Semaphore;
 use crate::log::ChunkStore;
 use crate::model::{CoreId, PartitionId, TopicId};
 use crate::partition::Partition;
@@ -64,13 +67,20 @@ pub struct Shard {
     topics: RefCell<HashMap<TopicId, Rc<Topic>>>,
     partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
     /// Partitions whose log could not be opened; they answer with a storage error.
-    offline: RefCell<Vec<PartitionId>>,
+    offline: RefCell<HashSet<PartitionId>>,
     groups: Groups,
     /// On core 0 only.
     controller: Option<Rc<Controller>>,
-    incarnation: Incarnation,
-    node: Rc<Node>,
+    /// On core 0: one change of the metadata at a time, until all shards have applied it.
+    control_turn: Semaphore,
+    identity: Identity,
+    launch: Arc<Launch>,
     stopping: Cell<bool>,
+    /// Ids of the block that the controller gave this core.
+    producer_ids: RefCell<Range<i64>>,
+    figures_published: Cell<u64>,
+    /// On core 0: keeps other processes out of the data directory.
+    _lock: Option<DirLock>,
 }
 
 impl Shard {

@@ -55,11 +55,13 @@ impl Shard {
 
     /// The partition, if this core owns it and it is open.
     pub(super) fn local(&self, partition: PartitionId) -> Result<Rc<Partition>, ShardError> {
-        self.partitions
-            .borrow()
-            .get(&partition)
-            .cloned()
-            .ok_or(ShardError::UnknownPartition)
+        if let Some(open) = self.partitions.borrow().get(&partition) {
+            return Ok(open.clone());
+        }
+        match self.offline.borrow().contains(&partition) {
+            true => Err(ShardError::Offline),
+            false => Err(ShardError::UnknownPartition),
+        }
     }
 
     /// Sends a call to another core. The message is in the mailbox when the first future is
