@@ -1,1 +1,8 @@
-//! (room)
+//! Subcommands for people.
+
+mod failure;
+mod format;
+mod position;
+
+mod datetime;
+mod logging;

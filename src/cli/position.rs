@@ -1,0 +1,98 @@
+//! Where to begin reading: `-o`.
+
+use crate::model::{Offset, Timestamp};
+
+/// A place to begin, before the broker was asked what offset that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The first record that is there.
+    Beginning,
+    /// After the last record.
+    End,
+    /// An offset.
+    At(Offset),
+    /// So many records before the end.
+    BeforeEnd(i64),
+    /// The first record that is not older.
+    Since(Timestamp),
+}
+
+/// Reads `beginning`, `end`, `N`, `-N` or `s@TIME`, TIME being milliseconds since the epoch or a
+/// date.
+pub fn parse(text: &str) -> Result<Position, String> {
+    let number = |text: &str| text.parse::<i64>().ok();
+    let position = match text {
+        "beginning" | "earliest" => Some(Position::Beginning),
+        "end" | "latest" => Some(Position::End),
+        text => match text.strip_prefix("s@") {
+            Some(time) => {
+                let moment = number(time)
+                    .map(Timestamp)
+                    .or_else(|| super::datetime::parse(time));
+                moment.map(Position::Since)
+            }
+            None => number(text).map(|number| match number {
+                0.. => Position::At(Offset(number)),
+                _ => Position::BeforeEnd(number.saturating_neg()),
+            }),
+        },
+    };
+    position.ok_or_else(|| "is none of beginning, end, N, -N, s@MS, s@DATE".to_string())
+}
+
+impl Position {
+    /// The offset to read first, given where the log begins and ends. `at_time` is the broker's
+    /// answer for a `Since`: none if all records are older.
+    pub fn resolve(self, start: Offset, end: Offset, at_time: Option<Offset>) -> Offset {
+        match self {
+            Position::Beginning => start,
+            Position::End => end,
+            Position::At(offset) => offset,
+            Position::BeforeEnd(count) => Offset(end.0.saturating_sub(count)).max(start),
+            Position::Since(_) => at_time.unwrap_or(end),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_read() {
+        let check = |text: &str, expected: Option<Position>| {
+            assert_eq!(parse(text).ok(), expected, "{text}");
+        };
+        check("beginning", Some(Position::Beginning));
+        check("earliest", Some(Position::Beginning));
+        check("end", Some(Position::End));
+        check("0", Some(Position::At(Offset(0))));
+        check("17", Some(Position::At(Offset(17))));
+        check("-5", Some(Position::BeforeEnd(5)));
+        check("-9223372036854775808", Some(Position::BeforeEnd(i64::MAX)));
+        check("s@1000", Some(Position::Since(Timestamp(1000))));
+        check(
+            "s@1970-01-01T00:00:02Z",
+            Some(Position::Since(Timestamp(2000))),
+        );
+        check("s@", None);
+        check("middle", None);
+        check("", None);
+    }
+
+    #[test]
+    fn positions_become_offsets_within_the_log() {
+        let check = |position: Position, at_time: Option<i64>, expected: i64| {
+            let offset = position.resolve(Offset(10), Offset(20), at_time.map(Offset));
+            assert_eq!(offset, Offset(expected), "{position:?}");
+        };
+        check(Position::Beginning, None, 10);
+        check(Position::End, None, 20);
+        check(Position::At(Offset(15)), None, 15);
+        check(Position::BeforeEnd(3), None, 17);
+        check(Position::BeforeEnd(30), None, 10);
+        check(Position::BeforeEnd(i64::MAX), None, 10);
+        check(Position::Since(Timestamp(5)), Some(12), 12);
+        check(Position::Since(Timestamp(5)), None, 20);
+    }
+}
