@@ -181,3 +181,11 @@ pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
 pub const UPKEEP_TICK_MS: u64 = 1000;
 /// Figures of single partitions are published with every so many of the others.
 pub const METRICS_PARTITIONS_EVERY: u64 = 5;
+/// Cores of one node.
+pub const CORES_MAX: usize = 1024;
+/// How long a stopping node waits for requests that are being served, in milliseconds.
+pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
+/// Requests of one connection between read and answered.
+pub const CONNECTION_REQUESTS_MAX: usize = 128;
+/// Bytes that loading a coordinator reads at a time.
+pub const OFFSETS_LOAD_READ_BYTES: usize = 1024 * 1024;

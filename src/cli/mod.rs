@@ -6,3 +6,4 @@ mod position;
 
 mod datetime;
 mod logging;
+mod node;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use super::{Client, errors};
 use crate::model::{Offset, PartitionId};
-use crate::protocol::messages::{
-    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteRecordsTopicResult,
+use crate::protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
+use crate::protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 use crate::shard::{OffsetsAnswer, OffsetsCall, OffsetsQuestion};
 

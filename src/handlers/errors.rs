@@ -1,5 +1,6 @@
 //! The one mapping from the rooms' errors to Kafka's codes.
 
+use crate::controller::RefusedReason;
 use crate::frame::BatchError;
 use crate::partition::{AppendRefused, OffsetsError, ReadRefused};
 use crate::protocol::ErrorCode;
@@ -76,5 +77,21 @@ pub(super) fn of_offsets(error: OffsetsRefused) -> ErrorCode {
         OffsetsRefused::Offsets(OffsetsError::OutOfRange) => ErrorCode::OffsetOutOfRange,
         OffsetsRefused::Offsets(OffsetsError::Storage) => ErrorCode::KafkaStorageError,
         OffsetsRefused::Offsets(OffsetsError::Corrupt) => ErrorCode::CorruptMessage,
+    }
+}
+
+pub(super) fn of_refused(reason: RefusedReason) -> ErrorCode {
+    match reason {
+        RefusedReason::TopicName => ErrorCode::InvalidTopicException,
+        RefusedReason::TopicExists => ErrorCode::TopicAlreadyExists,
+        RefusedReason::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+        RefusedReason::UnknownTopicId => ErrorCode::UnknownTopicId,
+        RefusedReason::Partitions => ErrorCode::InvalidPartitions,
+        RefusedReason::ReplicationFactor => ErrorCode::InvalidReplicationFactor,
+        RefusedReason::Assignment => ErrorCode::InvalidReplicaAssignment,
+        RefusedReason::Config => ErrorCode::InvalidConfig,
+        RefusedReason::Request => ErrorCode::InvalidRequest,
+        RefusedReason::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
+        RefusedReason::Storage => ErrorCode::KafkaStorageError,
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::{Client, errors};
 use crate::model::{LeaderEpoch, PartitionId, Timestamp};
 use crate::partition::OffsetSpec;
-use crate::protocol::messages::{
-    ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopicResponse,
+use crate::protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
+use crate::protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 use crate::shard::{OffsetsAnswer, OffsetsCall, OffsetsQuestion};
 

@@ -8,9 +8,11 @@ mod registry;
 mod api_versions;
 mod fetch;
 mod list_offsets;
+mod metadata;
 mod produce;
 
 mod delete_records;
+mod init_producer_id;
 mod offset_for_leader_epoch;
 
 mod errors;
@@ -26,6 +28,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::config::BrokerConfig;
+use crate::controller::NewTopic;
+use crate::coordinator::OFFSETS_TOPIC;
 use crate::shard::Shard;
 use sessions::SessionCache;
 
@@ -81,5 +85,21 @@ impl Client {
         listener: usize,
     ) -> Client {
         Client { core, shard, peer, listener, software: RefCell::new(String::new()) }
+    }
+}
+
+/// The offsets topic as it is made when it is first needed.
+fn offsets_topic(config: &BrokerConfig) -> NewTopic {
+    let set = |key: &str, value: String| (key.to_owned(), Some(value));
+    NewTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions_count: config.offsets.topic_num_partitions,
+        replication_factor: config.offsets.topic_replication_factor.min(1),
+        assignment: Vec::new(),
+        configs: vec![
+            set("cleanup.policy", "compact".into()),
+            set("compression.type", "producer".into()),
+            set("segment.bytes", config.offsets.topic_segment_bytes.to_string()),
+        ],
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use super::list_offsets::known_epoch;
 use super::{Client, errors};
 use crate::model::{LeaderEpoch, PartitionId};
-use crate::protocol::messages::{
-    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-    OffsetForLeaderTopicResult,
+use crate::protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
 };
+use crate::protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 use crate::shard::{OffsetsAnswer, OffsetsCall, OffsetsQuestion};
 

@@ -75,7 +75,7 @@ macro_rules! cold {
             serve: |client, request| {
                 Box::pin(async move {
                     let version = request.header.version;
-                    let decoded = protocol::decode(&request.body, version)?;
+                    let decoded = protocol::decode(request.body.clone(), version)?;
                     let response = super::$file::handle(&client, decoded, version).await;
                     let body = protocol::encode(&response, version)?;
                     Ok(Reply::Now(request.respond(vec![body])))
@@ -90,8 +90,10 @@ const APIS: &[Api] = &[
     hot!(produce),
     hot!(fetch),
     cold!(list_offsets),
+    cold!(metadata),
     hot!(api_versions),
     cold!(delete_records),
+    cold!(init_producer_id),
     cold!(offset_for_leader_epoch),
 ];
 

@@ -80,6 +80,15 @@ pub fn sleep(duration: Duration) {
     std::thread::sleep(duration);
 }
 
+/// What this machine calls itself; `localhost` if it does not say.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" | "(none)" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// The addresses of a host name, or of an address in text, in the resolver's order.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     use std::net::ToSocketAddrs;

@@ -18,7 +18,7 @@ use super::receive::{ReceiveEnd, Received, Receiver};
 use crate::handlers::{self, Client, PhaseTwo, Reply};
 use crate::io::sync::{OwnedSemaphorePermit, mpsc};
 use crate::io::{self, TcpStream};
-use crate::limits::{RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
+use crate::limits::{CONNECTION_REQUESTS_MAX, RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
 use crate::metrics::{self, Counter, Stage};
 
 /// A reply on its way out, with the budget that its request holds.
@@ -36,8 +36,7 @@ enum PendingReply {
 /// loses it, and what was not answered was not promised.
 pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, listener: usize) {
     let stream = Rc::new(stream);
-    let queue_max = server.config.network.queued_requests_per_connection();
-    let (sender, receiver) = mpsc::channel(queue_max);
+    let (sender, receiver) = mpsc::channel(CONNECTION_REQUESTS_MAX);
     let writer = io::spawn(write_replies(stream.clone(), receiver));
     let client = Rc::new(Client::new(
         server.handlers.clone(),

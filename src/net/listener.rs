@@ -81,7 +81,7 @@ impl Server {
             metrics::add(Counter::ConnectionsRefused, 1);
             return stream.shutdown();
         }
-        let per_ip_max = self.config.network.connections_max_of(peer.ip());
+        let per_ip_max = self.per_ip_max(peer.ip());
         let mut by_ip = self.connections_by_ip.borrow_mut();
         let from_ip = by_ip.entry(peer.ip()).or_insert(0);
         if *from_ip >= per_ip_max {
@@ -98,6 +98,14 @@ impl Server {
             server.release(peer.ip());
         })
         .detach();
+    }
+
+    /// Connections that one address may have on this core; overrides name addresses.
+    fn per_ip_max(&self, ip: IpAddr) -> usize {
+        let network = &self.config.network;
+        let mut overrides = network.connections_per_ip_overrides.iter();
+        let own = overrides.find(|(host, _)| host.parse() == Ok(ip)).map(|(_, max)| *max);
+        usize::try_from(own.unwrap_or(network.connections_per_ip_max)).unwrap_or(0)
     }
 
     fn release(&self, ip: IpAddr) {

@@ -1,6 +1,6 @@
 //! The one step of an append that cannot be interrupted: epoch, producer sequence, offsets.
 
-use crate::frame::BatchInfo;
+use crate::frame::{BatchHeader, BatchInfo};
 use crate::io::sync::oneshot;
 use crate::log::AppendError;
 use crate::model::{Offset, Timestamp};
@@ -34,6 +34,20 @@ pub enum AppendRefused {
 }
 
 impl Partition {
+    /// Appends a batch that the broker itself made.
+    pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
+        let header = BatchHeader::read(batch).expect("the broker builds whole batches");
+        let base_offset = self.log.end_offset();
+        self.log.append(batch, base_offset, self.leader_epoch, now).map_err(refused)?;
+        let end = base_offset + i64::from(header.record_count);
+        Ok(Appended {
+            base_offset,
+            log_append_time: Timestamp::NONE,
+            log_start_offset: self.log.start_offset(),
+            durable: self.state.borrow_mut().watermark.wait(end),
+        })
+    }
+
     /// Appends a validated batch, stamped if its topic asks for it; `log_append_time` is -1 where
     /// timestamps are the producer's. Synchronous: when it returns, the batch's place is fixed.
     ///

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::Shard;
 use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
-use crate::frame::{BatchRules, TimestampType};
+use crate::frame::BatchRules;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
+use crate::coordinator::OFFSETS_TOPIC;
 use crate::log::{Durability, Found, Log, LogConfig, Replay};
 use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
@@ -30,10 +31,7 @@ impl Topic {
         let config = &self.config;
         BatchRules {
             now,
-            timestamp_type: match config.message_timestamp_type {
-                config::TimestampType::CreateTime => TimestampType::CreateTime,
-                config::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
-            },
+            timestamp_type: config.message_timestamp_type,
             timestamp_before_max_ms: config.message_timestamp_before_max_ms,
             timestamp_after_max_ms: config.message_timestamp_after_max_ms,
             batch_bytes_max: usize::try_from(config.max_message_bytes).unwrap_or(0),
@@ -107,6 +105,8 @@ impl Shard {
             }
             Change::TopicDeleted(topic) => {
                 self.topics.borrow_mut().remove(&topic.id);
+                self.unseat_coordinators(topic.id);
+                self.forget_offsets_of(topic.name.as_str());
                 self.drop_topic(topic.id).await;
             }
             Change::TopicConfigs(id) => {
@@ -114,7 +114,7 @@ impl Shard {
                 self.reconfigure_logs(Some(id));
             }
             Change::BrokerConfigs | Change::All => {
-                let configured = configured(&self.launch.config, &self.image.borrow());
+                let configured = configured(&self.launch.config(), &self.image.borrow());
                 match configured {
                     Ok(config) => *self.config.borrow_mut() = config,
                     Err(errors) => tracing::error!("a dynamic configuration is refused: {errors}"),
@@ -186,6 +186,9 @@ impl Shard {
                 let epoch = topic.leader_epochs[id.index as usize];
                 let partition =
                     Partition::new(id, topic.name.clone(), epoch, log, producers);
+                if topic.name.as_str() == OFFSETS_TOPIC {
+                    self.seat_coordinator(partition.clone());
+                }
                 self.partitions.borrow_mut().insert(id, partition);
             }
             Err(error) => {

@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use super::message::{Answer, Call, ProducePart};
 use super::{Shard, ShardError};
-use crate::frame::{self, BatchError, BatchHeader, TimestampType};
+use crate::config::TimestampType;
+use crate::frame::{self, BatchError, BatchHeader};
 use crate::io;
 use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, Timestamp};

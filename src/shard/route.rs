@@ -10,7 +10,8 @@ use slab::Slab;
 use super::message::{Answer, Call, Message};
 use super::{Shard, ShardError};
 use crate::io::sync::oneshot;
-use crate::io::{self, MailSender, Mailbox};
+use crate::io::mailbox::{MailSender, Mailbox};
+use crate::io;
 use crate::metrics::{self, Counter};
 use crate::model::{CoreId, PartitionId};
 use crate::partition::{Partition, Watch};
@@ -134,7 +135,7 @@ impl Shard {
     }
 
     /// Reads this core's mail until the node stops.
-    pub async fn read_mail(self: Rc<Self>, mailbox: Mailbox<Message>) {
+    pub async fn read_mail(self: Rc<Self>, mut mailbox: Mailbox<Message>) {
         loop {
             match mailbox.recv().await {
                 Message::Call { from, slot, call } => self.deliver(from, slot, call),

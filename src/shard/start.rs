@@ -23,7 +23,8 @@ use crate::controller::{
 };
 use crate::frame::Incarnation;
 use crate::io::sync::{oneshot, watch};
-use crate::io::{self, DirLock, MailSender, Mailbox};
+use crate::io::mailbox::{MailSender, Mailbox};
+use crate::io::{self, DirLock};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PARTITIONS_OPENED_AT_ONCE_MAX};
 use crate::log::{self, ChunkStore, Found, Log, Pool, StoreConfig};
 use crate::metrics::Board;
@@ -248,6 +249,7 @@ impl Shard {
     /// returns when every core has done so.
     pub async fn close(self: &Rc<Self>) {
         self.stopping.set(true);
+        self.unseat_all_coordinators();
         let partitions: Vec<_> = self.partitions.borrow().values().cloned().collect();
         let closes = partitions.iter().map(|partition| partition.log().close());
         stream::iter(closes)

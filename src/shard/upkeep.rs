@@ -92,8 +92,9 @@ impl Shard {
     async fn publish_figures(self: &Rc<Self>) {
         metrics::set(Gauge::Partitions, self.partitions.borrow().len() as u64);
         metrics::set(Gauge::OfflinePartitions, self.offline.borrow().len() as u64);
+        metrics::set(Gauge::Groups, self.groups_count() as u64);
         let board = self.launch.board();
-        board.publish(self.core, &io::stats().figures());
+        board.publish(self.core, &executor_figures());
         let tick = self.figures_published.get();
         self.figures_published.set(tick + 1);
         if tick % METRICS_PARTITIONS_EVERY != 0 {
@@ -116,6 +117,20 @@ fn figures(partition: &Partition) -> PartitionFigures {
         high_watermark: partition.high_watermark(),
         size_bytes: log.size_bytes(),
     }
+}
+
+fn executor_figures() -> [(&'static str, u64); 8] {
+    let stats = io::stats();
+    [
+        ("turns", stats.turns),
+        ("tasks_run", stats.tasks_run),
+        ("parks", stats.parks),
+        ("ring_enters", stats.enters),
+        ("ring_submissions", stats.submissions),
+        ("ring_completions", stats.completions),
+        ("stalls", stats.stalls),
+        ("foreign_wakes", stats.foreign_wakes),
+    ]
 }
 
 /// A configured interval; below one millisecond there is none.
