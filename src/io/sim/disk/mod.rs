@@ -270,7 +270,7 @@ impl Disk {
     pub fn lose_power(&mut self, seed: u64) {
         let first_seq = self.seq.saturating_sub(32);
         let mut chance = Chance::new(seed, "power loss");
-        self.cut_in_flight(&mut chance, CutWrites::MayAllLand);
+        self.cut_in_flight(&mut chance, CutWrites::LeftToTheLoss);
         let loss = Loss::drawn(Chance::new(seed, "loss"), first_seq, self.seq);
         self.lose(loss);
     }
@@ -606,28 +606,35 @@ impl Disk {
                     offset,
                     data,
                     ..
-                } => {
-                    let seq = self.next_seq();
-                    let (way, keep_ppm, count) = match writes {
-                        // The loss that follows decides sector by sector.
-                        CutWrites::MayAllLand => (0, 0, 0),
-                        CutWrites::AsDrawn => {
-                            let sectors = (data.len() as u64).div_ceil(content::SECTOR_BYTES);
-                            (chance.below(4), 500_000, chance.below(sectors + 1))
-                        }
-                    };
-                    let mut coins = Chance::new(chance.next_u64(), "cut");
-                    self.state(inode)
-                        .write_partly(seq, offset, &data, |index| match way {
-                            0 => true,
-                            1 => false,
-                            2 => index < count,
-                            _ => coins.ppm(keep_ppm),
-                        });
-                }
+                } => self.cut_write(inode, offset, &data, chance, writes),
                 // It has happened or not; whether it succeeded, nobody has been told.
                 other if chance.coin() => drop(self.apply(other)),
                 _ => {}
+            }
+        }
+    }
+
+    fn cut_write(
+        &mut self,
+        inode: InodeId,
+        offset: u64,
+        data: &Bytes,
+        chance: &mut Chance,
+        writes: CutWrites,
+    ) {
+        let seq = self.next_seq();
+        let state = self.state(inode);
+        match writes {
+            CutWrites::LeftToTheLoss => state.write(seq, offset, data, false),
+            CutWrites::AsDrawn => {
+                let sectors = (data.len() as u64).div_ceil(content::SECTOR_BYTES);
+                let (way, count) = (chance.below(4), chance.below(sectors + 1));
+                state.write_partly(seq, offset, data, |index| match way {
+                    0 => true,
+                    1 => false,
+                    2 => index < count,
+                    _ => chance.coin(),
+                });
             }
         }
     }
@@ -705,8 +712,8 @@ impl Disk {
 /// What becomes of writes in flight when the machine stops.
 #[derive(Clone, Copy)]
 enum CutWrites {
-    /// All reach the volatile cache; the power loss then takes what it takes.
-    MayAllLand,
+    /// All reach the volatile cache; the power loss that follows takes what it takes.
+    LeftToTheLoss,
     /// Each for itself: whole, not at all, a prefix, or scattered sectors.
     AsDrawn,
 }
