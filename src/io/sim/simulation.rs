@@ -209,14 +209,22 @@ impl Simulation {
         let whole = make();
         let before = whole.counts().ops;
         let (outcome, output) = workload(&whole);
-        assert_eq!(outcome, Outcome::Finished, "the workload ends when nothing stops it");
+        assert_eq!(
+            outcome,
+            Outcome::Finished,
+            "the workload ends when nothing stops it"
+        );
         let after = whole.counts().ops;
         verify(&whole, output);
         for number in before + 1..=after {
             let sim = make();
             sim.crash_at(CrashPoint::DiskOp(number), crash);
             let (outcome, output) = workload(&sim);
-            assert_eq!(outcome, Outcome::Crashed(crash), "operation {number} comes again");
+            assert_eq!(
+                outcome,
+                Outcome::Crashed(crash),
+                "operation {number} comes again"
+            );
             verify(&sim, output);
         }
         after - before

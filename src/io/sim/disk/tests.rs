@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::content::BLOCK_BYTES;
+use super::loss::Loss;
 use super::*;
 
 const S: u64 = content::SECTOR_BYTES;
@@ -51,7 +53,11 @@ fn write(inode: InodeId, sector: u64, sectors: u64, byte: u8, sync: bool) -> Op 
 
 fn read(inode: InodeId, sectors: u64) -> Op {
     let len = (sectors * S) as usize;
-    Op::Read { inode, offset: 0, len }
+    Op::Read {
+        inode,
+        offset: 0,
+        len,
+    }
 }
 
 fn made(disk: &mut Disk, path: &str) -> InodeId {
@@ -92,23 +98,68 @@ fn names_are_volatile_until_their_directory_is_synced() {
         disk.lose(Loss::all_kept());
         assert_eq!(disk.paths(), all_kept, "{what}: all kept");
     }
-    check("created", &[create("/c")], &["/a", "/b"], &["/a", "/b", "/c"]);
+    check(
+        "created",
+        &[create("/c")],
+        &["/a", "/b"],
+        &["/a", "/b", "/c"],
+    );
     let synced = [create("/c"), sync_dir("/")];
-    check("created, synced", &synced, &["/a", "/b", "/c"], &["/a", "/b", "/c"]);
+    check(
+        "created, synced",
+        &synced,
+        &["/a", "/b", "/c"],
+        &["/a", "/b", "/c"],
+    );
     check("removed", &[remove("/a")], &["/a", "/b"], &["/b"]);
-    check("removed, synced", &[remove("/a"), sync_dir("/")], &["/b"], &["/b"]);
-    check("renamed", &[rename("/a", "/c")], &["/a", "/b"], &["/b", "/c"]);
+    check(
+        "removed, synced",
+        &[remove("/a"), sync_dir("/")],
+        &["/b"],
+        &["/b"],
+    );
+    check(
+        "renamed",
+        &[rename("/a", "/c")],
+        &["/a", "/b"],
+        &["/b", "/c"],
+    );
     check("replaced", &[rename("/a", "/b")], &["/a", "/b"], &["/b"]);
-    check("replaced, synced", &[rename("/a", "/b"), sync_dir("/")], &["/b"], &["/b"]);
+    check(
+        "replaced, synced",
+        &[rename("/a", "/b"), sync_dir("/")],
+        &["/b"],
+        &["/b"],
+    );
     let elsewhere = [create("/c"), create("/d/x"), sync_dir("/d")];
-    check("another directory", &elsewhere, &["/a", "/b", "/d/x"], &["/a", "/b", "/c", "/d/x"]);
+    check(
+        "another directory",
+        &elsewhere,
+        &["/a", "/b", "/d/x"],
+        &["/a", "/b", "/c", "/d/x"],
+    );
     let inside = [create_dir("/e"), create("/e/x"), sync_dir("/e")];
-    check("a directory that is lost", &inside, &["/a", "/b"], &["/a", "/b", "/e/x"]);
+    check(
+        "a directory that is lost",
+        &inside,
+        &["/a", "/b"],
+        &["/a", "/b", "/e/x"],
+    );
     let moved = [rename("/a", "/d/a"), sync_dir("/d")];
-    check("moved, either end synced", &moved, &["/b", "/d/a"], &["/b", "/d/a"]);
+    check(
+        "moved, either end synced",
+        &moved,
+        &["/b", "/d/a"],
+        &["/b", "/d/a"],
+    );
     let moved = [create("/c"), rename("/c", "/d/c"), sync_dir("/d")];
     let both = ["/a", "/b", "/d/c"];
-    check("a move drags along what came before it", &moved, &both, &both);
+    check(
+        "a move drags along what came before it",
+        &moved,
+        &both,
+        &both,
+    );
 }
 
 #[test]
@@ -122,7 +173,10 @@ fn of_a_directorys_changes_a_prefix_survives() {
         disk.lose_power(seed);
         outcomes.insert(disk.paths().concat());
     }
-    assert_eq!(outcomes, ["", "/a", "/a/b", "/a/b/c"].map(str::to_owned).into());
+    assert_eq!(
+        outcomes,
+        ["", "/a", "/a/b", "/a/b/c"].map(str::to_owned).into()
+    );
 }
 
 #[test]
@@ -133,7 +187,11 @@ fn a_move_leaves_exactly_one_name() {
         disk.put(Path::new("/a"), b"a");
         run(&mut disk, rename("/a", "/d/a")).unwrap();
         disk.lose_power(seed);
-        assert!(disk.paths() == ["/a"] || disk.paths() == ["/d/a"], "{:?}", disk.paths());
+        assert!(
+            disk.paths() == ["/a"] || disk.paths() == ["/d/a"],
+            "{:?}",
+            disk.paths()
+        );
     }
 }
 
@@ -183,11 +241,21 @@ fn space_is_given_and_comes_back() {
     assert_eq!(disk.len(other), 0, "a failed allocation gives nothing");
     assert_eq!(run(&mut disk, grow(other, 2)), Ok(Done::Unit));
     assert_eq!(disk.free_bytes(), 0);
-    assert_eq!(run(&mut disk, write(other, 0, 16, 1, true)), Ok(Done::Unit), "an overwrite");
-    assert_eq!(run(&mut disk, write(other, 16, 1, 1, true)), Err(Errno::NO_SPACE));
+    assert_eq!(
+        run(&mut disk, write(other, 0, 16, 1, true)),
+        Ok(Done::Unit),
+        "an overwrite"
+    );
+    assert_eq!(
+        run(&mut disk, write(other, 16, 1, 1, true)),
+        Err(Errno::NO_SPACE)
+    );
     run(&mut disk, remove("/a")).unwrap();
     assert_eq!(disk.free_bytes(), 0, "it is still open");
-    assert_eq!(run(&mut disk, read(file, 1)), Ok(Done::Data(vec![0; S as usize])));
+    assert_eq!(
+        run(&mut disk, read(file, 1)),
+        Ok(Done::Data(vec![0; S as usize]))
+    );
     disk.close(file);
     assert_eq!(disk.free_bytes(), 8 * BLOCK_BYTES);
     assert_eq!(run(&mut disk, grow(other, 10)), Ok(Done::Unit));
@@ -205,8 +273,16 @@ fn stale_allocation_hands_out_what_was_there() {
     let len = 2 * BLOCK_BYTES;
     run(&mut disk, Op::Allocate { inode: file, len }).unwrap();
     let content = disk.content(Path::new("/new")).unwrap();
-    assert!(content[..BLOCK_BYTES as usize].iter().all(|byte| *byte == 0x5a));
-    assert!(content[BLOCK_BYTES as usize..].iter().any(|byte| *byte != 0));
+    assert!(
+        content[..BLOCK_BYTES as usize]
+            .iter()
+            .all(|byte| *byte == 0x5a)
+    );
+    assert!(
+        content[BLOCK_BYTES as usize..]
+            .iter()
+            .any(|byte| *byte != 0)
+    );
 }
 
 #[test]
@@ -215,7 +291,10 @@ fn a_sync_covers_what_had_completed_when_it_began() {
     let file = durable_file(&mut disk, "/f", 3, 0);
     run(&mut disk, write(file, 0, 1, 1, false)).unwrap();
     let (in_flight, _) = disk.begin(write(file, 1, 1, 2, false));
-    let (sync, _) = disk.begin(Op::Sync { inode: file, through: 0 });
+    let (sync, _) = disk.begin(Op::Sync {
+        inode: file,
+        through: 0,
+    });
     run(&mut disk, write(file, 2, 1, 3, false)).unwrap();
     disk.finish(in_flight).unwrap();
     disk.finish(sync).unwrap();
@@ -269,9 +348,23 @@ fn faults_do_what_they_say() {
         disk.inject(fault);
         let results = [
             run(&mut disk, write(file, 0, 1, 0xff, false)).is_ok(),
-            run(&mut disk, Op::Sync { inode: file, through: 0 }).is_ok(),
+            run(
+                &mut disk,
+                Op::Sync {
+                    inode: file,
+                    through: 0,
+                },
+            )
+            .is_ok(),
             run(&mut disk, write(file, 1, 1, 0xff, true)).is_ok(),
-            run(&mut disk, Op::Sync { inode: file, through: 0 }).is_ok(),
+            run(
+                &mut disk,
+                Op::Sync {
+                    inode: file,
+                    through: 0,
+                },
+            )
+            .is_ok(),
         ];
         let errors = results.iter().filter(|ok| !**ok).count();
         assert_eq!(sectors_of(&disk, "/f"), seen, "{what}: seen");
@@ -280,10 +373,32 @@ fn faults_do_what_they_say() {
         (errors, disk.counts().faults)
     };
     let (w, s) = (OpKind::Write, OpKind::Sync);
-    assert_eq!(check("lost write", Fault::lost(w), &[0, 0xff], &[0, 0xff]), (0, 1));
-    assert_eq!(check("lying sync", Fault::lost(s).lasting(), &[0xff, 0xff], &[0, 0xff]), (0, 2));
-    assert_eq!(check("failed sync", Fault::error(s), &[0xff, 0xff], &[0, 0xff]), (1, 1));
-    assert_eq!(check("elsewhere", Fault::error(w).on("/g"), &[0xff, 0xff], &[0xff, 0xff]), (0, 0));
+    assert_eq!(
+        check("lost write", Fault::lost(w), &[0, 0xff], &[0, 0xff]),
+        (0, 1)
+    );
+    assert_eq!(
+        check(
+            "lying sync",
+            Fault::lost(s).lasting(),
+            &[0xff, 0xff],
+            &[0, 0xff]
+        ),
+        (0, 2)
+    );
+    assert_eq!(
+        check("failed sync", Fault::error(s), &[0xff, 0xff], &[0, 0xff]),
+        (1, 1)
+    );
+    assert_eq!(
+        check(
+            "elsewhere",
+            Fault::error(w).on("/g"),
+            &[0xff, 0xff],
+            &[0xff, 0xff]
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -296,7 +411,11 @@ fn a_flip_strikes_the_reader_or_the_medium() {
     let file = durable_file(&mut disk, "/f", 2, 0);
     disk.inject(Fault::flip(OpKind::Read));
     assert_eq!(ones(run(&mut disk, read(file, 2)).unwrap()), 1);
-    assert_eq!(ones(run(&mut disk, read(file, 2)).unwrap()), 0, "for that reader only");
+    assert_eq!(
+        ones(run(&mut disk, read(file, 2)).unwrap()),
+        0,
+        "for that reader only"
+    );
     disk.inject(Fault::flip(OpKind::Write));
     run(&mut disk, write(file, 0, 2, 0, true)).unwrap();
     assert_eq!(ones(run(&mut disk, read(file, 2)).unwrap()), 1);
@@ -318,7 +437,12 @@ fn a_reader_may_overtake_a_write_but_never_goes_back() {
         let first = sectors_of(&disk, "/f");
         run(&mut disk, read(file, 4)).unwrap();
         let second = sectors_of(&disk, "/f");
-        assert!(first.iter().zip(&second).all(|(first, second)| first <= second));
+        assert!(
+            first
+                .iter()
+                .zip(&second)
+                .all(|(first, second)| first <= second)
+        );
         mixed += u32::from(first.contains(&1) && first.contains(&2));
         disk.finish(in_flight).unwrap();
         disk.lose_all_volatile();
@@ -344,7 +468,14 @@ fn counts_tell_operations_and_sync_points() {
     let file = made(&mut disk, "/f");
     run(&mut disk, write(file, 0, 2, 1, true)).unwrap();
     run(&mut disk, write(file, 0, 1, 1, false)).unwrap();
-    run(&mut disk, Op::Sync { inode: file, through: 0 }).unwrap();
+    run(
+        &mut disk,
+        Op::Sync {
+            inode: file,
+            through: 0,
+        },
+    )
+    .unwrap();
     run(&mut disk, sync_dir("/")).unwrap();
     run(&mut disk, read(file, 2)).unwrap();
     let expected = DiskCounts {
