@@ -47,5 +47,33 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
+/// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+/// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
+pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
+/// Elements of one array of a response that a client reads.
+pub const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
+/// A request that carries a handful of ids, in bytes.
+pub const REQUEST_SMALL_BYTES_MAX: usize = 256 << 10;
+/// A request that names topics, each with a few numbers or settings, in bytes.
+pub const REQUEST_MEDIUM_BYTES_MAX: usize = 4 << 20;
+/// A request that carries what a consumer group holds, in bytes.
+pub const REQUEST_LARGE_BYTES_MAX: usize = 16 << 20;
+/// A response that a client reads, in bytes.
+pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
+/// One string of a request or response, in bytes; the fixed-width encoding has no longer ones.
+pub const REQUEST_STRING_BYTES_MAX: usize = i16::MAX as usize;
+/// All unknown tagged fields of one structure that comes from the network, in bytes.
+pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
+/// Tagged fields of one structure that comes from the network.
+pub const TAGGED_FIELDS_MAX: usize = 16;
+const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);

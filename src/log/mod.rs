@@ -1,1 +1,58 @@
-//! (room)
+//! The durable, append-only log of one partition, and the chunk files that all logs of a shard
+//! share.
+//!
+//! What it promises: a record that was reported durable is never lost, an offset that was reported
+//! durable is never given to another record, every byte served passed its CRC, and the log start
+//! never moves back. What it does not do: decide who may append, assign offsets, know the high
+//! watermark or producers; that is `partition`.
+//!
+//! # The door
+//!
+//! ```text
+//! // start-up, once per data directory (any core)
+//! log::scan(dir).await                       -> io::Result<Inventory>      // Send
+//! inventory.partitions()                     -> impl Iterator<Item = PartitionId>
+//! inventory.take(PartitionId)                -> Found                      // Send; empty if new
+//! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
+//! inventory.unreadable()                     -> &[ChunkId]                 // left alone, reported
+//!
+//! // one per shard
+//! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>
+//! store.adopt(Found)                         // chunks of a topic that no longer exists: recycle
+//! store.is_stopped(), store.is_full()        // a write or sync failed; no space
+//! store.wait_room().await                    // back-pressure: until the shard may append again
+//! store.pending_bytes()                      // appended, not yet durable
+//!
+//! // one per partition
+//! Log::open(&store, PartitionId, Found, LogConfig, Incarnation, replay: impl FnMut(Replay)).await
+//!                                            -> Result<Rc<Log>, OpenError>
+//!     // Replay::State(&[u8]) at most once and first: the checkpoint's opaque state;
+//!     // then Replay::Batch(&BatchHeader) for every batch that the state does not cover.
+//! log.recovery()                             -> &Recovery: cut tail, quarantined ranges
+//! log.set_listener(Box<dyn Fn(LogEvent)>)    // Durable(Offset) | StorageFull | Stopped
+//! log.set_config(LogConfig)                  // live
+//! log.append(&[u8], base_offset, LeaderEpoch, max_timestamp) -> Result<(), AppendError>
+//!     // synchronous; base_offset must be end_offset(); AppendError: StorageFull | Stopped |
+//!     // TooLarge | Busy. An accepted batch is never taken back.
+//! log.start_offset(), log.end_offset(), log.durable_offset()   // all exclusive ends but start
+//! log.wait_durable(Offset).await             -> Result<(), Stopped>
+//! log.read(from, upto, max_bytes, at_least_one).await -> Result<Slices, ReadError>
+//!     // Slices { batches: Vec<Bytes>, bytes, next_offset }; whole batches below
+//!     // min(upto, durable_offset()); the first contains `from`.
+//!     // ReadError: OutOfRange | Corrupt { from, to } | Io
+//! log.max_timestamp()                        -> Timestamp (NONE if empty)
+//! log.find_timestamp(Timestamp).await        -> Result<Option<Bytes>, ReadError>   // first batch
+//!                                            // whose max timestamp is at or above it
+//! log.epoch_end(LeaderEpoch)                 -> Option<(LeaderEpoch, Offset)>  // KIP-101/279
+//! log.latest_epoch()                         -> Option<LeaderEpoch>
+//! log.set_start_offset(Offset).await         -> Result<(), Stopped>   // durable on return
+//! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
+//! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
+//! log.seal_if_idle().await                   // background: seal mark, gives buffers back
+//! log.delete().await                         // durable on return; chunks go back to the pool
+//! log.close().await                          // everything durable, sealed
+//!
+//! // checkpoints: bound what a restart replays
+//! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state as of end_offset(), now
+//! checkpoint::write(&store, entries).await   // waits until every entry's state is durable
+//! ```

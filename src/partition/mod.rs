@@ -1,1 +1,5 @@
-//! (room)
+//! One replica of one partition.
+
+mod producers;
+
+pub use producers::{ActiveProducer, ProducerTable, Verdict};

@@ -1,0 +1,346 @@
+//! What a partition remembers of its idempotent producers, and the decision it makes with it.
+//!
+//! Pure. The table is rebuilt at start from the checkpoint's snapshot and a replay of the batch
+//! headers after it, so a crash loses nothing that was appended. It is not the place of
+//! transactions.
+//!
+//! Source: KIP-98; Kafka keeps the last five batches of each producer so that a retry of any of
+//! the five requests a client may have in flight is recognised.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::frame::BatchHeader;
+use crate::limits::PRODUCER_BATCHES_MAX;
+use crate::model::{Offset, ProducerEpoch, ProducerId, Timestamp};
+
+/// What to do with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// In sequence, or not of an idempotent producer: append it.
+    Append,
+    /// The same batch was appended before: answer with the first one's offsets, append nothing.
+    Duplicate {
+        /// The offset of the first record of the original.
+        base_offset: Offset,
+        /// The offset of the last record of the original.
+        last_offset: Offset,
+    },
+    /// The producer's epoch is older than the one known (INVALID_PRODUCER_EPOCH).
+    StaleEpoch,
+    /// The first sequence number does not follow the last one (OUT_OF_ORDER_SEQUENCE_NUMBER).
+    OutOfOrder,
+}
+
+/// One appended batch of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AppendedBatch {
+    first_sequence: i32,
+    last_sequence: i32,
+    base_offset: Offset,
+    last_offset: Offset,
+}
+
+/// A producer's newest epoch and its last batches in that epoch, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    batches: VecDeque<AppendedBatch>,
+    last_timestamp: Timestamp,
+}
+
+/// A producer as DescribeProducers shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// The producer's id.
+    pub id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// The last sequence number appended, or -1.
+    pub last_sequence: i32,
+    /// The timestamp of its last batch.
+    pub last_timestamp: Timestamp,
+}
+
+/// The producers of one partition. Owned by the partition's core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerTable {
+    producers: HashMap<ProducerId, Producer>,
+}
+
+impl ProducerTable {
+    /// Decides what to do with a batch, without changing anything.
+    pub fn judge(&self, batch: &BatchHeader) -> Verdict {
+        if batch.producer_id.0 < 0 {
+            return Verdict::Append;
+        }
+        let Some(known) = self.producers.get(&batch.producer_id) else {
+            // Nothing is known of this producer: it is new, or its state has expired. Kafka
+            // accepts any first sequence outside of transactions, and so do we.
+            return Verdict::Append;
+        };
+        if batch.producer_epoch == known.epoch
+            && let Some(original) = known.duplicate_of(batch)
+        {
+            return Verdict::Duplicate {
+                base_offset: original.base_offset,
+                last_offset: original.last_offset,
+            };
+        }
+        if batch.producer_epoch < known.epoch {
+            return Verdict::StaleEpoch;
+        }
+        if batch.producer_epoch > known.epoch {
+            return match batch.base_sequence {
+                0 => Verdict::Append,
+                _ => Verdict::OutOfOrder,
+            };
+        }
+        let follows = known
+            .batches
+            .back()
+            .is_none_or(|last| batch.base_sequence == sequence_after(last.last_sequence, 1));
+        if follows {
+            Verdict::Append
+        } else {
+            Verdict::OutOfOrder
+        }
+    }
+
+    /// Records a batch that was appended at `base_offset`, now or before a restart.
+    pub fn appended(&mut self, batch: &BatchHeader, base_offset: Offset) {
+        if batch.producer_id.0 < 0 || batch.is_control() {
+            return;
+        }
+        let producer = self
+            .producers
+            .entry(batch.producer_id)
+            .or_insert_with(|| Producer {
+                epoch: batch.producer_epoch,
+                batches: VecDeque::new(),
+                last_timestamp: batch.max_timestamp,
+            });
+        if batch.producer_epoch != producer.epoch {
+            producer.epoch = batch.producer_epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == PRODUCER_BATCHES_MAX {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(AppendedBatch {
+            first_sequence: batch.base_sequence,
+            last_sequence: sequence_after(batch.base_sequence, batch.last_offset_delta),
+            base_offset,
+            last_offset: base_offset + i64::from(batch.last_offset_delta),
+        });
+        producer.last_timestamp = batch.max_timestamp;
+    }
+
+    /// Forgets producers whose last batch is older than `expiration_ms` at `now`.
+    pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
+        self.producers
+            .retain(|_, producer| now.0.saturating_sub(producer.last_timestamp.0) < expiration_ms);
+        if self.producers.is_empty() {
+            self.producers = HashMap::new();
+        }
+    }
+
+    /// The producers that are known, in no order.
+    pub fn active(&self) -> impl Iterator<Item = ActiveProducer> + '_ {
+        self.producers.iter().map(|(id, producer)| ActiveProducer {
+            id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer
+                .batches
+                .back()
+                .map_or(-1, |batch| batch.last_sequence),
+            last_timestamp: producer.last_timestamp,
+        })
+    }
+
+    /// The table as bytes for the checkpoint; empty when no producer is known.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.producers.is_empty() {
+            return out;
+        }
+        let mut ids: Vec<_> = self.producers.keys().copied().collect();
+        ids.sort();
+        for id in ids {
+            let producer = &self.producers[&id];
+            out.extend(id.0.to_le_bytes());
+            out.extend(producer.epoch.0.to_le_bytes());
+            out.extend(producer.last_timestamp.0.to_le_bytes());
+            out.push(producer.batches.len() as u8);
+            for batch in &producer.batches {
+                out.extend(batch.first_sequence.to_le_bytes());
+                out.extend(batch.last_sequence.to_le_bytes());
+                out.extend(batch.base_offset.0.to_le_bytes());
+                out.extend(batch.last_offset.0.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads `snapshot` back. `None` if the bytes are not one: the caller then replays the log
+    /// from its start instead.
+    pub fn restore(mut bytes: &[u8]) -> Option<ProducerTable> {
+        let mut producers = HashMap::new();
+        while !bytes.is_empty() {
+            let id = ProducerId(i64::from_le_bytes(take(&mut bytes)?));
+            let epoch = ProducerEpoch(i16::from_le_bytes(take(&mut bytes)?));
+            let last_timestamp = Timestamp(i64::from_le_bytes(take(&mut bytes)?));
+            let [count] = take(&mut bytes)?;
+            if usize::from(count) > PRODUCER_BATCHES_MAX {
+                return None;
+            }
+            let mut batches = VecDeque::with_capacity(usize::from(count));
+            for _ in 0..count {
+                batches.push_back(AppendedBatch {
+                    first_sequence: i32::from_le_bytes(take(&mut bytes)?),
+                    last_sequence: i32::from_le_bytes(take(&mut bytes)?),
+                    base_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
+                    last_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
+                });
+            }
+            producers.insert(
+                id,
+                Producer {
+                    epoch,
+                    batches,
+                    last_timestamp,
+                },
+            );
+        }
+        Some(ProducerTable { producers })
+    }
+}
+
+impl Producer {
+    fn duplicate_of(&self, batch: &BatchHeader) -> Option<&AppendedBatch> {
+        let last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta);
+        self.batches.iter().find(|known| {
+            known.first_sequence == batch.base_sequence && known.last_sequence == last_sequence
+        })
+    }
+}
+
+/// The sequence number `count` after `sequence`; after 2147483647 comes 0 (KIP-98).
+fn sequence_after(sequence: i32, count: i32) -> i32 {
+    let sum = i64::from(sequence) + i64::from(count);
+    if sum > i64::from(i32::MAX) {
+        (sum - i64::from(i32::MAX) - 1) as i32
+    } else {
+        sum as i32
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LeaderEpoch;
+
+    /// A batch of `count` records whose first sequence number is `sequence`.
+    fn batch(epoch: i16, sequence: i32, count: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset: Offset(0),
+            batch_length: 100,
+            leader_epoch: LeaderEpoch(0),
+            magic: 2,
+            crc: 0,
+            attributes: 0,
+            last_offset_delta: count - 1,
+            base_timestamp: Timestamp(1),
+            max_timestamp: Timestamp(1),
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(epoch),
+            base_sequence: sequence,
+            record_count: count,
+        }
+    }
+
+    /// Appends `history` as (epoch, first sequence, count), then judges the last batch.
+    fn check(history: &[(i16, i32, i32)], last: (i16, i32, i32), expected: Verdict) {
+        let mut table = ProducerTable::default();
+        let mut offset = Offset(100);
+        for &(epoch, sequence, count) in history {
+            let header = batch(epoch, sequence, count);
+            assert_eq!(table.judge(&header), Verdict::Append, "history {history:?}");
+            table.appended(&header, offset);
+            offset = offset + i64::from(count);
+        }
+        let verdict = table.judge(&batch(last.0, last.1, last.2));
+        assert_eq!(verdict, expected, "{history:?} then {last:?}");
+        assert_eq!(ProducerTable::restore(&table.snapshot()), Some(table));
+    }
+
+    #[test]
+    fn batches_are_judged_as_kafka_judges_them() {
+        let duplicate = |base: i64, last: i64| Verdict::Duplicate {
+            base_offset: Offset(base),
+            last_offset: Offset(last),
+        };
+        check(&[], (0, 0, 1), Verdict::Append);
+        check(&[], (0, 17, 1), Verdict::Append);
+        check(&[(0, 0, 3)], (0, 3, 1), Verdict::Append);
+        check(&[(0, 0, 3)], (0, 0, 3), duplicate(100, 102));
+        check(&[(0, 0, 3)], (0, 0, 2), Verdict::OutOfOrder);
+        check(&[(0, 0, 3)], (0, 4, 1), Verdict::OutOfOrder);
+        check(&[(0, 0, 3), (0, 3, 2)], (0, 0, 3), duplicate(100, 102));
+        check(&[(1, 0, 1)], (0, 1, 1), Verdict::StaleEpoch);
+        check(&[(0, 0, 1)], (1, 0, 1), Verdict::Append);
+        check(&[(0, 0, 1)], (1, 1, 1), Verdict::OutOfOrder);
+        check(&[(0, 0, 1), (1, 0, 1)], (1, 0, 1), duplicate(101, 101));
+    }
+
+    #[test]
+    fn five_batches_are_remembered() {
+        let six = [
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 2, 1),
+            (0, 3, 1),
+            (0, 4, 1),
+            (0, 5, 1),
+        ];
+        let second = Verdict::Duplicate {
+            base_offset: Offset(101),
+            last_offset: Offset(101),
+        };
+        check(&six, (0, 1, 1), second);
+        check(&six, (0, 0, 1), Verdict::OutOfOrder);
+    }
+
+    #[test]
+    fn sequences_wrap_after_the_largest() {
+        check(&[(0, i32::MAX - 1, 2)], (0, 0, 1), Verdict::Append);
+        check(&[(0, i32::MAX, 3)], (0, 2, 1), Verdict::Append);
+        check(&[(0, i32::MAX, 1)], (0, 1, 1), Verdict::OutOfOrder);
+    }
+
+    #[test]
+    fn a_silent_producer_is_forgotten() {
+        let mut table = ProducerTable::default();
+        table.appended(&batch(0, 0, 1), Offset(0));
+        table.expire(Timestamp(10), 10);
+        assert_eq!(table.active().count(), 1);
+        table.expire(Timestamp(11), 10);
+        assert_eq!(table.active().count(), 0);
+        assert_eq!(table.judge(&batch(0, 5, 1)), Verdict::Append);
+    }
+
+    #[test]
+    fn bytes_that_are_no_snapshot_are_refused() {
+        let mut table = ProducerTable::default();
+        table.appended(&batch(0, 0, 1), Offset(0));
+        let bytes = table.snapshot();
+        for length in 1..bytes.len() {
+            assert_eq!(ProducerTable::restore(&bytes[..length]), None, "{length}");
+        }
+    }
+}
