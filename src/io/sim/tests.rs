@@ -49,7 +49,7 @@ async fn a_bit_of_everything(core: CoreId) {
     let listener = io::TcpListener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
-    let addr = listener.local_addr().unwrap();
+    let addr = listener.local_addr();
     let client = io::spawn(async move {
         let stream = io::TcpStream::connect(addr).await.unwrap();
         stream
@@ -311,7 +311,7 @@ async fn pair() -> (io::TcpStream, io::TcpStream) {
     let listener = io::TcpListener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
-    let addr = listener.local_addr().unwrap();
+    let addr = listener.local_addr();
     let client = io::TcpStream::connect(addr).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     (client, server)
@@ -428,12 +428,13 @@ fn misaligned_requests_are_refused_as_direct_io_refuses_them() {
         let file = File::open("/f", Open::CreateNew).await.unwrap();
         file.write_at(block(1), 0, Sync::None).await.unwrap();
         let aligned = block(2);
-        let table: [(Bytes, u64, bool); 6] = [
+        let table: [(Bytes, u64, bool); 7] = [
             (aligned.slice(..512), 512, true),
             (aligned.slice(512..1024), 0, true),
             (aligned.slice(..500), 0, false),
             (aligned.slice(..512), 100, false),
             (aligned.slice(1..513), 0, false),
+            (aligned.slice(..0), 100, false),
             (aligned.slice(..512), u64::MAX - 511, false),
         ];
         for (index, (bytes, offset, fine)) in table.into_iter().enumerate() {
@@ -458,6 +459,9 @@ fn misaligned_requests_are_refused_as_direct_io_refuses_them() {
         let reader = File::open("/f", Open::Read).await.unwrap();
         let error = reader.write_at(block(1), 0, Sync::None).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        super::with_disk(|disk| disk.options_mut().direct_io = false);
+        let error = File::open("/f", Open::Read).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct OpId(u64);
 pub struct DiskOptions {
     /// What direct I/O wants offsets, lengths and memory to be multiples of, in bytes.
     pub alignment_bytes: usize,
+    /// Whether the file system takes O_DIRECT; where not, opening a file is `Unsupported`.
+    pub direct_io: bool,
     /// How much fits; ENOSPC beyond.
     pub capacity_bytes: u64,
     /// Space that a file is given holds what was there before, instead of zeros.
@@ -70,6 +72,7 @@ impl Default for DiskOptions {
     fn default() -> DiskOptions {
         DiskOptions {
             alignment_bytes: 512,
+            direct_io: true,
             capacity_bytes: 1 << 40,
             stale_allocation: false,
             latency: Latency {
@@ -263,6 +266,10 @@ impl Disk {
 
     pub(crate) fn alignment_bytes(&self) -> usize {
         self.options.alignment_bytes
+    }
+
+    pub(crate) fn direct_io(&self) -> bool {
+        self.options.direct_io
     }
 
     pub(crate) fn capacity_bytes(&self) -> u64 {
