@@ -39,6 +39,8 @@ struct Core {
     /// How often it is chosen, against the other cores: cores of a real machine differ too.
     weight: u64,
     polls: Cell<u64>,
+    /// The kernel runs something else on it until then.
+    paused_until_ns: Cell<u64>,
 }
 
 /// Tasks that have been woken since the loop last looked. Wakers may be used by any code, so this
@@ -170,6 +172,7 @@ impl Executor {
             alive: RefCell::default(),
             weight: chance.between(1, 4),
             polls: Cell::new(0),
+            paused_until_ns: Cell::new(0),
         });
         Executor {
             cores: cores.collect(),
@@ -276,9 +279,10 @@ impl Executor {
     }
 
     fn choose(&self, machine: &Machine) -> Option<(usize, Runnable)> {
-        let weight = |core: &Core| match core.ready.borrow().is_empty() {
-            true => 0,
-            false => core.weight,
+        let now_ns = machine.now_ns();
+        let weight = |core: &Core| {
+            let idle = core.ready.borrow().is_empty() || core.paused_until_ns.get() > now_ns;
+            if idle { 0 } else { core.weight }
         };
         let total: u64 = self.cores.iter().map(weight).sum();
         if total == 0 {
@@ -300,9 +304,17 @@ impl Executor {
     }
 
     fn poll(&self, machine: &Machine, core: usize, runnable: Runnable) {
-        let longest = machine.options.poll_max.as_nanos() as u64;
+        let options = &machine.options;
+        let longest = options.poll_max.as_nanos() as u64;
         let takes = machine.schedule.borrow_mut().between(longest / 16, longest);
         machine.advance(takes);
+        if machine.schedule.borrow_mut().ppm(options.pause_ppm) {
+            let longest = options.pause_max.as_nanos() as u64;
+            let until_ns = machine.now_ns() + machine.schedule.borrow_mut().below(longest.max(1));
+            self.cores[core].paused_until_ns.set(until_ns);
+            // Something for the clock to jump to, if all the others are idle.
+            machine.at(until_ns, Box::new(|_| {}));
+        }
         let polls = &self.cores[core].polls;
         polls.set(polls.get() + 1);
         self.as_core(core, || runnable.run());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::disk::{Done, Errno, InodeId, Op};
 use super::machine::machine;
-use crate::io::{AlignedBuf, Open, Result, Sync};
+use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
 use crate::limits::IO_ALIGNMENT_BYTES;
 
 /// An open file. Clones share it; the last one closes it.
@@ -31,6 +31,10 @@ impl File {
     /// Opens or creates a file.
     pub async fn open(path: impl AsRef<Path>, open: Open) -> Result<File> {
         let path = path.as_ref().to_owned();
+        if !machine().disk.borrow().direct_io() {
+            let message = format!("{}: no direct I/O on this file system", path.display());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let op = match open {
             Open::Read | Open::ReadWrite => Op::Open { path },
             Open::CreateNew => Op::Create { path },
@@ -135,7 +139,7 @@ impl File {
             && offset
                 .checked_add(length as u64)
                 .is_some_and(|end| end <= i64::MAX as u64);
-        match fits || length == 0 {
+        match fits {
             true => Ok(()),
             false => Err(Errno::INVALID.into()),
         }

@@ -119,7 +119,8 @@ pub async fn space(path: impl AsRef<Path>) -> Result<Space> {
     })
 }
 
-/// Locks a directory against the other processes of the machine, until the lock is dropped.
+/// Locks a directory against the other processes of the machine, until the lock is dropped, by a
+/// `.lock` file in it as the real backend does.
 pub async fn lock_dir(path: impl AsRef<Path>) -> Result<DirLock> {
     let machine = machine();
     machine.disk.borrow().check_exists(path.as_ref())?;

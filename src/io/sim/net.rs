@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::chance::Chance;
+use super::executor::yield_now;
 use super::machine::{Machine, machine};
 use super::trace::What;
 use crate::io::{Error, ErrorKind, Result};
@@ -171,6 +172,7 @@ impl TcpListener {
 
     /// The next connection, with its peer's address.
     pub async fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
+        make_way().await;
         poll_fn(
             |context| match self.queue.waiting.borrow_mut().pop_front() {
                 Some(connection) => Poll::Ready(Ok(connection)),
@@ -184,8 +186,8 @@ impl TcpListener {
     }
 
     /// The address, with the port it was given.
-    pub fn local_addr(&self) -> Result<SocketAddr> {
-        Ok(self.queue.addr)
+    pub fn local_addr(&self) -> SocketAddr {
+        self.queue.addr
     }
 }
 
@@ -203,6 +205,16 @@ impl Drop for TcpListener {
         for (stream, _) in self.queue.waiting.take() {
             stream.end.connection.cut();
         }
+    }
+}
+
+/// Lets other tasks run now and then though nothing has to be waited for, as the real backend
+/// does after many operations in a row.
+async fn make_way() {
+    const YIELD_PPM: u32 = 100_000;
+    let yields = machine().net.borrow_mut().chance.ppm(YIELD_PPM);
+    if yields {
+        yield_now().await;
     }
 }
 
@@ -363,15 +375,13 @@ impl TcpStream {
         if buffer.capacity() == buffer.len() {
             return (Err(ErrorKind::InvalidInput.into()), buffer);
         }
+        make_way().await;
         let result = poll_fn(|context| self.poll_read(context, &mut buffer)).await;
         (result, buffer)
     }
 
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Result<usize>> {
         let mut pipe = self.incoming().borrow_mut();
-        if pipe.deaf {
-            return Poll::Ready(Ok(0));
-        }
         if !pipe.arrived.is_empty() {
             let most = pipe.arrived.len().min(buffer.capacity() - buffer.len());
             let count = machine().net.borrow_mut().piece(most);
@@ -385,7 +395,7 @@ impl TcpStream {
         if pipe.reset {
             return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
         }
-        if pipe.end_arrived {
+        if pipe.end_arrived || pipe.deaf {
             return Poll::Ready(Ok(0));
         }
         pipe.reader = Some(context.waker().clone());
@@ -402,6 +412,7 @@ impl TcpStream {
             if slices.is_empty() {
                 return Ok(());
             }
+            make_way().await;
             poll_fn(|context| self.poll_write(context, &mut slices)).await?;
         }
     }
@@ -459,8 +470,8 @@ impl TcpStream {
     }
 
     /// The other end's address.
-    pub fn peer_addr(&self) -> Result<SocketAddr> {
-        Ok(self.end.connection.addrs[1 - self.end.side])
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.end.connection.addrs[1 - self.end.side]
     }
 
     /// Ends the outgoing direction only. For a test's client; the door has no such thing.

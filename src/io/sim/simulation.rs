@@ -77,6 +77,11 @@ pub struct ScheduleOptions {
     pub poll_max: Duration,
     /// The longest that a wake-up takes from one core to another: the delay of cross-core mail.
     pub mail_delay_max: Duration,
+    /// How often a core stops for a while between two polls, in a million: the kernel runs
+    /// something else there.
+    pub pause_ppm: u32,
+    /// How long it stops at most.
+    pub pause_max: Duration,
     /// A run that takes longer, in virtual time, is reported as one that does not end.
     pub time_limit: Duration,
 }
@@ -86,6 +91,8 @@ impl Default for ScheduleOptions {
         ScheduleOptions {
             poll_max: Duration::from_micros(2),
             mail_delay_max: Duration::from_micros(50),
+            pause_ppm: 100,
+            pause_max: Duration::from_millis(2),
             time_limit: Duration::from_secs(30 * 24 * 3600),
         }
     }
@@ -185,6 +192,42 @@ impl Simulation {
     /// The machine will crash at this point of a later run; the plan is spent when it has.
     pub fn crash_at(&self, point: CrashPoint, crash: Crash) {
         self.machine.planned_crash.set(Some((point, crash)));
+    }
+
+    /// Runs `workload` once to its end, and then once per disk operation of it, each time on a
+    /// new machine of the same seed that crashes at that operation; `verify` sees the machine
+    /// after each crash, with what the workload returned, and may start it again, or crash it
+    /// again. Returns the number of crashes.
+    ///
+    /// The runs are the same up to the crash, because a crash is drawn from a stream of its own.
+    pub fn crash_everywhere<T>(
+        make: impl Fn() -> Simulation,
+        crash: Crash,
+        workload: impl Fn(&Simulation) -> (Outcome, T),
+        verify: impl Fn(&Simulation, T),
+    ) -> u64 {
+        let whole = make();
+        let before = whole.counts().ops;
+        let (outcome, output) = workload(&whole);
+        assert_eq!(
+            outcome,
+            Outcome::Finished,
+            "the workload ends when nothing stops it"
+        );
+        let after = whole.counts().ops;
+        verify(&whole, output);
+        for number in before + 1..=after {
+            let sim = make();
+            sim.crash_at(CrashPoint::DiskOp(number), crash);
+            let (outcome, output) = workload(&sim);
+            assert_eq!(
+                outcome,
+                Outcome::Crashed(crash),
+                "operation {number} comes again"
+            );
+            verify(&sim, output);
+        }
+        after - before
     }
 
     /// Forgets a planned crash that has not come.

@@ -49,7 +49,7 @@ async fn a_bit_of_everything(core: CoreId) {
     let listener = io::TcpListener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
-    let addr = listener.local_addr().unwrap();
+    let addr = listener.local_addr();
     let client = io::spawn(async move {
         let stream = io::TcpStream::connect(addr).await.unwrap();
         stream
@@ -311,7 +311,7 @@ async fn pair() -> (io::TcpStream, io::TcpStream) {
     let listener = io::TcpListener::bind("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();
-    let addr = listener.local_addr().unwrap();
+    let addr = listener.local_addr();
     let client = io::TcpStream::connect(addr).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
     (client, server)
@@ -420,4 +420,192 @@ fn connections_are_spread_over_the_cores_that_listen() {
     });
     assert_eq!(outcome, Outcome::Finished);
     assert_eq!(accepted.borrow().len(), 3);
+}
+
+#[test]
+fn misaligned_requests_are_refused_as_direct_io_refuses_them() {
+    run_one(&Simulation::new(15), || async {
+        let file = File::open("/f", Open::CreateNew).await.unwrap();
+        file.write_at(block(1), 0, Sync::None).await.unwrap();
+        let aligned = block(2);
+        let table: [(Bytes, u64, bool); 7] = [
+            (aligned.slice(..512), 512, true),
+            (aligned.slice(512..1024), 0, true),
+            (aligned.slice(..500), 0, false),
+            (aligned.slice(..512), 100, false),
+            (aligned.slice(1..513), 0, false),
+            (aligned.slice(..0), 100, false),
+            (aligned.slice(..512), u64::MAX - 511, false),
+        ];
+        for (index, (bytes, offset, fine)) in table.into_iter().enumerate() {
+            let errno = match file.write_at(bytes, offset, Sync::Data).await {
+                Ok(()) => None,
+                Err(error) => error.raw_os_error(),
+            };
+            assert_eq!(errno, (!fine).then_some(libc::EINVAL), "row {index}");
+        }
+        let (read, _) = file.read_at(AlignedBuf::zeroed(700), 0).await;
+        assert_eq!(read.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        let (read, buffer) = file.read_at(AlignedBuf::zeroed(3 * BLOCK), 0).await;
+        assert_eq!(
+            (read.unwrap(), buffer.len()),
+            (BLOCK, 3 * BLOCK),
+            "short at the end"
+        );
+        let (read, _) = file
+            .read_at(AlignedBuf::zeroed(BLOCK), 8 * BLOCK as u64)
+            .await;
+        assert_eq!(read.unwrap(), 0);
+        let reader = File::open("/f", Open::Read).await.unwrap();
+        let error = reader.write_at(block(1), 0, Sync::None).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        super::with_disk(|disk| disk.options_mut().direct_io = false);
+        let error = File::open("/f", Open::Read).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    });
+}
+
+#[test]
+fn an_operation_outlives_its_future() {
+    let sim = Simulation::new(16);
+    run_one(&sim, || async {
+        let file = File::open("/f", Open::CreateNew).await.unwrap();
+        let write = file.write_at(block(5), 0, Sync::Data);
+        assert_eq!(io::timeout(Duration::ZERO, write).await.map(drop), None);
+        let opening = File::open("/f", Open::Read);
+        assert!(io::timeout(Duration::ZERO, opening).await.is_none());
+    });
+    assert_eq!(sim.disk().content(Path::new("/f")).unwrap(), [5; BLOCK]);
+    sim.disk().options_mut().capacity_bytes = BLOCK as u64;
+    run_one(&sim, || async { fs::remove_file("/f").await.unwrap() });
+    assert_eq!(
+        sim.disk().free_bytes(),
+        BLOCK as u64,
+        "an orphaned open is closed again"
+    );
+}
+
+#[test]
+fn mail_is_late_and_in_order_and_pushes_back() {
+    const COUNT: u32 = 200;
+    let channels = RefCell::new(io::mailbox::channels::<(CoreId, u32)>(3, 4));
+    let sim = Simulation::new(17);
+    let outcome = sim.run_cores(3, |core| {
+        let (mut mailbox, senders) = channels.borrow_mut().remove(0);
+        async move {
+            let sending = io::spawn(async move {
+                for n in 0..COUNT {
+                    for sender in &senders {
+                        sender.send((core, n)).await;
+                    }
+                }
+            });
+            let mut next = [0; 3];
+            for _ in 0..3 * COUNT {
+                let (from, n) = mailbox.recv().await;
+                assert_eq!(n, next[from.0 as usize], "from {from:?}");
+                next[from.0 as usize] += 1;
+            }
+            sending.await;
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+/// What a broker must not do: a write is acknowledged when it has completed, not when it is synced.
+#[test]
+#[should_panic(expected = "acknowledged and lost")]
+fn an_acknowledgement_before_the_sync_is_caught() {
+    let workload = |sim: &Simulation| {
+        let acknowledged = Rc::new(Cell::new(0));
+        let its = acknowledged.clone();
+        let outcome = sim.run_cores(1, move |_| {
+            let acknowledged = its.clone();
+            async move {
+                let file = File::open("/log", Open::CreateNew).await.unwrap();
+                fs::sync_dir("/").await.unwrap();
+                for n in 0..5 {
+                    file.write_at(block(7), n * BLOCK as u64, Sync::None)
+                        .await
+                        .unwrap();
+                    acknowledged.set((n + 1) as usize);
+                    file.sync().await.unwrap();
+                }
+            }
+        });
+        (outcome, acknowledged.get())
+    };
+    let verify = |sim: &Simulation, acknowledged: usize| {
+        let content = sim.disk().content(Path::new("/log")).unwrap_or_default();
+        let kept = content.iter().take_while(|byte| **byte == 7).count();
+        assert!(kept >= acknowledged * BLOCK, "acknowledged and lost");
+    };
+    for seed in 0..20 {
+        let make = || Simulation::new(seed);
+        Simulation::crash_everywhere(make, Crash::PowerLoss, workload, verify);
+    }
+}
+
+#[test]
+fn a_small_file_is_the_old_or_the_new_one_after_any_crash() {
+    let path = Path::new("/data/meta.properties");
+    let make = || {
+        let sim = Simulation::new(18);
+        sim.disk().put(Path::new("/data/meta.properties"), b"old");
+        sim
+    };
+    let workload = |sim: &Simulation| {
+        let done = Rc::new(Cell::new(false));
+        let its = done.clone();
+        let outcome = sim.run_cores(1, move |_| {
+            let done = its.clone();
+            async move {
+                let bytes = Bytes::from_static(b"new and longer");
+                fs::write_small("/data/meta.properties", bytes)
+                    .await
+                    .unwrap();
+                done.set(true);
+            }
+        });
+        (outcome, done.get())
+    };
+    let verify = |sim: &Simulation, done: bool| {
+        let content = sim.disk().content(path).unwrap();
+        assert!(
+            content == b"new and longer" || !done && content == b"old",
+            "{content:?}"
+        );
+        // A crash in between must not stand in the way of the next attempt.
+        assert_eq!(workload(sim), (Outcome::Finished, true));
+        assert_eq!(sim.disk().content(path).unwrap(), b"new and longer");
+    };
+    for crash in [Crash::PowerLoss, Crash::Kill] {
+        assert!(Simulation::crash_everywhere(make, crash, workload, verify) >= 6);
+    }
+}
+
+#[test]
+fn recovery_may_be_killed_as_well() {
+    let sim = Simulation::new(19);
+    sim.crash_at(CrashPoint::Sync(3), Crash::PowerLoss);
+    assert_eq!(
+        append_until_it_ends(&sim, 10).0,
+        Outcome::Crashed(Crash::PowerLoss)
+    );
+    assert!(
+        (2..=3).contains(&sim.counts().syncs),
+        "the third had happened, or not"
+    );
+    for _ in 0..3 {
+        let next = sim.counts().ops + 1;
+        sim.crash_at(CrashPoint::DiskOp(next), Crash::Kill);
+        let outcome = sim.run_cores(1, |_| async {
+            let _ = fs::list_dir("/").await;
+            super::crash_now(Crash::PowerLoss).await;
+        });
+        assert_eq!(outcome, Outcome::Crashed(Crash::Kill));
+    }
+    let outcome = sim.run_cores(1, |_| super::crash_now(Crash::PowerLoss));
+    assert_eq!(outcome, Outcome::Crashed(Crash::PowerLoss));
+    run_one(&sim, || async { assert!(fs::list_dir("/").await.is_ok()) });
 }

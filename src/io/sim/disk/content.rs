@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::Loss;
+use super::loss::Loss;
 use crate::io::sim::chance::Chance;
 
 /// The unit that a crash keeps or loses whole, in bytes: a sector is never torn.

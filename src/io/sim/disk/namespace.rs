@@ -118,6 +118,12 @@ impl Namespace {
         if (from_dir, &from_name) == (to_dir, &to_name) {
             return Ok(());
         }
+        // Linux: a directory cannot move into itself.
+        if let Node::Dir(dir) = node
+            && self.is_within(to, dir)
+        {
+            return Err(Errno::INVALID);
+        }
         match (node, self.dirs[&to_dir].current.get(&to_name)) {
             (_, None) | (Node::File(_), Some(Node::File(_))) => {}
             (Node::File(_), Some(Node::Dir(_))) => return Err(Errno::IS_A_DIRECTORY),
@@ -241,6 +247,12 @@ impl Namespace {
     /// Whether a power loss now could change what a process sees.
     pub(super) fn has_pending(&self) -> bool {
         !self.journal.is_empty()
+    }
+
+    /// Whether the way to `path` leads through the directory.
+    fn is_within(&self, path: &Path, dir: InodeId) -> bool {
+        let on_the_way = path.ancestors().filter_map(|path| self.find(path).ok());
+        on_the_way.into_iter().any(|node| node == Node::Dir(dir))
     }
 
     fn parent(&self, path: &Path) -> Result<(InodeId, String), Errno> {
