@@ -196,3 +196,5 @@ pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
 pub const CONNECTION_REQUESTS_MAX: usize = 128;
 /// Bytes that loading a coordinator reads at a time.
 pub const OFFSETS_LOAD_READ_BYTES: usize = 1024 * 1024;
+/// One value of a configuration that a client sets, in bytes.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 8192;
