@@ -59,3 +59,5 @@ pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
 /// Tagged fields of one structure that comes from the network.
 pub const TAGGED_FIELDS_MAX: usize = 16;
 const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
+/// One value of a configuration that a client sets, in bytes.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 8192;

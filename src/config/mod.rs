@@ -17,9 +17,20 @@ mod listeners;
 mod resolve;
 mod topic;
 
+mod alter;
+mod describe;
+
+pub use alter::{
+    AlterError, AlterOp, Alteration, BrokerScope, Change, alter_broker, alter_topic,
+    new_topic_configs, replace_broker, replace_topic,
+};
 pub use broker::{
     BrokerConfig, Durability, EngineConfig, GroupConfig, Listener, LogFormat, NetworkConfig,
     OffsetsConfig, ProducerConfig, RequestConfig, SharedConfig, TopicDefaults,
+};
+pub use describe::{
+    Described, DescribedSynonym, describe_broker, describe_cluster_default, describe_topic,
+    documentation,
 };
 pub use key::{Effect, Importance, Key, Kind, Synonym, Update, Valid};
 pub use layers::{ConfigErrors, Notice, Sources, load};
