@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use super::image::{Image, TopicMeta, pairs};
 use super::record::{PartitionRecord, Record};
-use crate::config::Overrides;
+use crate::config::{BrokerConfig, Overrides, new_topic_configs};
 use crate::limits::{PARTITIONS_MAX, PRODUCER_IDS_PER_BLOCK};
-use crate::model::{NodeId, TopicId, TopicName, TopicNameError};
+use crate::model::{TopicId, TopicName, TopicNameError};
 
 /// Why a change was refused, with a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +102,7 @@ pub type ConfigChange = Box<dyn FnOnce(&Overrides) -> Result<Overrides, Refused>
 /// What a decision may look at beside the image.
 #[derive(Clone, Debug)]
 pub(super) struct Rules<'a> {
-    pub(super) node_id: NodeId,
-    pub(super) partitions_default: i32,
-    pub(super) replication_factor_default: i16,
-    /// Whether a topic may have this configuration.
-    pub(super) check_config: fn(&str, Option<&str>) -> Result<(), String>,
+    pub(super) config: &'a BrokerConfig,
     pub(super) image: &'a Image,
 }
 
@@ -118,7 +114,7 @@ impl Rules<'_> {
         let partitions_count = if topic.assignment.is_empty() {
             self.check_replication_factor(topic.replication_factor)?;
             match topic.partitions_count {
-                -1 => self.partitions_default,
+                -1 => self.config.topics.num_partitions,
                 count if count >= 1 => count,
                 _ => {
                     return refused(
@@ -131,18 +127,11 @@ impl Rules<'_> {
             self.check_assignment(topic)?
         };
         self.check_room(partitions_count)?;
-        let mut configs = Overrides::new();
-        for (key, value) in &topic.configs {
-            // The broker's own topics may be kept in ways that others may not yet.
-            if !name.is_internal()
-                && let Err(message) = (self.check_config)(key, value.as_deref())
-            {
-                return refused(RefusedReason::Config, message);
-            }
-            if let Some(value) = value {
-                configs.insert(key.clone(), value.clone());
-            }
-        }
+        let configs = new_topic_configs(self.config, &topic.configs, name.is_internal())
+            .map_err(|error| Refused {
+                reason: RefusedReason::Config,
+                message: error.to_string(),
+            })?;
         Ok(Record::TopicCreated {
             id: id.0,
             name: topic.name.clone(),
@@ -180,7 +169,9 @@ impl Rules<'_> {
     }
 
     fn check_replication_factor(&self, factor: i16) -> Result<(), Refused> {
-        let factor = if factor == -1 { self.replication_factor_default.min(1) } else { factor };
+        // The default may ask for more nodes than there are; one is what there is.
+        let default = self.config.topics.replication_factor.min(1);
+        let factor = if factor == -1 { default } else { factor };
         match factor {
             1 => Ok(()),
             ..=0 => refused(
@@ -259,7 +250,7 @@ impl Rules<'_> {
                 ),
             );
         }
-        match brokers.iter().find(|broker| **broker != self.node_id.0) {
+        match brokers.iter().find(|broker| **broker != self.config.node_id.0) {
             None => Ok(()),
             Some(unknown) => refused(
                 RefusedReason::Assignment,
@@ -387,6 +378,7 @@ fn check_name(name: &str) -> Result<TopicName, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Sources, load, resolve};
 
     fn new_topic(name: &str, partitions_count: i32, replication_factor: i16) -> NewTopic {
         NewTopic {
@@ -401,26 +393,30 @@ mod tests {
     fn image() -> Image {
         let mut image = Image::default();
         for (name, id) in [("known", 1), ("a.b", 2)] {
-            let record = rules(&image).create(&new_topic(name, 2, 1), TopicId([id; 16]));
+            let record = rules(&config(), &image).create(&new_topic(name, 2, 1), TopicId([id; 16]));
             image.apply(&record.unwrap());
         }
         image
     }
 
-    fn rules(image: &Image) -> Rules<'_> {
-        Rules {
-            node_id: NodeId(1),
-            partitions_default: 3,
-            replication_factor_default: 1,
-            check_config: |key, _| if key == "bad" { Err("no".into()) } else { Ok(()) },
-            image,
-        }
+    fn config() -> BrokerConfig {
+        let sources = Sources {
+            file: None,
+            environment: Vec::new(),
+            overrides: vec!["num.partitions=3".into(), "node.id=1".into()],
+        };
+        let (values, _) = load(&sources).unwrap();
+        resolve(values).unwrap()
+    }
+
+    fn rules<'a>(config: &'a BrokerConfig, image: &'a Image) -> Rules<'a> {
+        Rules { config, image }
     }
 
     /// `Ok` is the number of partitions.
     fn check(topic: NewTopic, expected: Result<usize, RefusedReason>) {
         let image = image();
-        let decided = rules(&image).create(&topic, TopicId([9; 16]));
+        let decided = rules(&config(), &image).create(&topic, TopicId([9; 16]));
         let got = match decided {
             Ok(Record::TopicCreated { partitions, .. }) => Ok(partitions.len()),
             Ok(other) => panic!("{other:?}"),
@@ -441,7 +437,7 @@ mod tests {
         check(new_topic("a_b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("a b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("x", i32::MAX, 1), Err(RefusedReason::Partitions));
-        let configs = vec![("bad".into(), Some("1".into()))];
+        let configs = vec![("no.such.key".into(), Some("1".into()))];
         check(NewTopic { configs, ..new_topic("new", 1, 1) }, Err(RefusedReason::Config));
     }
 
@@ -470,7 +466,7 @@ mod tests {
                 partitions_count: count,
                 assignment: None,
             };
-            rules(&image).add_partitions(&request).map(|_| ()).map_err(|refused| refused.reason)
+            rules(&config(), &image).add_partitions(&request).map(|_| ()).map_err(|refused| refused.reason)
         };
         assert_eq!(add("known", 3), Ok(()));
         assert_eq!(add("known", 2), Err(RefusedReason::Partitions));

@@ -22,7 +22,7 @@ use crate::frame::BatchHeader;
 use crate::io;
 use crate::limits::{METADATA_READ_BYTES, METADATA_RECORDS_BEFORE_SNAPSHOT};
 use crate::log::{Log, ReadError};
-use crate::model::{LeaderEpoch, NodeId, Offset, TopicId};
+use crate::model::{LeaderEpoch, Offset, TopicId};
 
 /// Why the metadata log cannot be used.
 #[derive(Debug)]
@@ -35,16 +35,11 @@ pub enum JournalError {
     Append,
 }
 
-/// What the controller may look at of the configuration, as functions of the config room.
-type CheckConfig = fn(&str, Option<&str>) -> Result<(), String>;
-
 /// The controller of a single node, on shard 0, which makes one call at a time: the second is
 /// decided on what the first has made.
 pub struct Controller {
     log: Rc<Log>,
     image: RefCell<Image>,
-    node_id: NodeId,
-    check_config: CheckConfig,
 }
 
 /// Records that are durable and applied here, for the shards to apply.
@@ -52,17 +47,11 @@ pub type Deltas = Arc<[Record]>;
 
 impl Controller {
     /// Replays the metadata log and records, durably, that the node has started.
-    pub async fn open(
-        log: Rc<Log>,
-        node_id: NodeId,
-        check_config: CheckConfig,
-    ) -> Result<Controller, JournalError> {
+    pub async fn open(log: Rc<Log>) -> Result<Controller, JournalError> {
         let (image, records_count) = replay(&log).await?;
         let controller = Controller {
             log,
             image: RefCell::new(image),
-            node_id,
-            check_config,
         };
         controller.commit(vec![Record::Started]).await?;
         if records_count > METADATA_RECORDS_BEFORE_SNAPSHOT {
@@ -173,10 +162,7 @@ impl Controller {
         let mut decided = Vec::with_capacity(requests.len());
         for (at, request) in requests.into_iter().enumerate() {
             let rules = Rules {
-                node_id: self.node_id,
-                partitions_default: config.topics.num_partitions,
-                replication_factor_default: config.topics.replication_factor,
-                check_config: self.check_config,
+                config,
                 image: &image,
             };
             let result = decide(&rules, request);

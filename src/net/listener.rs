@@ -104,7 +104,7 @@ impl Server {
     fn per_ip_max(&self, ip: IpAddr) -> usize {
         let network = &self.config.network;
         let mut overrides = network.connections_per_ip_overrides.iter();
-        let own = overrides.find(|(host, _)| host.parse() == Ok(ip)).map(|(_, max)| *max);
+        let own = overrides.find(|(host, _)| *host == ip).map(|(_, max)| *max);
         usize::try_from(own.unwrap_or(network.connections_per_ip_max)).unwrap_or(0)
     }
 

@@ -282,8 +282,7 @@ async fn prepare(
     let log = Log::open(&store, PartitionId::METADATA, found, log_config, incarnation, |_| {})
         .await
         .map_err(StartError::MetadataLog)?;
-    let check: fn(&str, Option<&str>) -> Result<(), String> = config::check_topic_config;
-    let controller = Controller::open(log, config.node_id, check).await;
+    let controller = Controller::open(log).await;
     let controller = Rc::new(controller.map_err(StartError::Metadata)?);
     let records = controller.snapshot();
 
