@@ -115,7 +115,12 @@ pub fn run(
     });
     let shared = node.clone();
     let ran = io::run(cores, move |core| serve(shared.clone(), core));
-    if let Some(error) = node.error.lock().expect("no core panics while it holds it").take() {
+    if let Some(error) = node
+        .error
+        .lock()
+        .expect("no core panics while it holds it")
+        .take()
+    {
         return Err(error);
     }
     if let Some(error) = launch.error() {
@@ -160,7 +165,9 @@ impl Node {
 
 async fn serve(node: Arc<Node>, core: CoreId) {
     // The core that failed has left its error in the launch.
-    let Ok(shard) = Shard::open(node.launch.clone(), core).await else { return };
+    let Ok(shard) = Shard::open(node.launch.clone(), core).await else {
+        return;
+    };
     let cores_count = node.launch.cores_count();
     let server = Server::new(shard.clone(), node.launch.config().clone(), cores_count);
     if listen(&node, core, &server).await {
@@ -199,14 +206,21 @@ async fn listen(node: &Node, core: CoreId, server: &std::rc::Rc<Server>) -> bool
         if !node.all(|bound| bound.addresses.is_some()).await {
             return false;
         }
-        node.bound.borrow().addresses.clone().expect("core 0 has bound them")
+        node.bound
+            .borrow()
+            .addresses
+            .clone()
+            .expect("core 0 has bound them")
     };
     let mut bound = Vec::new();
     for (at, address) in addresses.iter().enumerate() {
         let socket = match net::bind(*address).await {
             Ok(socket) => socket,
             Err(error) => {
-                node.fail(NodeError::Bind { address: address.to_string(), error });
+                node.fail(NodeError::Bind {
+                    address: address.to_string(),
+                    error,
+                });
                 return false;
             }
         };
@@ -214,8 +228,10 @@ async fn listen(node: &Node, core: CoreId, server: &std::rc::Rc<Server>) -> bool
         io::spawn(server.clone().accept(socket, at)).detach();
     }
     if core.0 == 0 {
-        node.launch.set_advertised(advertised(node.launch.config(), &bound));
-        node.bound.send_modify(|state| state.addresses = Some(bound));
+        node.launch
+            .set_advertised(advertised(node.launch.config(), &bound));
+        node.bound
+            .send_modify(|state| state.addresses = Some(bound));
     }
     true
 }
@@ -223,7 +239,11 @@ async fn listen(node: &Node, core: CoreId, server: &std::rc::Rc<Server>) -> bool
 /// The address of each listener: of a host's addresses the first, IPv4 before IPv6.
 fn resolve(config: &BrokerConfig) -> Result<Vec<SocketAddr>, NodeError> {
     let addresses = config.network.listeners.iter().map(|listener| {
-        let host = if listener.host.is_empty() { "0.0.0.0" } else { &*listener.host };
+        let host = if listener.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &*listener.host
+        };
         let address = format!("{host}:{}", listener.port);
         match io::blocking::resolve(host, listener.port) {
             Ok(mut found) => {
@@ -258,7 +278,12 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16
 
 fn announce(node: &Node, shard: &Shard) {
     node.launch.board().set_ready(true);
-    let addresses = node.bound.borrow().addresses.clone().expect("all cores have bound");
+    let addresses = node
+        .bound
+        .borrow()
+        .addresses
+        .clone()
+        .expect("all cores have bound");
     (node.ready)(&Ready {
         advertised: advertised(node.launch.config(), &addresses),
         addresses,

@@ -48,7 +48,10 @@ pub enum RefusedReason {
 
 /// Makes a refusal.
 pub(super) fn refused<T>(reason: RefusedReason, message: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused { reason, message: message.into() })
+    Err(Refused {
+        reason,
+        message: message.into(),
+    })
 }
 
 /// A topic that somebody wants.
@@ -127,11 +130,12 @@ impl Rules<'_> {
             self.check_assignment(topic)?
         };
         self.check_room(partitions_count)?;
-        let configs = new_topic_configs(self.config, &topic.configs, name.is_internal())
-            .map_err(|error| Refused {
+        let configs = new_topic_configs(self.config, &topic.configs, name.is_internal()).map_err(
+            |error| Refused {
                 reason: RefusedReason::Config,
                 message: error.to_string(),
-            })?;
+            },
+        )?;
         Ok(Record::TopicCreated {
             id: id.0,
             name: topic.name.clone(),
@@ -142,7 +146,9 @@ impl Rules<'_> {
 
     fn partitions(&self, count: i32) -> Vec<PartitionRecord> {
         let first = self.image.next_slot;
-        (0..count as u32).map(|at| self.image.new_partition(first + at)).collect()
+        (0..count as u32)
+            .map(|at| self.image.new_partition(first + at))
+            .collect()
     }
 
     fn check_free(&self, name: &TopicName) -> Result<(), Refused> {
@@ -163,7 +169,10 @@ impl Rules<'_> {
             None => Ok(()),
             Some(other) => refused(
                 RefusedReason::TopicName,
-                format!("Topic '{name}' collides with existing topic: {}", other.name),
+                format!(
+                    "Topic '{name}' collides with existing topic: {}",
+                    other.name
+                ),
             ),
         }
     }
@@ -250,7 +259,10 @@ impl Rules<'_> {
                 ),
             );
         }
-        match brokers.iter().find(|broker| **broker != self.config.node_id.0) {
+        match brokers
+            .iter()
+            .find(|broker| **broker != self.config.node_id.0)
+        {
             None => Ok(()),
             Some(unknown) => refused(
                 RefusedReason::Assignment,
@@ -304,7 +316,10 @@ impl Rules<'_> {
             }
         }
         self.check_room(more)?;
-        Ok(Record::PartitionsAdded { id: topic.id.0, partitions: self.partitions(more) })
+        Ok(Record::PartitionsAdded {
+            id: topic.id.0,
+            partitions: self.partitions(more),
+        })
     }
 
     /// The record that deletes a topic, and what the topic is.
@@ -341,11 +356,17 @@ impl Rules<'_> {
                     );
                 };
                 let configs = change(&topic.configs)?;
-                Ok(Record::TopicConfigs { id: topic.id.0, configs: pairs(&configs) })
+                Ok(Record::TopicConfigs {
+                    id: topic.id.0,
+                    configs: pairs(&configs),
+                })
             }
             ConfigOwner::Broker(node_id) => {
                 let configs = change(&self.image.broker_configs(*node_id))?;
-                Ok(Record::BrokerConfigs { node_id: *node_id, configs: pairs(&configs) })
+                Ok(Record::BrokerConfigs {
+                    node_id: *node_id,
+                    configs: pairs(&configs),
+                })
             }
         }
     }
@@ -353,7 +374,12 @@ impl Rules<'_> {
     /// The record that gives away a block of producer ids, and the block's first id.
     pub(super) fn producer_ids(&self) -> (Record, i64) {
         let first = self.image.next_producer_id;
-        (Record::ProducerIds { next_producer_id: first + PRODUCER_IDS_PER_BLOCK }, first)
+        (
+            Record::ProducerIds {
+                next_producer_id: first + PRODUCER_IDS_PER_BLOCK,
+            },
+            first,
+        )
     }
 }
 
@@ -371,7 +397,10 @@ fn check_name(name: &str) -> Result<TopicName, Refused> {
         ),
     };
     TopicName::new(name).or_else(|error| {
-        refused(RefusedReason::TopicName, format!("Topic name is invalid: {}", why(error)))
+        refused(
+            RefusedReason::TopicName,
+            format!("Topic name is invalid: {}", why(error)),
+        )
     })
 }
 
@@ -431,20 +460,35 @@ mod tests {
         check(new_topic("new", -1, -1), Ok(3));
         check(new_topic("new", 0, 1), Err(RefusedReason::Partitions));
         check(new_topic("new", -2, 1), Err(RefusedReason::Partitions));
-        check(new_topic("new", 1, 0), Err(RefusedReason::ReplicationFactor));
-        check(new_topic("new", 1, 2), Err(RefusedReason::ReplicationFactor));
+        check(
+            new_topic("new", 1, 0),
+            Err(RefusedReason::ReplicationFactor),
+        );
+        check(
+            new_topic("new", 1, 2),
+            Err(RefusedReason::ReplicationFactor),
+        );
         check(new_topic("known", 1, 1), Err(RefusedReason::TopicExists));
         check(new_topic("a_b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("a b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("x", i32::MAX, 1), Err(RefusedReason::Partitions));
         let configs = vec![("no.such.key".into(), Some("1".into()))];
-        check(NewTopic { configs, ..new_topic("new", 1, 1) }, Err(RefusedReason::Config));
+        check(
+            NewTopic {
+                configs,
+                ..new_topic("new", 1, 1)
+            },
+            Err(RefusedReason::Config),
+        );
     }
 
     #[test]
     fn a_manual_assignment_names_this_node_once_for_each_partition() {
         let with = |assignment: &[(i32, &[i32])], partitions, factor| NewTopic {
-            assignment: assignment.iter().map(|(at, brokers)| (*at, brokers.to_vec())).collect(),
+            assignment: assignment
+                .iter()
+                .map(|(at, brokers)| (*at, brokers.to_vec()))
+                .collect(),
             ..new_topic("new", partitions, factor)
         };
         check(with(&[(0, &[1]), (1, &[1])], -1, -1), Ok(2));
@@ -453,8 +497,14 @@ mod tests {
         check(with(&[(1, &[1])], -1, -1), Err(RefusedReason::Assignment));
         check(with(&[(0, &[2])], -1, -1), Err(RefusedReason::Assignment));
         check(with(&[(0, &[])], -1, -1), Err(RefusedReason::Assignment));
-        check(with(&[(0, &[1, 1])], -1, -1), Err(RefusedReason::Assignment));
-        check(with(&[(0, &[1]), (0, &[1])], -1, -1), Err(RefusedReason::Assignment));
+        check(
+            with(&[(0, &[1, 1])], -1, -1),
+            Err(RefusedReason::Assignment),
+        );
+        check(
+            with(&[(0, &[1]), (0, &[1])], -1, -1),
+            Err(RefusedReason::Assignment),
+        );
     }
 
     #[test]
@@ -466,7 +516,10 @@ mod tests {
                 partitions_count: count,
                 assignment: None,
             };
-            rules(&config(), &image).add_partitions(&request).map(|_| ()).map_err(|refused| refused.reason)
+            rules(&config(), &image)
+                .add_partitions(&request)
+                .map(|_| ())
+                .map_err(|refused| refused.reason)
         };
         assert_eq!(add("known", 3), Ok(()));
         assert_eq!(add("known", 2), Err(RefusedReason::Partitions));
@@ -479,8 +532,15 @@ mod tests {
         let image = image();
         let slots_of = |name| {
             let topic = image.topic_by_name(name).unwrap();
-            topic.partitions.iter().map(|partition| partition.slot).collect::<Vec<_>>()
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition.slot)
+                .collect::<Vec<_>>()
         };
-        assert_eq!((slots_of("known"), slots_of("a.b")), (vec![0, 1], vec![2, 3]));
+        assert_eq!(
+            (slots_of("known"), slots_of("a.b")),
+            (vec![0, 1], vec![2, 3])
+        );
     }
 }

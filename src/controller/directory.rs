@@ -113,7 +113,12 @@ impl fmt::Display for DirectoryError {
                  likely cause: it was written by a newer version; start that version instead",
                 directory.display()
             ),
-            DirectoryError::Identity { directory, key, found, configured } => write!(
+            DirectoryError::Identity {
+                directory,
+                key,
+                found,
+                configured,
+            } => write!(
                 f,
                 "the data directory {} has {key}={found}, the configuration has \
                  {key}={configured}.\n  likely cause: the configuration or the disk of another \
@@ -160,20 +165,30 @@ pub async fn claim(config: &BrokerConfig) -> Result<DirectoryIdentity, Directory
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {
-            return Err(failed(format!("cannot make {}", directory.display()), error));
+            return Err(failed(
+                format!("cannot make {}", directory.display()),
+                error,
+            ));
         }
     }
-    let lock = fs::lock_dir(directory).await.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => DirectoryError::Locked(directory.to_path_buf()),
-        _ => failed(format!("cannot lock {}", directory.display()), error),
-    })?;
+    let lock = fs::lock_dir(directory)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => DirectoryError::Locked(directory.to_path_buf()),
+            _ => failed(format!("cannot lock {}", directory.display()), error),
+        })?;
     let entries = fs::list_dir(directory)
         .await
         .map_err(|error| failed(format!("cannot list {}", directory.display()), error))?;
     check_format(directory, &entries).await?;
     let (cluster_id, is_new) = check_meta(directory, config).await?;
     let incarnation = raise_incarnation(directory, is_new).await?;
-    Ok(DirectoryIdentity { cluster_id, incarnation, is_new, lock })
+    Ok(DirectoryIdentity {
+        cluster_id,
+        incarnation,
+        is_new,
+        lock,
+    })
 }
 
 async fn check_format(directory: &Path, entries: &[String]) -> Result<(), DirectoryError> {
@@ -246,15 +261,15 @@ async fn check_meta(
         }
     };
     check("node.id", Some(config.node_id.0.to_string()))?;
-    let cluster_id = check("cluster.id", config.cluster_id.as_deref().map(str::to_owned))?;
+    let cluster_id = check(
+        "cluster.id",
+        config.cluster_id.as_deref().map(str::to_owned),
+    )?;
     Ok((cluster_id, false))
 }
 
 /// Raises the incarnation, durably, before anything is appended under it.
-async fn raise_incarnation(
-    directory: &Path,
-    is_new: bool,
-) -> Result<Incarnation, DirectoryError> {
+async fn raise_incarnation(directory: &Path, is_new: bool) -> Result<Incarnation, DirectoryError> {
     let file = directory.join(INCARNATION_FILE);
     let last: u64 = match fs::read_small(&file).await {
         Ok(bytes) => {
@@ -265,7 +280,9 @@ async fn raise_incarnation(
             })?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let chunks = fs::list_dir(directory.join("chunks")).await.unwrap_or_default();
+            let chunks = fs::list_dir(directory.join("chunks"))
+                .await
+                .unwrap_or_default();
             if !is_new && !chunks.is_empty() {
                 return Err(DirectoryError::Damaged {
                     file,

@@ -6,7 +6,6 @@ use super::record::{PartitionRecord, Record};
 use crate::config::Overrides;
 use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
 
-
 /// The metadata at one moment. Each shard owns one. A crash loses it; the log has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -43,7 +42,15 @@ pub struct PartitionMeta {
 impl TopicMeta {
     /// The topic that a record makes; `None` if it makes none.
     pub(super) fn created(record: &Record) -> Option<TopicMeta> {
-        let Record::TopicCreated { id, name, partitions, configs } = record else { return None };
+        let Record::TopicCreated {
+            id,
+            name,
+            partitions,
+            configs,
+        } = record
+        else {
+            return None;
+        };
         Some(TopicMeta {
             id: TopicId(*id),
             name: TopicName::new(name).ok()?,
@@ -76,7 +83,11 @@ impl Image {
     /// Applies one record. A record about a topic that is not there changes nothing.
     pub fn apply(&mut self, record: &Record) -> Change {
         match record {
-            Record::Snapshot { starts_count, next_slot, next_producer_id } => {
+            Record::Snapshot {
+                starts_count,
+                next_slot,
+                next_producer_id,
+            } => {
                 *self = Image {
                     starts_count: *starts_count,
                     next_slot: *next_slot,
@@ -105,7 +116,9 @@ impl Image {
                     return Change::Nothing;
                 };
                 let from = topic.partitions.len();
-                topic.partitions.extend(partitions.iter().map(PartitionMeta::from));
+                topic
+                    .partitions
+                    .extend(partitions.iter().map(PartitionMeta::from));
                 self.count_slots(partitions);
                 Change::PartitionsAdded(TopicId(*id), from)
             }
@@ -124,7 +137,8 @@ impl Image {
                 Change::TopicConfigs(TopicId(*id))
             }
             Record::BrokerConfigs { node_id, configs } => {
-                self.broker_configs.insert(*node_id, configs.iter().cloned().collect());
+                self.broker_configs
+                    .insert(*node_id, configs.iter().cloned().collect());
                 Change::BrokerConfigs
             }
             Record::ProducerIds { next_producer_id } => {
@@ -135,7 +149,10 @@ impl Image {
     }
 
     fn count_slots(&mut self, partitions: &[PartitionRecord]) {
-        let after = partitions.iter().map(|partition| partition.slot.saturating_add(1)).max();
+        let after = partitions
+            .iter()
+            .map(|partition| partition.slot.saturating_add(1))
+            .max();
         self.next_slot = self.next_slot.max(after.unwrap_or(0));
     }
 
@@ -147,7 +164,10 @@ impl Image {
             next_producer_id: self.next_producer_id,
         }];
         for (node_id, configs) in &self.broker_configs {
-            records.push(Record::BrokerConfigs { node_id: *node_id, configs: pairs(configs) });
+            records.push(Record::BrokerConfigs {
+                node_id: *node_id,
+                configs: pairs(configs),
+            });
         }
         for topic in self.topics() {
             records.push(Record::TopicCreated {
@@ -190,33 +210,51 @@ impl Image {
 
     /// Dynamic configurations of one broker, or of all brokers.
     pub fn broker_configs(&self, node_id: Option<i32>) -> Overrides {
-        self.broker_configs.get(&node_id).cloned().unwrap_or_default()
+        self.broker_configs
+            .get(&node_id)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// The number of partitions of all topics.
     pub fn partitions_count(&self) -> usize {
-        self.topics.values().map(|topic| topic.partitions.len()).sum()
+        self.topics
+            .values()
+            .map(|topic| topic.partitions.len())
+            .sum()
     }
 
     /// A partition made now.
     pub(super) fn new_partition(&self, slot: u32) -> PartitionRecord {
-        PartitionRecord { slot, born_at_start: self.starts_count }
+        PartitionRecord {
+            slot,
+            born_at_start: self.starts_count,
+        }
     }
 }
 
 pub(super) fn pairs(configs: &Overrides) -> Vec<(String, String)> {
-    configs.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    configs
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 impl From<&PartitionRecord> for PartitionMeta {
     fn from(record: &PartitionRecord) -> PartitionMeta {
-        PartitionMeta { slot: record.slot, born_at_start: record.born_at_start }
+        PartitionMeta {
+            slot: record.slot,
+            born_at_start: record.born_at_start,
+        }
     }
 }
 
 impl From<&PartitionMeta> for PartitionRecord {
     fn from(partition: &PartitionMeta) -> PartitionRecord {
-        PartitionRecord { slot: partition.slot, born_at_start: partition.born_at_start }
+        PartitionRecord {
+            slot: partition.slot,
+            born_at_start: partition.born_at_start,
+        }
     }
 }
 
@@ -225,7 +263,10 @@ mod tests {
     use super::*;
 
     fn created(id: u8, name: &str, slots: &[u32]) -> Record {
-        let partition = |slot: &u32| PartitionRecord { slot: *slot, born_at_start: 1 };
+        let partition = |slot: &u32| PartitionRecord {
+            slot: *slot,
+            born_at_start: 1,
+        };
         Record::TopicCreated {
             id: [id; 16],
             name: name.into(),
@@ -250,12 +291,23 @@ mod tests {
             created(2, "a", &[2]),
             Record::PartitionsAdded {
                 id: [2; 16],
-                partitions: vec![PartitionRecord { slot: 3, born_at_start: 1 }],
+                partitions: vec![PartitionRecord {
+                    slot: 3,
+                    born_at_start: 1,
+                }],
             },
             Record::Started,
-            Record::TopicConfigs { id: [1; 16], configs: vec![("x".into(), "y".into())] },
-            Record::BrokerConfigs { node_id: Some(1), configs: vec![("p".into(), "q".into())] },
-            Record::ProducerIds { next_producer_id: 2000 },
+            Record::TopicConfigs {
+                id: [1; 16],
+                configs: vec![("x".into(), "y".into())],
+            },
+            Record::BrokerConfigs {
+                node_id: Some(1),
+                configs: vec![("p".into(), "q".into())],
+            },
+            Record::ProducerIds {
+                next_producer_id: 2000,
+            },
         ]);
         assert_eq!(applied(&image.snapshot()), image);
         assert_eq!(image.next_slot, 4);
@@ -281,6 +333,9 @@ mod tests {
         image.apply(&Record::TopicDeleted { id: [1; 16] });
         assert!(image.topic_by_name("a").is_none());
         assert_eq!(image.next_slot, 2);
-        assert_eq!(image.apply(&Record::TopicDeleted { id: [1; 16] }), Change::Nothing);
+        assert_eq!(
+            image.apply(&Record::TopicDeleted { id: [1; 16] }),
+            Change::Nothing
+        );
     }
 }

@@ -90,10 +90,17 @@ impl Controller {
         validate_only: bool,
         config: &SharedConfig,
     ) -> (Vec<Result<(), Refused>>, Option<Deltas>) {
-        let decided =
-            self.decide(requests, config, |rules, request| rules.add_partitions(&request));
+        let decided = self.decide(requests, config, |rules, request| {
+            rules.add_partitions(&request)
+        });
         let (results, records) = self.apply_or_look(decided, validate_only).await;
-        (results.into_iter().map(|result| result.map(|_| ())).collect(), records)
+        (
+            results
+                .into_iter()
+                .map(|result| result.map(|_| ()))
+                .collect(),
+            records,
+        )
     }
 
     /// Deletes topics; one result for each, in order: what the topic was.
@@ -130,10 +137,17 @@ impl Controller {
         validate_only: bool,
         config: &SharedConfig,
     ) -> (Vec<Result<(), Refused>>, Option<Deltas>) {
-        let decided = self
-            .decide(changes, config, |rules, (owner, change)| rules.configure(&owner, change));
+        let decided = self.decide(changes, config, |rules, (owner, change)| {
+            rules.configure(&owner, change)
+        });
         let (results, records) = self.apply_or_look(decided, validate_only).await;
-        (results.into_iter().map(|result| result.map(|_| ())).collect(), records)
+        (
+            results
+                .into_iter()
+                .map(|result| result.map(|_| ()))
+                .collect(),
+            records,
+        )
     }
 
     /// Gives away a block of producer ids; returns the first.
@@ -190,10 +204,11 @@ impl Controller {
         match self.commit(records).await {
             Ok(records) => (decided, Some(records)),
             Err(_) => {
-                let storage = || {
-                    refused(RefusedReason::Storage, "the metadata log cannot be written")
-                };
-                let failed = decided.into_iter().map(|result| result.and_then(|_| storage()));
+                let storage =
+                    || refused(RefusedReason::Storage, "the metadata log cannot be written");
+                let failed = decided
+                    .into_iter()
+                    .map(|result| result.and_then(|_| storage()));
                 (failed.collect(), None)
             }
         }
@@ -216,7 +231,10 @@ impl Controller {
         let appended = self.log.append(&batch, base_offset, LeaderEpoch(0), now);
         appended.map_err(|_| JournalError::Append)?;
         let end = base_offset + records.len() as i64;
-        self.log.wait_durable(end).await.map_err(|_| JournalError::Append)?;
+        self.log
+            .wait_durable(end)
+            .await
+            .map_err(|_| JournalError::Append)?;
         Ok(base_offset)
     }
 
@@ -225,7 +243,10 @@ impl Controller {
     async fn shorten(&self) -> Result<(), JournalError> {
         let snapshot = self.image.borrow().snapshot();
         let start = self.append(&snapshot).await?;
-        self.log.set_start_offset(start).await.map_err(|_| JournalError::Append)
+        self.log
+            .set_start_offset(start)
+            .await
+            .map_err(|_| JournalError::Append)
     }
 
     /// Makes everything durable and ends the log's use.
@@ -246,14 +267,17 @@ async fn replay(log: &Log) -> Result<(Image, usize), JournalError> {
             .await
             .map_err(JournalError::Read)?;
         for batch in read.batches.iter().flat_map(split) {
-            for record in record::from_batch(&batch)
-                .map_err(|error| JournalError::Record(offset, error))?
+            for record in
+                record::from_batch(&batch).map_err(|error| JournalError::Record(offset, error))?
             {
                 image.apply(&record);
                 records_count += 1;
             }
         }
-        assert!(read.next_offset > offset, "a read below the end makes progress");
+        assert!(
+            read.next_offset > offset,
+            "a read below the end makes progress"
+        );
         offset = read.next_offset;
     }
     Ok((image, records_count))

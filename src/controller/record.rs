@@ -69,9 +69,7 @@ pub enum Record {
 }
 
 /// A partition in a record.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 pub struct PartitionRecord {
     /// Decides the core: `slot % cores`.
     pub slot: u32,
@@ -111,8 +109,10 @@ pub(super) fn from_batch(batch: &[u8]) -> Result<Vec<Record>, RecordError> {
     let mut out = Vec::new();
     for record in records.iter() {
         let record = record.map_err(|_| RecordError::Batch)?;
-        let (version, archive) =
-            record.value.and_then(<[u8]>::split_first).ok_or(RecordError::Archive)?;
+        let (version, archive) = record
+            .value
+            .and_then(<[u8]>::split_first)
+            .ok_or(RecordError::Archive)?;
         if *version != RECORD_VERSION {
             return Err(RecordError::Version(*version));
         }
@@ -132,15 +132,28 @@ mod tests {
     #[test]
     fn a_batch_gives_its_records_back() {
         let records = vec![
-            Record::Snapshot { starts_count: 3, next_slot: 9, next_producer_id: 1000 },
+            Record::Snapshot {
+                starts_count: 3,
+                next_slot: 9,
+                next_producer_id: 1000,
+            },
             Record::Started,
             Record::TopicCreated {
                 id: [7; 16],
                 name: "a".into(),
-                partitions: vec![PartitionRecord { slot: 1, born_at_start: 2 }; 3],
+                partitions: vec![
+                    PartitionRecord {
+                        slot: 1,
+                        born_at_start: 2
+                    };
+                    3
+                ],
                 configs: vec![("retention.ms".into(), "1".into())],
             },
-            Record::BrokerConfigs { node_id: None, configs: Vec::new() },
+            Record::BrokerConfigs {
+                node_id: None,
+                configs: Vec::new(),
+            },
         ];
         assert_eq!(from_batch(&to_batch(&records, Timestamp(5))), Ok(records));
     }

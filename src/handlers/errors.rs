@@ -17,9 +17,7 @@ pub(super) fn of_produce(error: &ProduceError) -> ErrorCode {
     match error {
         ProduceError::Shard(error) => of_shard(*error),
         ProduceError::Batch(error) => of_batch(error),
-        ProduceError::Refused(AppendRefused::StaleProducerEpoch) => {
-            ErrorCode::InvalidProducerEpoch
-        }
+        ProduceError::Refused(AppendRefused::StaleProducerEpoch) => ErrorCode::InvalidProducerEpoch,
         ProduceError::Refused(AppendRefused::OutOfOrderSequence) => {
             ErrorCode::OutOfOrderSequenceNumber
         }

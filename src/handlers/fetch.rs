@@ -35,7 +35,11 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let response = answer(client, decoded, version).await;
     let mut payload_bytes = 0;
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
-        payload_bytes += partition.records.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        payload_bytes += partition
+            .records
+            .iter()
+            .map(|slice| slice.len() as u64)
+            .sum::<u64>();
     }
     metrics::add(Counter::PayloadOutBytes, payload_bytes);
     let body = encode_fetch_response(&response, version);
@@ -45,7 +49,11 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
 async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> FetchResponse {
     let bounds = bounds(client, &request);
     let uses_topic_ids = version >= TOPIC_IDS_FROM;
-    let planned = client.core.sessions.borrow_mut().plan(session_request(request, version));
+    let planned = client
+        .core
+        .sessions
+        .borrow_mut()
+        .plan(session_request(request, version));
     let Plan { kind, partitions } = match planned {
         Ok(plan) => plan,
         Err(SessionError::UnknownId) => {
@@ -59,8 +67,11 @@ async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> Fet
         }
     };
     let answers = read(client, &partitions, bounds).await;
-    let mut answered: Vec<(PartitionKey, FetchPartitionResponse)> =
-        partitions.iter().map(|(key, _)| key.clone()).zip(answers).collect();
+    let mut answered: Vec<(PartitionKey, FetchPartitionResponse)> = partitions
+        .iter()
+        .map(|(key, _)| key.clone())
+        .zip(answers)
+        .collect();
     let session_id = match kind {
         PlanKind::Sessionless => 0,
         PlanKind::Full => {
@@ -143,9 +154,11 @@ async fn read(
     let mut places = Vec::new();
     for ((topic, index), wanted) in partitions {
         let found = match topic {
-            TopicKey::Id(id) => {
-                client.shard.topic(*id).map(|topic| topic.id).ok_or(ErrorCode::UnknownTopicId)
-            }
+            TopicKey::Id(id) => client
+                .shard
+                .topic(*id)
+                .map(|topic| topic.id)
+                .ok_or(ErrorCode::UnknownTopicId),
             TopicKey::Name(name) => client
                 .shard
                 .topic_by_name(name)
@@ -161,7 +174,10 @@ async fn read(
                     last_fetched_epoch: wanted.last_fetched_epoch,
                     max_bytes: wanted.max_bytes.max(0) as usize,
                 };
-                let partition = PartitionId { topic_id, index: *index };
+                let partition = PartitionId {
+                    topic_id,
+                    index: *index,
+                };
                 parts.push(FetchPart { partition, request });
                 answers.push(FetchPartitionResponse::refused(*index, ErrorCode::None));
             }
@@ -171,7 +187,10 @@ async fn read(
     let has_error = places.len() < answers.len();
     let bounds = match has_error {
         // An error is answered at once.
-        true => FetchBounds { max_wait: Duration::ZERO, ..bounds },
+        true => FetchBounds {
+            max_wait: Duration::ZERO,
+            ..bounds
+        },
         false => bounds,
     };
     let results = client.shard.fetch(parts, bounds).await;
@@ -188,9 +207,10 @@ fn fill(answer: &mut FetchPartitionResponse, result: FetchResult) {
             answer.last_stable_offset = read.high_watermark;
             answer.log_start_offset = read.log_start_offset;
             answer.preferred_read_replica = NodeId(-1);
-            answer.diverging_epoch = read
-                .diverging
-                .map(|end| DivergingEpoch { epoch: end.epoch, end_offset: end.end_offset });
+            answer.diverging_epoch = read.diverging.map(|end| DivergingEpoch {
+                epoch: end.epoch,
+                end_offset: end.end_offset,
+            });
             answer.records = read.slices;
         }
         Err(error) => answer.error = errors::of_fetch(error),
@@ -215,10 +235,19 @@ fn by_topic(answered: Vec<(PartitionKey, FetchPartitionResponse)>) -> Vec<FetchT
                 TopicKey::Name(name) => (StrBytes::from(name.clone()), TopicId::ZERO),
                 TopicKey::Id(id) => (StrBytes::default(), *id),
             };
-            let response = FetchTopicResponse { name, topic_id, partitions: Vec::new() };
+            let response = FetchTopicResponse {
+                name,
+                topic_id,
+                partitions: Vec::new(),
+            };
             topics.push((topic, response));
         }
-        topics.last_mut().expect("just pushed").1.partitions.push(answer);
+        topics
+            .last_mut()
+            .expect("just pushed")
+            .1
+            .partitions
+            .push(answer);
     }
     topics.into_iter().map(|(_, response)| response).collect()
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::{Client, errors};
-use crate::coordinator::OFFSETS_TOPIC;
 use crate::controller::{NewTopic, RefusedReason, TopicMeta};
+use crate::coordinator::OFFSETS_TOPIC;
 use crate::model::{PartitionId, TopicId, TopicName};
 use crate::protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -46,7 +46,12 @@ pub(super) async fn handle(
     told.node_id = broker.id.0;
     told.host = StrBytes::from(broker.host.to_string());
     told.port = i32::from(broker.port);
-    told.rack = client.shard.config().rack.as_deref().map(|rack| StrBytes::from(rack.to_owned()));
+    told.rack = client
+        .shard
+        .config()
+        .rack
+        .as_deref()
+        .map(|rack| StrBytes::from(rack.to_owned()));
     response.brokers = vec![told];
     response.cluster_id = Some(StrBytes::from(client.shard.cluster_id().to_string()));
     response.controller_id = broker.id.0;
@@ -72,8 +77,9 @@ pub(super) async fn handle(
 }
 
 fn all(client: &Client) -> Vec<MetadataResponseTopic> {
-    let metas: Vec<TopicMeta> =
-        client.shard.with_image(|image| image.topics().cloned().collect());
+    let metas: Vec<TopicMeta> = client
+        .shard
+        .with_image(|image| image.topics().cloned().collect());
     metas.iter().map(|meta| found(client, meta)).collect()
 }
 
@@ -88,8 +94,9 @@ async fn named(
         let id = TopicId::from(topic.topic_id);
         match &topic.name {
             Some(name) => {
-                let known =
-                    client.shard.with_image(|image| image.topic_by_name(name.as_str()).cloned());
+                let known = client
+                    .shard
+                    .with_image(|image| image.topic_by_name(name.as_str()).cloned());
                 answers.push(match known {
                     Some(meta) => found(client, &meta),
                     None => {
@@ -127,8 +134,10 @@ async fn create(
     missing: Vec<(usize, String)>,
     answers: &mut [MetadataResponseTopic],
 ) {
-    let missing: Vec<_> =
-        missing.into_iter().filter(|(_, name)| TopicName::new(name).is_ok()).collect();
+    let missing: Vec<_> = missing
+        .into_iter()
+        .filter(|(_, name)| TopicName::new(name).is_ok())
+        .collect();
     if missing.is_empty() {
         return;
     }
@@ -150,9 +159,9 @@ async fn create(
         let made = match result {
             Ok(meta) => Some(meta),
             // Another client was faster.
-            Err(refused) if refused.reason == RefusedReason::TopicExists => {
-                client.shard.with_image(|image| image.topic_by_name(&name).cloned())
-            }
+            Err(refused) if refused.reason == RefusedReason::TopicExists => client
+                .shard
+                .with_image(|image| image.topic_by_name(&name).cloned()),
             Err(refused) => {
                 answers[place].error_code = errors::of_refused(refused.reason).code();
                 None
@@ -172,7 +181,10 @@ fn found(client: &Client, meta: &TopicMeta) -> MetadataResponseTopic {
     topic.partitions = client.shard.with_image(|image| {
         let partitions = meta.partitions.iter().enumerate();
         let answer = |(index, partition)| {
-            let id = PartitionId { topic_id: meta.id, index: index as i32 };
+            let id = PartitionId {
+                topic_id: meta.id,
+                index: index as i32,
+            };
             let leader = client.shard.advertised(client.listener, Some(id)).id.0;
             let mut answer = MetadataResponsePartition::default();
             answer.partition_index = index as i32;

@@ -78,13 +78,14 @@ pub struct Client {
 
 impl Client {
     /// The client of a connection that was just accepted.
-    pub fn new(
-        core: Rc<Core>,
-        shard: Rc<Shard>,
-        peer: SocketAddr,
-        listener: usize,
-    ) -> Client {
-        Client { core, shard, peer, listener, software: RefCell::new(String::new()) }
+    pub fn new(core: Rc<Core>, shard: Rc<Shard>, peer: SocketAddr, listener: usize) -> Client {
+        Client {
+            core,
+            shard,
+            peer,
+            listener,
+            software: RefCell::new(String::new()),
+        }
     }
 }
 
@@ -99,7 +100,10 @@ fn offsets_topic(config: &BrokerConfig) -> NewTopic {
         configs: vec![
             set("cleanup.policy", "compact".into()),
             set("compression.type", "producer".into()),
-            set("segment.bytes", config.offsets.topic_segment_bytes.to_string()),
+            set(
+                "segment.bytes",
+                config.offsets.topic_segment_bytes.to_string(),
+            ),
         ],
     }
 }

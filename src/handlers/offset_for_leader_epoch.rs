@@ -36,7 +36,10 @@ pub(super) async fn handle(
                 Some(topic) => {
                     places.push((response.topics.len(), answers.partitions.len()));
                     calls.push(OffsetsCall {
-                        partition: PartitionId { topic_id: topic.id, index: partition.partition },
+                        partition: PartitionId {
+                            topic_id: topic.id,
+                            index: partition.partition,
+                        },
                         current_leader_epoch: known_epoch(partition.current_leader_epoch),
                         question: OffsetsQuestion::EpochEnd(LeaderEpoch(partition.leader_epoch)),
                     });

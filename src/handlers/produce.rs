@@ -97,7 +97,10 @@ impl Outcome {
         let mut parts = Vec::new();
         for (at, topic) in request.topics.into_iter().enumerate() {
             let found = if version >= TOPIC_IDS_FROM {
-                client.shard.topic(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+                client
+                    .shard
+                    .topic(topic.topic_id)
+                    .ok_or(ErrorCode::UnknownTopicId)
             } else {
                 let known = client.shard.topic_by_name(topic.name.as_str());
                 known.ok_or(ErrorCode::UnknownTopicOrPartition)
@@ -111,7 +114,10 @@ impl Outcome {
                 match (&found, refused) {
                     (Ok(topic), None) => {
                         let index = partition.index;
-                        let partition = PartitionId { topic_id: topic.id, index };
+                        let partition = PartitionId {
+                            topic_id: topic.id,
+                            index,
+                        };
                         parts.push(ProducePart { partition, batch });
                         self.places.push((at, place));
                     }
@@ -126,7 +132,12 @@ impl Outcome {
     }
 
     fn refuse_all(&mut self, error: ErrorCode) {
-        for partition in self.response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for partition in self
+            .response
+            .topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+        {
             partition.error = error;
         }
     }
@@ -153,14 +164,23 @@ impl Outcome {
     }
 
     fn first_error(&self) -> Option<ErrorCode> {
-        let partitions = self.response.topics.iter().flat_map(|topic| &topic.partitions);
-        partitions.map(|partition| partition.error).find(|error| *error != ErrorCode::None)
+        let partitions = self
+            .response
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions);
+        partitions
+            .map(|partition| partition.error)
+            .find(|error| *error != ErrorCode::None)
     }
 
     fn respond(mut self, header: &RequestHeader) -> Vec<bytes::Bytes> {
         if header.version < RECORD_ERRORS_FROM {
-            for partition in
-                self.response.topics.iter_mut().flat_map(|topic| &mut topic.partitions)
+            for partition in self
+                .response
+                .topics
+                .iter_mut()
+                .flat_map(|topic| &mut topic.partitions)
             {
                 partition.record_errors.clear();
                 partition.error_message = None;
@@ -198,7 +218,10 @@ fn reason(reason: RecordErrorReason) -> String {
     match reason {
         RecordErrorReason::NullKey => "a compacted topic needs a key in every record".into(),
         RecordErrorReason::Timestamp(timestamp) => {
-            format!("timestamp {} is outside of the allowed range around now", timestamp.0)
+            format!(
+                "timestamp {} is outside of the allowed range around now",
+                timestamp.0
+            )
         }
         RecordErrorReason::TimestampType => {
             "the batch claims a timestamp of the broker, which only the broker may set".into()

@@ -108,12 +108,22 @@ pub(super) struct SessionCache {
 
 impl SessionCache {
     pub(super) fn new(sessions_max: usize) -> SessionCache {
-        SessionCache { sessions: HashMap::new(), sessions_max, uses: 0 }
+        SessionCache {
+            sessions: HashMap::new(),
+            sessions_max,
+            uses: 0,
+        }
     }
 
     /// Decides what a request reads.
     pub(super) fn plan(&mut self, request: SessionRequest) -> Result<Plan, SessionError> {
-        let SessionRequest { session_id, epoch, uses_topic_ids, partitions, forgotten } = request;
+        let SessionRequest {
+            session_id,
+            epoch,
+            uses_topic_ids,
+            partitions,
+            forgotten,
+        } = request;
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             if session_id != 0 {
                 self.sessions.remove(&session_id);
@@ -125,7 +135,10 @@ impl SessionCache {
             return Ok(Plan { kind, partitions });
         }
         self.uses += 1;
-        let session = self.sessions.get_mut(&session_id).ok_or(SessionError::UnknownId)?;
+        let session = self
+            .sessions
+            .get_mut(&session_id)
+            .ok_or(SessionError::UnknownId)?;
         if session.uses_topic_ids != uses_topic_ids {
             return Err(SessionError::TopicIdMix);
         }
@@ -150,12 +163,21 @@ impl SessionCache {
         }
         if session.partitions.is_empty() {
             self.sessions.remove(&session_id);
-            return Ok(Plan { kind: PlanKind::Sessionless, partitions: Vec::new() });
+            return Ok(Plan {
+                kind: PlanKind::Sessionless,
+                partitions: Vec::new(),
+            });
         }
         let members = &session.partitions;
-        let partitions =
-            session.order.iter().map(|key| (key.clone(), members[key].wanted)).collect();
-        Ok(Plan { kind: PlanKind::Incremental(session_id), partitions })
+        let partitions = session
+            .order
+            .iter()
+            .map(|key| (key.clone(), members[key].wanted))
+            .collect();
+        Ok(Plan {
+            kind: PlanKind::Incremental(session_id),
+            partitions,
+        })
     }
 
     /// Starts a session for a full fetch that was just answered. `candidate` gives random ids.
@@ -170,7 +192,10 @@ impl SessionCache {
             return 0;
         }
         if self.sessions.len() >= self.sessions_max {
-            let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used);
+            let oldest = self
+                .sessions
+                .iter()
+                .min_by_key(|(_, session)| session.last_used);
             let oldest = *oldest.expect("a full cache has a session").0;
             self.sessions.remove(&oldest);
         }
@@ -206,8 +231,12 @@ impl SessionCache {
         told: Option<Told>,
         has_data: bool,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(&session_id) else { return true };
-        let Some(member) = session.partitions.get_mut(key) else { return true };
+        let Some(session) = self.sessions.get_mut(&session_id) else {
+            return true;
+        };
+        let Some(member) = session.partitions.get_mut(key) else {
+            return true;
+        };
         let changed = has_data || told.is_none() || member.told != told;
         member.told = told;
         if has_data && let Some(at) = session.order.iter().position(|other| other == key) {
@@ -241,7 +270,10 @@ mod tests {
     }
 
     fn told(high_watermark: i64) -> Option<Told> {
-        Some(Told { high_watermark: Offset(high_watermark), log_start_offset: Offset(0) })
+        Some(Told {
+            high_watermark: Offset(high_watermark),
+            log_start_offset: Offset(0),
+        })
     }
 
     fn request(session_id: i32, epoch: i32, partitions: &[(&str, i64)]) -> SessionRequest {
@@ -249,7 +281,10 @@ mod tests {
             session_id,
             epoch,
             uses_topic_ids: false,
-            partitions: partitions.iter().map(|(name, at)| (key(name), wanted(*at))).collect(),
+            partitions: partitions
+                .iter()
+                .map(|(name, at)| (key(name), wanted(*at)))
+                .collect(),
             forgotten: Vec::new(),
         }
     }
@@ -257,8 +292,10 @@ mod tests {
     /// A cache with one session, id 7, of the partitions a and b, both told a watermark of 5.
     fn started() -> SessionCache {
         let mut cache = SessionCache::new(2);
-        let answered =
-            vec![(key("a"), wanted(0), told(5)), (key("b"), wanted(0), told(5))];
+        let answered = vec![
+            (key("a"), wanted(0), told(5)),
+            (key("b"), wanted(0), told(5)),
+        ];
         assert_eq!(cache.start(false, answered, || 7), 7);
         cache
     }
@@ -278,7 +315,10 @@ mod tests {
         assert_eq!(plan.kind, PlanKind::Incremental(7));
         assert_eq!(names(&plan), ["a", "b", "c"]);
         assert_eq!(plan.partitions[0].1.fetch_offset, Offset(3));
-        let forget = SessionRequest { forgotten: vec![key("b")], ..request(7, 2, &[]) };
+        let forget = SessionRequest {
+            forgotten: vec![key("b")],
+            ..request(7, 2, &[])
+        };
         assert_eq!(names(&cache.plan(forget).unwrap()), ["a", "c"]);
     }
 
@@ -286,8 +326,14 @@ mod tests {
     fn epochs_and_ids_must_fit() {
         let mut cache = started();
         assert_eq!(cache.plan(request(8, 1, &[])), Err(SessionError::UnknownId));
-        assert_eq!(cache.plan(request(7, 2, &[])), Err(SessionError::WrongEpoch));
-        let mixed = SessionRequest { uses_topic_ids: true, ..request(7, 1, &[]) };
+        assert_eq!(
+            cache.plan(request(7, 2, &[])),
+            Err(SessionError::WrongEpoch)
+        );
+        let mixed = SessionRequest {
+            uses_topic_ids: true,
+            ..request(7, 1, &[])
+        };
         assert_eq!(cache.plan(mixed), Err(SessionError::TopicIdMix));
         assert!(cache.plan(request(7, 1, &[])).is_ok());
         let closed = cache.plan(request(7, FINAL_EPOCH, &[("a", 0)])).unwrap();

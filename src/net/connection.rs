@@ -34,7 +34,12 @@ enum PendingReply {
 
 /// Serves a connection until either side ends it. Owned by the core that accepted it; a crash
 /// loses it, and what was not answered was not promised.
-pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, listener: usize) {
+pub(super) async fn serve(
+    server: Rc<Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: usize,
+) {
     let stream = Rc::new(stream);
     let (sender, receiver) = mpsc::channel(CONNECTION_REQUESTS_MAX);
     let writer = io::spawn(write_replies(stream.clone(), receiver));
@@ -67,7 +72,9 @@ async fn read_requests(
     replies: mpsc::Sender<Pending>,
 ) -> End {
     let network = &server.config.network;
-    let idle_max = u64::try_from(network.connections_idle_max_ms).ok().map(Duration::from_millis);
+    let idle_max = u64::try_from(network.connections_idle_max_ms)
+        .ok()
+        .map(Duration::from_millis);
     let request_bytes_max = usize::try_from(network.socket_request_max_bytes).unwrap_or(0);
     let mut receiver = Receiver::new(
         request_bytes_max,
@@ -77,7 +84,9 @@ async fn read_requests(
     );
     loop {
         // A slot of the queue first: a client that does not read its responses stops here.
-        let Ok(slot) = replies.reserve().await else { return End::Quiet };
+        let Ok(slot) = replies.reserve().await else {
+            return End::Quiet;
+        };
         let received = until_stopped(receiver.next(stream), server.stopping()).await;
         let Received { bytes, budget } = match received {
             None => return End::Quiet,
@@ -86,10 +95,16 @@ async fn read_requests(
         };
         match handlers::handle(client, bytes).await {
             Reply::Now(slices) => {
-                slot.send(Pending { reply: PendingReply::Ready(slices), _budget: budget });
+                slot.send(Pending {
+                    reply: PendingReply::Ready(slices),
+                    _budget: budget,
+                });
             }
             Reply::Later(phase_two) => {
-                slot.send(Pending { reply: PendingReply::Later(phase_two), _budget: budget });
+                slot.send(Pending {
+                    reply: PendingReply::Later(phase_two),
+                    _budget: budget,
+                });
             }
             Reply::Nothing => {}
             Reply::Close(reason) => return End::Said(reason),

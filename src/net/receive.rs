@@ -84,14 +84,19 @@ impl Receiver {
         let budget = self.reserve(request_bytes).await;
         let arrival_max = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
         let body = self.body(stream, SIZE_BYTES + request_bytes);
-        io::timeout(arrival_max, body).await.ok_or(ReceiveEnd::Slow)??;
+        io::timeout(arrival_max, body)
+            .await
+            .ok_or(ReceiveEnd::Slow)??;
         let mut whole = self.buffer.split_to(SIZE_BYTES + request_bytes).freeze();
         whole.advance(SIZE_BYTES);
         self.last_request_bytes = SIZE_BYTES + request_bytes;
         let bytes = self.last_request_bytes as u64;
         metrics::add(Counter::ReceivedBytes, bytes);
         metrics::record(Stage::Receive, io::now() - started);
-        Ok(Received { bytes: whole, budget })
+        Ok(Received {
+            bytes: whole,
+            budget,
+        })
     }
 
     /// The size of the next request; its four bytes stay in the buffer.
@@ -104,10 +109,19 @@ impl Receiver {
             }
             let at_start = self.buffer.is_empty();
             if self.read(stream).await? == 0 {
-                return Err(if at_start { ReceiveEnd::Closed } else { ReceiveEnd::Broken });
+                return Err(if at_start {
+                    ReceiveEnd::Closed
+                } else {
+                    ReceiveEnd::Broken
+                });
             }
         }
-        Ok(i32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]))
+        Ok(i32::from_be_bytes([
+            self.buffer[0],
+            self.buffer[1],
+            self.buffer[2],
+            self.buffer[3],
+        ]))
     }
 
     /// Reads until the buffer holds `needed` bytes.

@@ -38,7 +38,9 @@ impl Partition {
     pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
         let header = BatchHeader::read(batch).expect("the broker builds whole batches");
         let base_offset = self.log.end_offset();
-        self.log.append(batch, base_offset, self.leader_epoch, now).map_err(refused)?;
+        self.log
+            .append(batch, base_offset, self.leader_epoch, now)
+            .map_err(refused)?;
         let end = base_offset + i64::from(header.record_count);
         Ok(Appended {
             base_offset,
@@ -67,10 +69,19 @@ impl Partition {
                 self.log
                     .append(batch, base_offset, self.leader_epoch, info.max_timestamp)
                     .map_err(refused)?;
-                self.state.borrow_mut().producers.appended(header, base_offset);
-                (base_offset, base_offset + i64::from(header.last_offset_delta))
+                self.state
+                    .borrow_mut()
+                    .producers
+                    .appended(header, base_offset);
+                (
+                    base_offset,
+                    base_offset + i64::from(header.last_offset_delta),
+                )
             }
-            Verdict::Duplicate { base_offset, last_offset } => (base_offset, last_offset),
+            Verdict::Duplicate {
+                base_offset,
+                last_offset,
+            } => (base_offset, last_offset),
             Verdict::StaleEpoch => return Err(AppendRefused::StaleProducerEpoch),
             Verdict::OutOfOrder => return Err(AppendRefused::OutOfOrderSequence),
         };

@@ -52,17 +52,28 @@ impl Partition {
         producers: ProducerTable,
     ) -> Rc<Partition> {
         let watermark = Watermark::new(log.durable_offset());
-        let state = Rc::new(RefCell::new(State { producers, watermark }));
+        let state = Rc::new(RefCell::new(State {
+            producers,
+            watermark,
+        }));
         // The log holds the state, not the partition: no cycle keeps a deleted one alive.
         let listener = Rc::downgrade(&state);
         log.set_listener(Box::new(move |event| {
-            let Some(state) = listener.upgrade() else { return };
+            let Some(state) = listener.upgrade() else {
+                return;
+            };
             match event {
                 LogEvent::Durable(end) => state.borrow_mut().watermark.advance(end),
                 LogEvent::Failed => state.borrow_mut().watermark.fail(),
             }
         }));
-        Rc::new(Partition { id, topic, leader_epoch, log, state })
+        Rc::new(Partition {
+            id,
+            topic,
+            leader_epoch,
+            log,
+            state,
+        })
     }
 
     /// The partition's identity.

@@ -65,17 +65,25 @@ impl Partition {
             timestamp: Timestamp::NONE,
             leader_epoch: self.leader_epoch,
         };
-        let none = ListedOffset { leader_epoch: LeaderEpoch(-1), ..at(Offset::NONE) };
+        let none = ListedOffset {
+            leader_epoch: LeaderEpoch(-1),
+            ..at(Offset::NONE)
+        };
         match spec {
             OffsetSpec::Latest => Ok(at(self.high_watermark())),
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
                 let start = self.log.start_offset();
                 let epoch = self.log.epoch_of(start);
-                Ok(ListedOffset { leader_epoch: epoch.unwrap_or(self.leader_epoch), ..at(start) })
+                Ok(ListedOffset {
+                    leader_epoch: epoch.unwrap_or(self.leader_epoch),
+                    ..at(start)
+                })
             }
             OffsetSpec::Tiered => Ok(none),
             OffsetSpec::MaxTimestamp => {
-                let Some(newest) = self.log.max_timestamp().await? else { return Ok(none) };
+                let Some(newest) = self.log.max_timestamp().await? else {
+                    return Ok(none);
+                };
                 Ok(self.first_at_or_after(newest).await?.unwrap_or(none))
             }
             OffsetSpec::AtOrAfter(target) => {
@@ -125,7 +133,10 @@ impl Partition {
             return Err(OffsetsError::OutOfRange);
         }
         if target > self.log.start_offset() {
-            self.log.set_start_offset(target).await.map_err(|_| OffsetsError::Storage)?;
+            self.log
+                .set_start_offset(target)
+                .await
+                .map_err(|_| OffsetsError::Storage)?;
         }
         Ok(self.log.start_offset())
     }

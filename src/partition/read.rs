@@ -99,13 +99,20 @@ impl Partition {
             return Ok(empty(Some(end)));
         }
         if request.offset < log_start_offset || request.offset > high_watermark {
-            return Err(ReadRefused::OutOfRange { high_watermark, log_start_offset });
+            return Err(ReadRefused::OutOfRange {
+                high_watermark,
+                log_start_offset,
+            });
         }
         let max_bytes = request.max_bytes.min(budget_bytes);
         if request.offset == high_watermark || (max_bytes == 0 && !at_least_one) {
             return Ok(empty(None));
         }
-        match self.log.read(request.offset, high_watermark, max_bytes, at_least_one).await {
+        match self
+            .log
+            .read(request.offset, high_watermark, max_bytes, at_least_one)
+            .await
+        {
             Ok(read) => Ok(PartitionRead {
                 bytes: read.bytes,
                 slices: read.slices,
@@ -129,7 +136,10 @@ impl Partition {
         match end {
             Some(end) if end.epoch == epoch && end.end_offset >= offset => None,
             Some(end) => Some(end),
-            None => Some(EpochEnd { epoch: LeaderEpoch(-1), end_offset: Offset::NONE }),
+            None => Some(EpochEnd {
+                epoch: LeaderEpoch(-1),
+                end_offset: Offset::NONE,
+            }),
         }
     }
 
@@ -137,7 +147,10 @@ impl Partition {
     /// `epoch` is above this leadership's.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
         if epoch == self.leader_epoch {
-            return Some(EpochEnd { epoch, end_offset: self.log.end_offset() });
+            return Some(EpochEnd {
+                epoch,
+                end_offset: self.log.end_offset(),
+            });
         }
         let (epoch, end_offset) = self.log.epoch_end(epoch)?;
         Some(EpochEnd { epoch, end_offset })

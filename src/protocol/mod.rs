@@ -38,5 +38,5 @@ pub use codec::{
     encode_assignment, encode_request, encode_subscription,
 };
 pub use error_code::ErrorCode;
-pub use wire::WireError;
 pub use header::{HeaderError, RESPONSE_PREFIX_BYTES_MAX, RequestHeader, decode_response_header};
+pub use wire::WireError;

@@ -70,7 +70,13 @@ impl Shard {
         topics: Vec<NewTopic>,
         validate_only: bool,
     ) -> Vec<Result<TopicMeta, Refused>> {
-        match self.control(ControlCall::CreateTopics { topics, validate_only }).await {
+        match self
+            .control(ControlCall::CreateTopics {
+                topics,
+                validate_only,
+            })
+            .await
+        {
             ControlAnswer::CreateTopics(results) => results,
             _ => unreachable!("an answer is of its call's kind"),
         }
@@ -82,7 +88,13 @@ impl Shard {
         requests: Vec<NewPartitions>,
         validate_only: bool,
     ) -> Vec<Result<(), Refused>> {
-        match self.control(ControlCall::AddPartitions { requests, validate_only }).await {
+        match self
+            .control(ControlCall::AddPartitions {
+                requests,
+                validate_only,
+            })
+            .await
+        {
             ControlAnswer::AddPartitions(results) => results,
             _ => unreachable!("an answer is of its call's kind"),
         }
@@ -105,7 +117,13 @@ impl Shard {
         changes: Vec<(ConfigOwner, ConfigChange)>,
         validate_only: bool,
     ) -> Vec<Result<(), Refused>> {
-        match self.control(ControlCall::Configure { changes, validate_only }).await {
+        match self
+            .control(ControlCall::Configure {
+                changes,
+                validate_only,
+            })
+            .await
+        {
             ControlAnswer::Configure(results) => results,
             _ => unreachable!("an answer is of its call's kind"),
         }
@@ -135,23 +153,33 @@ impl Shard {
         let _turn = self.control_turn.acquire().await.expect("never closed");
         let config = self.config();
         let (answer, deltas) = match call {
-            ControlCall::CreateTopics { topics, validate_only } => {
-                let (results, deltas) =
-                    controller.create_topics(topics, validate_only, &config).await;
+            ControlCall::CreateTopics {
+                topics,
+                validate_only,
+            } => {
+                let (results, deltas) = controller
+                    .create_topics(topics, validate_only, &config)
+                    .await;
                 (ControlAnswer::CreateTopics(results), deltas)
             }
-            ControlCall::AddPartitions { requests, validate_only } => {
-                let (results, deltas) =
-                    controller.add_partitions(requests, validate_only, &config).await;
+            ControlCall::AddPartitions {
+                requests,
+                validate_only,
+            } => {
+                let (results, deltas) = controller
+                    .add_partitions(requests, validate_only, &config)
+                    .await;
                 (ControlAnswer::AddPartitions(results), deltas)
             }
             ControlCall::DeleteTopics(topics) => {
                 let (results, deltas) = controller.delete_topics(topics, &config).await;
                 (ControlAnswer::DeleteTopics(results), deltas)
             }
-            ControlCall::Configure { changes, validate_only } => {
-                let (results, deltas) =
-                    controller.configure(changes, validate_only, &config).await;
+            ControlCall::Configure {
+                changes,
+                validate_only,
+            } => {
+                let (results, deltas) = controller.configure(changes, validate_only, &config).await;
                 (ControlAnswer::Configure(results), deltas)
             }
             ControlCall::ProducerIds => {

@@ -63,16 +63,23 @@ impl Shard {
             if is_enough(&results, bounds.min_bytes) || io::now() >= deadline {
                 return results;
             }
-            let seen = parts.iter().zip(&results).filter_map(|(part, result)| match result {
-                Ok(read) => Some((part.partition, read.high_watermark)),
-                Err(_) => None,
-            });
+            let seen = parts
+                .iter()
+                .zip(&results)
+                .filter_map(|(part, result)| match result {
+                    Ok(read) => Some((part.partition, read.high_watermark)),
+                    Err(_) => None,
+                });
             metrics::add(Counter::ParkedFetches, 1);
             self.park(seen.collect(), deadline).await;
         }
     }
 
-    async fn fetch_once(self: &Rc<Self>, parts: &[FetchPart], max_bytes: usize) -> Vec<FetchResult> {
+    async fn fetch_once(
+        self: &Rc<Self>,
+        parts: &[FetchPart],
+        max_bytes: usize,
+    ) -> Vec<FetchResult> {
         let keyed: Vec<_> = parts.iter().map(|part| (part.partition, *part)).collect();
         let (_, by_core) = self.split(keyed.clone());
         let cores_count = by_core.len();
@@ -81,7 +88,11 @@ impl Shard {
         let results = self
             .scatter(
                 keyed,
-                |parts| Call::Fetch { parts, max_bytes, at_least_one: true },
+                |parts| Call::Fetch {
+                    parts,
+                    max_bytes,
+                    at_least_one: true,
+                },
                 |answer| match answer {
                     Answer::Fetch(results) => results,
                     _ => unreachable!("a fetch is answered with a fetch"),
@@ -90,9 +101,7 @@ impl Shard {
             .await;
         let mut results: Vec<FetchResult> = results
             .into_iter()
-            .map(|result| {
-                result.unwrap_or(Err(FetchError::Shard(ShardError::UnknownPartition)))
-            })
+            .map(|result| result.unwrap_or(Err(FetchError::Shard(ShardError::UnknownPartition))))
             .collect();
         if cores_count > 1 {
             cut(&mut results, max_bytes);

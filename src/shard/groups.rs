@@ -59,7 +59,10 @@ impl Shard {
     /// Asks the coordinator of an offsets partition, on whichever core it is.
     pub async fn group(self: &Rc<Self>, partition: PartitionId, request: Request) -> GroupAnswer {
         let core = self.owner(partition)?;
-        match self.call(core, Call::Group(GroupCall { partition, request })).await {
+        match self
+            .call(core, Call::Group(GroupCall { partition, request }))
+            .await
+        {
             Answer::Group(answer) => answer,
             _ => unreachable!("a coordinator answers as a coordinator"),
         }
@@ -70,7 +73,10 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         let token = Token(seat.next_token.replace(seat.next_token.get() + 1));
         seat.waiting.borrow_mut().insert(token, sender);
-        seat.step(Event::Request { token, request: call.request });
+        seat.step(Event::Request {
+            token,
+            request: call.request,
+        });
         // The coordinator answers every request; when it goes, the sender goes with it.
         receiver.await.ok()
     }
@@ -92,14 +98,21 @@ impl Shard {
             started: io::now(),
             partition,
         });
-        self.groups.seats.borrow_mut().insert(seat.partition.id(), seat.clone());
+        self.groups
+            .seats
+            .borrow_mut()
+            .insert(seat.partition.id(), seat.clone());
         io::spawn(seat.clone().keep_time()).detach();
         io::spawn(seat.load()).detach();
     }
 
     /// Ends the coordinators of a topic that is gone.
     pub(super) fn unseat_coordinators(&self, topic: TopicId) {
-        let gone = self.groups.seats.borrow_mut().extract_if(|id, _| id.topic_id == topic)
+        let gone = self
+            .groups
+            .seats
+            .borrow_mut()
+            .extract_if(|id, _| id.topic_id == topic)
             .map(|(_, seat)| seat)
             .collect::<Vec<_>>();
         for seat in gone {
@@ -118,14 +131,19 @@ impl Shard {
     pub(super) fn forget_offsets_of(&self, topic: &str) {
         let seats: Vec<_> = self.groups.seats.borrow().values().cloned().collect();
         for seat in seats {
-            seat.step(Event::TopicDeleted { topic: topic.to_owned() });
+            seat.step(Event::TopicDeleted {
+                topic: topic.to_owned(),
+            });
         }
     }
 
     /// The number of groups that this shard coordinates.
     pub(super) fn groups_count(&self) -> usize {
         let seats = self.groups.seats.borrow();
-        seats.values().map(|seat| seat.coordinator.borrow().groups_count()).sum()
+        seats
+            .values()
+            .map(|seat| seat.coordinator.borrow().groups_count())
+            .sum()
     }
 }
 
@@ -185,7 +203,10 @@ impl Seat {
         io::spawn(async move {
             let event = match appended {
                 Ok(appended) => match appended.durable.await {
-                    Ok(true) => Event::Appended { ticket, base_offset: appended.base_offset },
+                    Ok(true) => Event::Appended {
+                        ticket,
+                        base_offset: appended.base_offset,
+                    },
                     Ok(false) | Err(_) => Event::AppendFailed { ticket },
                 },
                 Err(_) => Event::AppendFailed { ticket },
@@ -204,7 +225,9 @@ impl Seat {
                 continue;
             };
             let left_ms = u64::try_from(at_ms - self.now().clock_ms).unwrap_or(0);
-            let due = io::timeout(Duration::from_millis(left_ms), changed).await.is_none();
+            let due = io::timeout(Duration::from_millis(left_ms), changed)
+                .await
+                .is_none();
             if due && self.wake_at_ms.get() == Some(at_ms) {
                 self.wake_at_ms.set(None);
                 self.step(Event::Timer);
@@ -219,7 +242,10 @@ impl Seat {
         let log_end = self.partition.high_watermark();
         let mut offset = log_start;
         while offset < log_end && !self.closed.get() {
-            let read = match log.read(offset, log_end, OFFSETS_LOAD_READ_BYTES, true).await {
+            let read = match log
+                .read(offset, log_end, OFFSETS_LOAD_READ_BYTES, true)
+                .await
+            {
                 Ok(read) => read,
                 Err(error) => {
                     tracing::error!(
@@ -233,7 +259,10 @@ impl Seat {
             for slice in &read.batches {
                 self.load_batches(slice.clone(), offset);
             }
-            assert!(read.next_offset > offset, "a read below the end makes progress");
+            assert!(
+                read.next_offset > offset,
+                "a read below the end makes progress"
+            );
             offset = read.next_offset;
             io::yield_now().await;
         }
@@ -245,7 +274,10 @@ impl Seat {
             let bytes = header.total_bytes().unwrap_or(slice.len()).min(slice.len());
             let batch = slice.split_to(bytes);
             let Ok(records) = frame::records(&batch, DECOMPRESSED_BATCH_BYTES_MAX) else {
-                tracing::warn!("{}: a batch cannot be read and is passed over", header.base_offset);
+                tracing::warn!(
+                    "{}: a batch cannot be read and is passed over",
+                    header.base_offset
+                );
                 continue;
             };
             for record in records.iter().map_while(Result::ok) {
@@ -253,7 +285,9 @@ impl Seat {
                     && let Some(key) = record.key
                 {
                     let value = record.value;
-                    self.coordinator.borrow_mut().load(record.offset, key, value);
+                    self.coordinator
+                        .borrow_mut()
+                        .load(record.offset, key, value);
                 }
             }
         }

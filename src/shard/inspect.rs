@@ -65,18 +65,27 @@ impl Shard {
             high_watermark: partition.high_watermark(),
             log_end_offset: partition.log().end_offset(),
             size_bytes: partition.log().size_bytes(),
-            producers: if producers { partition.active_producers() } else { Vec::new() },
+            producers: if producers {
+                partition.active_producers()
+            } else {
+                Vec::new()
+            },
         };
         match wanted {
-            PartitionsWanted::All => {
-                partitions.values().map(|partition| state(partition, false)).collect()
-            }
-            PartitionsWanted::These(ids) => {
-                ids.iter().filter_map(|id| partitions.get(id)).map(|p| state(p, false)).collect()
-            }
-            PartitionsWanted::WithProducers(ids) => {
-                ids.iter().filter_map(|id| partitions.get(id)).map(|p| state(p, true)).collect()
-            }
+            PartitionsWanted::All => partitions
+                .values()
+                .map(|partition| state(partition, false))
+                .collect(),
+            PartitionsWanted::These(ids) => ids
+                .iter()
+                .filter_map(|id| partitions.get(id))
+                .map(|p| state(p, false))
+                .collect(),
+            PartitionsWanted::WithProducers(ids) => ids
+                .iter()
+                .filter_map(|id| partitions.get(id))
+                .map(|p| state(p, true))
+                .collect(),
         }
     }
 }

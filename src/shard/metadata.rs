@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Shard;
 use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
+use crate::coordinator::OFFSETS_TOPIC;
 use crate::frame::BatchRules;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
-use crate::coordinator::OFFSETS_TOPIC;
 use crate::log::{Durability, Found, Log, LogConfig, Replay};
 use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
@@ -75,7 +75,11 @@ impl Shard {
     pub fn advertised(&self, listener: usize, partition: Option<PartitionId>) -> Advertised {
         let _same_for_all = partition;
         let (host, port) = self.launch.advertised(listener);
-        Advertised { id: self.config().node_id, host, port }
+        Advertised {
+            id: self.config().node_id,
+            host,
+            port,
+        }
     }
 
     /// The node's cluster id.
@@ -140,7 +144,11 @@ impl Shard {
         let topic = Topic {
             id,
             name: meta.name.clone(),
-            leader_epochs: meta.partitions.iter().map(|p| image.leader_epoch(p)).collect(),
+            leader_epochs: meta
+                .partitions
+                .iter()
+                .map(|p| image.leader_epoch(p))
+                .collect(),
             config: self.config.borrow().topic(&meta.configs),
         };
         self.topics.borrow_mut().insert(id, Rc::new(topic));
@@ -153,7 +161,11 @@ impl Shard {
             let Some(topic) = image.topic(id) else { return };
             let partitions = topic.partitions.iter().enumerate().skip(from);
             let mine = partitions.filter(|(_, p)| self.core_of_slot(p.slot) == self.core);
-            mine.map(|(at, _)| PartitionId { topic_id: id, index: at as i32 }).collect()
+            mine.map(|(at, _)| PartitionId {
+                topic_id: id,
+                index: at as i32,
+            })
+            .collect()
         };
         for partition in mine {
             self.open_partition(partition, Found::default()).await;
@@ -163,7 +175,9 @@ impl Shard {
     /// Opens one partition. A log that cannot be opened is reported and leaves its partition
     /// offline; the others go on.
     pub(super) async fn open_partition(self: &Rc<Self>, id: PartitionId, found: Found) {
-        let Some(topic) = self.topic(id.topic_id) else { return };
+        let Some(topic) = self.topic(id.topic_id) else {
+            return;
+        };
         let mut producers = ProducerTable::default();
         let replay = |item: Replay<'_>| match item {
             Replay::State(state) => match ProducerTable::restore(state) {
@@ -184,8 +198,7 @@ impl Shard {
             Ok(log) => {
                 report(&topic.name, id, &log);
                 let epoch = topic.leader_epochs[id.index as usize];
-                let partition =
-                    Partition::new(id, topic.name.clone(), epoch, log, producers);
+                let partition = Partition::new(id, topic.name.clone(), epoch, log, producers);
                 if topic.name.as_str() == OFFSETS_TOPIC {
                     self.seat_coordinator(partition.clone());
                 }
@@ -201,8 +214,13 @@ impl Shard {
     async fn drop_topic(self: &Rc<Self>, id: TopicId) {
         let gone: Vec<Rc<Partition>> = {
             let mut partitions = self.partitions.borrow_mut();
-            self.offline.borrow_mut().retain(|partition| partition.topic_id != id);
-            partitions.extract_if(|key, _| key.topic_id == id).map(|(_, p)| p).collect()
+            self.offline
+                .borrow_mut()
+                .retain(|partition| partition.topic_id != id);
+            partitions
+                .extract_if(|key, _| key.topic_id == id)
+                .map(|(_, p)| p)
+                .collect()
         };
         for partition in gone {
             partition.end();
@@ -227,8 +245,8 @@ impl Shard {
     fn log_config(&self, topic: &Topic) -> LogConfig {
         let config = &topic.config;
         // The broker's own topics are kept bounded by their owner, which knows what still counts.
-        let keeps_all = topic.name.is_internal()
-            || config.cleanup_policy == config::CleanupPolicy::Compact;
+        let keeps_all =
+            topic.name.is_internal() || config.cleanup_policy == config::CleanupPolicy::Compact;
         let limit = |value: i64| u64::try_from(value).ok().filter(|_| !keeps_all);
         LogConfig {
             durability: durability(&self.config.borrow()),
@@ -255,7 +273,9 @@ pub(super) fn configured(
 ) -> Result<SharedConfig, config::ConfigErrors> {
     let cluster_default = image.broker_configs(None);
     let this_broker = image.broker_configs(Some(start.node_id.0));
-    start.with_dynamic(&cluster_default, &this_broker).map(Arc::new)
+    start
+        .with_dynamic(&cluster_default, &this_broker)
+        .map(Arc::new)
 }
 
 /// How the metadata log is kept: everything, and always synced.

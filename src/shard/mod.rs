@@ -45,6 +45,7 @@ use crate::log::ChunkStore;
 use crate::model::{CoreId, PartitionId, TopicId};
 use crate::partition::Partition;
 use groups::Groups;
+use produce::Backlog;
 use route::Routes;
 
 /// Why a partition cannot be worked on.
@@ -69,6 +70,7 @@ pub struct Shard {
     /// Partitions whose log could not be opened; they answer with a storage error.
     offline: RefCell<HashSet<PartitionId>>,
     groups: Groups,
+    backlog: Backlog,
     /// On core 0 only.
     controller: Option<Rc<Controller>>,
     /// On core 0: one change of the metadata at a time, until all shards have applied it.

@@ -59,7 +59,10 @@ pub type OffsetsResult = Result<OffsetsAnswer, OffsetsRefused>;
 impl Shard {
     /// Asks each partition's owner; the results are in the order of `calls`.
     pub async fn offsets(self: &Rc<Self>, calls: Vec<OffsetsCall>) -> Vec<OffsetsResult> {
-        let keyed = calls.into_iter().map(|call| (call.partition, call)).collect();
+        let keyed = calls
+            .into_iter()
+            .map(|call| (call.partition, call))
+            .collect();
         let results = self
             .scatter(keyed, Call::Offsets, |answer| match answer {
                 Answer::Offsets(results) => results,
@@ -67,7 +70,10 @@ impl Shard {
             })
             .await;
         let unknown = || Err(OffsetsRefused::Shard(ShardError::UnknownPartition));
-        results.into_iter().map(|result| result.unwrap_or_else(unknown)).collect()
+        results
+            .into_iter()
+            .map(|result| result.unwrap_or_else(unknown))
+            .collect()
     }
 
     pub(super) async fn offsets_local(
@@ -79,14 +85,17 @@ impl Shard {
 
     async fn answer_offsets(&self, call: OffsetsCall) -> OffsetsResult {
         let partition = self.local(call.partition).map_err(OffsetsRefused::Shard)?;
-        partition.check_epoch(call.current_leader_epoch).map_err(OffsetsRefused::Epoch)?;
+        partition
+            .check_epoch(call.current_leader_epoch)
+            .map_err(OffsetsRefused::Epoch)?;
         let answer = match call.question {
             OffsetsQuestion::List(spec) => {
                 partition.list_offset(spec).await.map(OffsetsAnswer::Listed)
             }
-            OffsetsQuestion::DeleteBefore(target) => {
-                partition.delete_records(target).await.map(OffsetsAnswer::Deleted)
-            }
+            OffsetsQuestion::DeleteBefore(target) => partition
+                .delete_records(target)
+                .await
+                .map(OffsetsAnswer::Deleted),
             OffsetsQuestion::EpochEnd(epoch) => {
                 Ok(OffsetsAnswer::EpochEnd(partition.epoch_end(epoch)))
             }

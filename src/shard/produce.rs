@@ -1,14 +1,17 @@
 //! Produce: phase one fixes the order, phase two is durable.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all};
 
 use super::message::{Answer, Call, ProducePart};
 use super::{Shard, ShardError};
 use crate::config::TimestampType;
 use crate::frame::{self, BatchError, BatchHeader};
 use crate::io;
+use crate::io::sync::oneshot;
 use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, Timestamp};
 use crate::partition::{AppendRefused, Appended};
@@ -35,6 +38,34 @@ pub enum ProduceError {
     Refused(AppendRefused),
 }
 
+/// Requests that wait until the disk has taken what was appended before. What they hold is
+/// bounded by the request budgets of all cores, in which each of them is counted.
+#[derive(Default)]
+pub(super) struct Backlog {
+    waiting: RefCell<VecDeque<Waiting>>,
+    draining: Cell<bool>,
+}
+
+struct Waiting {
+    parts: Vec<ProducePart>,
+    wait_durable: bool,
+    sender: oneshot::Sender<Vec<ProduceResult>>,
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    fn push(&self, waiting: Waiting) {
+        self.waiting.borrow_mut().push_back(waiting);
+    }
+
+    fn pop(&self) -> Option<Waiting> {
+        self.waiting.borrow_mut().pop_front()
+    }
+}
+
 /// What came of one part.
 pub type ProduceResult = Result<Produced, ProduceError>;
 
@@ -49,7 +80,10 @@ impl Shard {
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
         let started = io::now();
         let count = parts.len();
-        let keyed = parts.into_iter().map(|part| (part.partition, part)).collect();
+        let keyed = parts
+            .into_iter()
+            .map(|part| (part.partition, part))
+            .collect();
         let (places, by_core) = self.split(keyed);
         let mut local = Vec::new();
         let mut remote = Vec::new();
@@ -57,17 +91,25 @@ impl Shard {
             if core == self.core {
                 local.push((places, self.produce_local(parts, wait_durable)));
             } else {
-                let call = Call::Produce { parts, wait_durable };
+                let call = Call::Produce {
+                    parts,
+                    wait_durable,
+                };
                 remote.push((places, self.send_call(core, call).await.1));
             }
         }
         metrics::record(Stage::Route, io::now() - started);
         async move {
-            let local = join_all(local.into_iter().map(|(places, results)| async move {
-                (places, results.await)
-            }));
+            let local = join_all(
+                local
+                    .into_iter()
+                    .map(|(places, results)| async move { (places, results.await) }),
+            );
             let remote = join_all(remote.into_iter().map(|(places, answer)| async move {
-                match answer.await.expect("every call is answered while the shards run") {
+                match answer
+                    .await
+                    .expect("every call is answered while the shards run")
+                {
                     Answer::Produce(results) => (places, results),
                     _ => unreachable!("a produce is answered with a produce"),
                 }
@@ -84,9 +126,49 @@ impl Shard {
         }
     }
 
-    /// Validates and appends on the core that owns the partitions. The appends have happened
-    /// when this returns; the future waits for durability.
+    /// Takes in batches for partitions of this core. Their order is fixed when this returns: they
+    /// are appended, or they stand in the backlog behind those that came before them.
     pub(super) fn produce_local(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        if self.backlog.is_empty() && self.store.has_room() {
+            return Either::Left(self.append_all(parts, wait_durable));
+        }
+        metrics::add(Counter::BackPressurePauses, 1);
+        let (sender, receiver) = oneshot::channel();
+        self.backlog.push(Waiting {
+            parts,
+            wait_durable,
+            sender,
+        });
+        if !self.backlog.draining.replace(true) {
+            io::spawn(self.clone().drain_backlog()).detach();
+        }
+        Either::Right(async move { receiver.await.expect("the backlog is drained to its end") })
+    }
+
+    /// Appends what waits, in order, as the disk makes room.
+    async fn drain_backlog(self: Rc<Self>) {
+        loop {
+            self.store.wait_room().await;
+            let Some(waiting) = self.backlog.pop() else {
+                break;
+            };
+            let results = self.append_all(waiting.parts, waiting.wait_durable);
+            io::spawn(async move {
+                // The connection may have gone meanwhile.
+                let _ = waiting.sender.send(results.await);
+            })
+            .detach();
+        }
+        self.backlog.draining.set(false);
+    }
+
+    /// Validates and appends. The appends have happened when this returns; the future waits for
+    /// durability.
+    fn append_all(
         self: &Rc<Self>,
         parts: Vec<ProducePart>,
         wait_durable: bool,

@@ -9,9 +9,9 @@ use slab::Slab;
 
 use super::message::{Answer, Call, Message};
 use super::{Shard, ShardError};
-use crate::io::sync::oneshot;
-use crate::io::mailbox::{MailSender, Mailbox};
 use crate::io;
+use crate::io::mailbox::{MailSender, Mailbox};
+use crate::io::sync::oneshot;
 use crate::metrics::{self, Counter};
 use crate::model::{CoreId, PartitionId};
 use crate::partition::{Partition, Watch};
@@ -75,7 +75,14 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         let slot = self.routes.waiting.borrow_mut().insert(sender);
         metrics::add(Counter::CrossCoreMessages, 1);
-        self.routes.sender(to).send(Message::Call { from: self.core, slot, call }).await;
+        self.routes
+            .sender(to)
+            .send(Message::Call {
+                from: self.core,
+                slot,
+                call,
+            })
+            .await;
         (slot, receiver)
     }
 
@@ -85,7 +92,9 @@ impl Shard {
             return self.serve(call).await;
         }
         let (_, answer) = self.send_call(to, call).await;
-        answer.await.expect("every call is answered while the shards run")
+        answer
+            .await
+            .expect("every call is answered while the shards run")
     }
 
     /// Makes one call of every core that owns any of `parts`, and puts the results back into the
@@ -98,11 +107,14 @@ impl Shard {
     ) -> Vec<Option<R>> {
         let count = parts.len();
         let (places, by_core) = self.split(parts);
-        let calls = by_core.into_iter().zip(places).map(|((core, parts), places)| {
-            let call = call(parts);
-            let results = &results;
-            async move { (places, results(self.call(core, call).await)) }
-        });
+        let calls = by_core
+            .into_iter()
+            .zip(places)
+            .map(|((core, parts), places)| {
+                let call = call(parts);
+                let results = &results;
+                async move { (places, results(self.call(core, call).await)) }
+            });
         let mut merged: Vec<Option<R>> = (0..count).map(|_| None).collect();
         for (places, answers) in join_all(calls).await {
             assert_eq!(places.len(), answers.len(), "one result for each part");
@@ -122,12 +134,17 @@ impl Shard {
         let mut places: Vec<Vec<usize>> = Vec::new();
         let mut by_core: Vec<(CoreId, Vec<P>)> = Vec::new();
         for (place, (partition, part)) in parts.into_iter().enumerate() {
-            let Some(core) = self.owner(partition) else { continue };
-            let at = by_core.iter().position(|(owner, _)| *owner == core).unwrap_or_else(|| {
-                by_core.push((core, Vec::new()));
-                places.push(Vec::new());
-                by_core.len() - 1
-            });
+            let Some(core) = self.owner(partition) else {
+                continue;
+            };
+            let at = by_core
+                .iter()
+                .position(|(owner, _)| *owner == core)
+                .unwrap_or_else(|| {
+                    by_core.push((core, Vec::new()));
+                    places.push(Vec::new());
+                    by_core.len() - 1
+                });
             by_core[at].1.push(part);
             places[at].push(place);
         }
@@ -157,13 +174,19 @@ impl Shard {
     /// Takes a call in: what must happen in order happens before this returns.
     fn deliver(self: &Rc<Self>, from: CoreId, slot: usize, call: Call) {
         let answer = match call {
-            Call::Produce { parts, wait_durable } => {
+            Call::Produce {
+                parts,
+                wait_durable,
+            } => {
                 let produced = self.produce_local(parts, wait_durable);
                 Either::Left(Either::Left(async move { Answer::Produce(produced.await) }))
             }
             Call::Watch(parts) => {
                 let watch = self.watch_local(&parts);
-                self.routes.watches.borrow_mut().insert((from, slot), watch.clone());
+                self.routes
+                    .watches
+                    .borrow_mut()
+                    .insert((from, slot), watch.clone());
                 let shard = self.clone();
                 Either::Left(Either::Right(async move {
                     watch.fired().await;
@@ -180,7 +203,11 @@ impl Shard {
         let shard = self.clone();
         io::spawn(async move {
             let answer = answer.await;
-            shard.routes.sender(from).send(Message::Answer { slot, answer }).await;
+            shard
+                .routes
+                .sender(from)
+                .send(Message::Answer { slot, answer })
+                .await;
         })
         .detach();
     }
@@ -188,12 +215,15 @@ impl Shard {
     /// Serves a call on this core.
     async fn serve(self: &Rc<Self>, call: Call) -> Answer {
         match call {
-            Call::Produce { parts, wait_durable } => {
-                Answer::Produce(self.produce_local(parts, wait_durable).await)
-            }
-            Call::Fetch { parts, max_bytes, at_least_one } => {
-                Answer::Fetch(self.fetch_local(parts, max_bytes, at_least_one).await)
-            }
+            Call::Produce {
+                parts,
+                wait_durable,
+            } => Answer::Produce(self.produce_local(parts, wait_durable).await),
+            Call::Fetch {
+                parts,
+                max_bytes,
+                at_least_one,
+            } => Answer::Fetch(self.fetch_local(parts, max_bytes, at_least_one).await),
             Call::Watch(parts) => {
                 let watch = self.watch_local(&parts);
                 watch.fired().await;
@@ -213,6 +243,12 @@ impl Shard {
 
     /// Tells another core that the answer to a watch is no longer needed.
     pub(super) async fn end_watch(&self, to: CoreId, slot: usize) {
-        self.routes.sender(to).send(Message::EndWatch { from: self.core, slot }).await;
+        self.routes
+            .sender(to)
+            .send(Message::EndWatch {
+                from: self.core,
+                slot,
+            })
+            .await;
     }
 }

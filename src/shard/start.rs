@@ -22,8 +22,8 @@ use crate::controller::{
     self, Controller, DirectoryError, DirectoryIdentity, Image, JournalError, Record,
 };
 use crate::frame::Incarnation;
-use crate::io::sync::{oneshot, watch};
 use crate::io::mailbox::{MailSender, Mailbox};
+use crate::io::sync::{oneshot, watch};
 use crate::io::{self, DirLock};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PARTITIONS_OPENED_AT_ONCE_MAX};
 use crate::log::{self, ChunkStore, Found, Log, Pool, StoreConfig};
@@ -111,9 +111,15 @@ impl Launch {
             config,
             board,
             advertised: OnceLock::new(),
-            mail: mail.into_iter().map(|endpoints| Mutex::new(Some(endpoints))).collect(),
+            mail: mail
+                .into_iter()
+                .map(|endpoints| Mutex::new(Some(endpoints)))
+                .collect(),
             seed_senders: Mutex::new(seed_senders),
-            seed_receivers: seed_receivers.into_iter().map(|r| Mutex::new(Some(r))).collect(),
+            seed_receivers: seed_receivers
+                .into_iter()
+                .map(|r| Mutex::new(Some(r)))
+                .collect(),
             progress: watch::Sender::new(Progress::default()),
             error: Mutex::new(None),
         })
@@ -131,7 +137,10 @@ impl Launch {
 
     /// Says what each listener tells its clients. Once, when all are bound.
     pub fn set_advertised(&self, advertised: Vec<(Arc<str>, u16)>) {
-        assert!(self.advertised.set(advertised).is_ok(), "listeners are bound once");
+        assert!(
+            self.advertised.set(advertised).is_ok(),
+            "listeners are bound once"
+        );
     }
 
     /// What a listener tells its clients.
@@ -147,14 +156,23 @@ impl Launch {
 
     /// The error of the core that failed first, if one did.
     pub fn error(&self) -> Option<StartError> {
-        self.error.lock().expect("no core panics while it holds the error").take()
+        self.error
+            .lock()
+            .expect("no core panics while it holds the error")
+            .take()
     }
 
     fn fail(&self, error: StartError) -> StartError {
-        let mut first = self.error.lock().expect("no core panics while it holds the error");
+        let mut first = self
+            .error
+            .lock()
+            .expect("no core panics while it holds the error");
         first.get_or_insert(error);
         // Whoever waits for a seed gets an error instead.
-        self.seed_senders.lock().expect("no core panics while it holds the seeds").clear();
+        self.seed_senders
+            .lock()
+            .expect("no core panics while it holds the seeds")
+            .clear();
         self.progress.send_modify(|progress| progress.failed = true);
         StartError::Abandoned
     }
@@ -163,7 +181,9 @@ impl Launch {
     async fn all(&self, reached: impl Fn(&Progress) -> usize) -> Result<(), StartError> {
         let mut progress = self.progress.subscribe();
         let all = self.cores_count();
-        let done = progress.wait_for(|now| now.failed || reached(now) == all).await;
+        let done = progress
+            .wait_for(|now| now.failed || reached(now) == all)
+            .await;
         match done {
             Ok(now) if !now.failed => Ok(()),
             Ok(_) | Err(_) => Err(StartError::Abandoned),
@@ -172,7 +192,10 @@ impl Launch {
 }
 
 fn take<T>(place: &Mutex<Option<T>>) -> T {
-    let taken = place.lock().expect("no core panics while it takes its part").take();
+    let taken = place
+        .lock()
+        .expect("no core panics while it takes its part")
+        .take();
     taken.expect("each core starts once")
 }
 
@@ -182,7 +205,9 @@ impl Shard {
     pub async fn open(launch: Arc<Launch>, core: CoreId) -> Result<Rc<Shard>, StartError> {
         let opened = Self::open_alone(&launch, core).await;
         let shard = opened.map_err(|error| launch.fail(error))?;
-        launch.progress.send_modify(|progress| progress.opened_count += 1);
+        launch
+            .progress
+            .send_modify(|progress| progress.opened_count += 1);
         launch.all(|progress| progress.opened_count).await?;
         shard.start_upkeep();
         Ok(shard)
@@ -200,7 +225,11 @@ impl Shard {
             Some((store, controller, lock)) => (store, Some(controller), Some(lock)),
             None => {
                 let config = store_config(&launch.config);
-                (ChunkStore::open(&launch.config.data_dir, core, seed.pool, config), None, None)
+                (
+                    ChunkStore::open(&launch.config.data_dir, core, seed.pool, config),
+                    None,
+                    None,
+                )
             }
         };
         let mut image = Image::default();
@@ -218,6 +247,7 @@ impl Shard {
             partitions: RefCell::new(HashMap::new()),
             offline: RefCell::new(Default::default()),
             groups: Groups::default(),
+            backlog: Default::default(),
             controller,
             control_turn: io::sync::Semaphore::new(1),
             identity: seed.identity,
@@ -238,7 +268,9 @@ impl Shard {
     /// Opens the logs that recovery found for this core, many at a time.
     async fn open_partitions(self: &Rc<Self>, found: Vec<(PartitionId, Found)>) {
         self.refresh_all_topics();
-        let opens = found.into_iter().map(|(id, found)| self.open_partition(id, found));
+        let opens = found
+            .into_iter()
+            .map(|(id, found)| self.open_partition(id, found));
         stream::iter(opens)
             .buffer_unordered(PARTITIONS_OPENED_AT_ONCE_MAX)
             .for_each(|()| std::future::ready(()))
@@ -260,28 +292,43 @@ impl Shard {
         if let Some(controller) = &self.controller {
             controller.close().await;
         }
-        self.launch.progress.send_modify(|progress| progress.closed_count += 1);
+        self.launch
+            .progress
+            .send_modify(|progress| progress.closed_count += 1);
         // An error here is another core's, and its to report.
         let _ = self.launch.all(|progress| progress.closed_count).await;
     }
 }
 
 /// What core 0 does before any other: claims, scans, replays, and seeds the others.
-async fn prepare(
-    launch: &Launch,
-) -> Result<(Rc<ChunkStore>, Rc<Controller>, DirLock), StartError> {
+async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, DirLock), StartError> {
     let config = &launch.config;
-    let DirectoryIdentity { cluster_id, incarnation, lock, .. } =
-        controller::claim(config).await.map_err(StartError::Directory)?;
-    let mut inventory = log::scan(&config.data_dir).await.map_err(StartError::Scan)?;
+    let DirectoryIdentity {
+        cluster_id,
+        incarnation,
+        lock,
+        ..
+    } = controller::claim(config)
+        .await
+        .map_err(StartError::Directory)?;
+    let mut inventory = log::scan(&config.data_dir)
+        .await
+        .map_err(StartError::Scan)?;
     let cores_count = launch.cores_count();
     let pool = inventory.pool(CoreId(0), cores_count);
     let store = ChunkStore::open(&config.data_dir, CoreId(0), pool, store_config(config));
     let found = inventory.take(PartitionId::METADATA);
     let log_config = metadata::metadata_log_config();
-    let log = Log::open(&store, PartitionId::METADATA, found, log_config, incarnation, |_| {})
-        .await
-        .map_err(StartError::MetadataLog)?;
+    let log = Log::open(
+        &store,
+        PartitionId::METADATA,
+        found,
+        log_config,
+        incarnation,
+        |_| {},
+    )
+    .await
+    .map_err(StartError::MetadataLog)?;
     let controller = Controller::open(log).await;
     let controller = Rc::new(controller.map_err(StartError::Metadata)?);
     let records = controller.snapshot();
@@ -293,27 +340,44 @@ async fn prepare(
     let mut found: Vec<Vec<(PartitionId, Found)>> = (0..cores_count).map(|_| Vec::new()).collect();
     for topic in image.topics() {
         for (index, partition) in topic.partitions.iter().enumerate() {
-            let id = PartitionId { topic_id: topic.id, index: index as i32 };
+            let id = PartitionId {
+                topic_id: topic.id,
+                index: index as i32,
+            };
             found[partition.slot as usize % cores_count].push((id, inventory.take(id)));
         }
     }
     // What is left belongs to topics that were deleted just before a crash.
     let left: Vec<PartitionId> = inventory.partitions().collect();
     let mut orphans: Vec<Found> = left.into_iter().map(|id| inventory.take(id)).collect();
-    let identity = Identity { cluster_id: cluster_id.into(), incarnation };
+    let identity = Identity {
+        cluster_id: cluster_id.into(),
+        incarnation,
+    };
     let senders = std::mem::take(
-        &mut *launch.seed_senders.lock().expect("no core panics while it holds the seeds"),
+        &mut *launch
+            .seed_senders
+            .lock()
+            .expect("no core panics while it holds the seeds"),
     );
     for (core, (sender, found)) in senders.into_iter().zip(found).enumerate() {
         let core = CoreId(core as u16);
-        let pool = if core.0 == 0 { Pool::default() } else { inventory.pool(core, cores_count) };
+        let pool = if core.0 == 0 {
+            Pool::default()
+        } else {
+            inventory.pool(core, cores_count)
+        };
         // A core that has failed meanwhile has said so itself.
         let _ = sender.send(Seed {
             identity: identity.clone(),
             records: records.clone(),
             pool,
             found,
-            orphans: if core.0 == 0 { std::mem::take(&mut orphans) } else { Vec::new() },
+            orphans: if core.0 == 0 {
+                std::mem::take(&mut orphans)
+            } else {
+                Vec::new()
+            },
         });
     }
     Ok((store, controller, lock))
@@ -322,7 +386,11 @@ async fn prepare(
 fn store_config(config: &BrokerConfig) -> StoreConfig {
     let tail_bytes = usize::try_from(config.engine.tail_cache_bytes).unwrap_or(0);
     let reserve_bytes = u64::try_from(config.engine.reserve_bytes).unwrap_or(0);
-    let mut store = StoreConfig { hot_bytes: tail_bytes, reserve_bytes, ..StoreConfig::default() };
+    let mut store = StoreConfig {
+        hot_bytes: tail_bytes,
+        reserve_bytes,
+        ..StoreConfig::default()
+    };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);
     store.chunk_bytes.retain(|bytes| *bytes >= least);
     store

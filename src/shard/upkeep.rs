@@ -15,14 +15,24 @@ impl Shard {
     /// Starts the tasks that keep the shard's house in order. They end when the shard closes.
     pub(super) fn start_upkeep(self: &Rc<Self>) {
         let config = self.config();
-        self.every(UPKEEP_TICK_MS, |shard| async move { shard.publish_figures().await });
-        self.every(UPKEEP_TICK_MS, |shard| async move { shard.seal_idle_logs().await });
+        self.every(UPKEEP_TICK_MS, |shard| async move {
+            shard.publish_figures().await
+        });
+        self.every(UPKEEP_TICK_MS, |shard| async move {
+            shard.seal_idle_logs().await
+        });
         let retention_ms = config.topics.retention_check_interval_ms;
-        self.every(interval(retention_ms), |shard| async move { shard.enforce_retention().await });
+        self.every(interval(retention_ms), |shard| async move {
+            shard.enforce_retention().await
+        });
         let expiry_ms = i64::from(config.producers.id_expiration_check_interval_ms);
-        self.every(interval(expiry_ms), |shard| async move { shard.expire_producers() });
+        self.every(interval(expiry_ms), |shard| async move {
+            shard.expire_producers()
+        });
         let checkpoint_ms = config.engine.checkpoint_interval_ms;
-        self.every(interval(checkpoint_ms), |shard| async move { shard.write_checkpoint().await });
+        self.every(interval(checkpoint_ms), |shard| async move {
+            shard.write_checkpoint().await
+        });
     }
 
     fn every<F>(self: &Rc<Self>, interval_ms: u64, work: impl Fn(Rc<Shard>) -> F + 'static)
@@ -100,7 +110,11 @@ impl Shard {
         if tick % METRICS_PARTITIONS_EVERY != 0 {
             return;
         }
-        let figures = self.all_partitions().iter().map(|partition| figures(partition)).collect();
+        let figures = self
+            .all_partitions()
+            .iter()
+            .map(|partition| figures(partition))
+            .collect();
         board.publish_partitions(self.core, figures);
     }
 }
