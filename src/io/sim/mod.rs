@@ -24,6 +24,10 @@
 //! as many ways as there are seeds, without running it again. A crash planned while recovery runs
 //! is no different from any other.
 //!
+//! Code that runs under no `Simulation` gets a healthy machine of its thread, with the seed in the
+//! environment variable `CORELOG_SIM_SEED` or 0: so the suites that know no backend run as they
+//! are, and again with other seeds.
+//!
 //! # The fault model
 //!
 //! ## Time and cores
@@ -31,8 +35,9 @@
 //! - One clock for all cores. It moves a little with each poll of a task and jumps to the next
 //!   event when nothing can run; so a day of sleeping costs nothing. The wall clock follows it,
 //!   shifted as the test says; a crash costs some downtime on both.
-//! - Which core runs next is drawn with unequal weights, which of its tasks without any order:
-//!   nobody may rely on first come, first served. Cores pause for milliseconds now and then.
+//! - Which core runs next is drawn with unequal weights. Its tasks take turns, in an order that
+//!   is drawn for each round: nobody may rely on first come, first served. Cores pause for
+//!   milliseconds now and then.
 //! - A wake-up from one core to another takes a drawn time; that is how cross-core mail is late.
 //!   What one sender sent keeps its order, as the mailbox promises.
 //! - A run in which nothing can run and nothing is awaited is a deadlock; one that passes its time

@@ -1,6 +1,7 @@
 //! What one file holds: what a reader sees, what is durable, and the writes between the two.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ pub(super) const BLOCK_BYTES: u64 = 4096;
 #[derive(Clone, Default)]
 pub(super) struct Content {
     size: u64,
-    blocks: BTreeMap<u64, Bytes>,
+    blocks: Arc<BTreeMap<u64, Bytes>>,
 }
 
 /// A write, or a growth of the size, that reached the device's volatile cache: visible, and lost
@@ -95,8 +96,8 @@ impl FileState {
         }
         for block in self.current.size.div_ceil(BLOCK_BYTES)..size.div_ceil(BLOCK_BYTES) {
             if let Some(stale) = fill() {
-                self.durable.blocks.insert(block, stale.clone());
-                self.current.blocks.insert(block, stale);
+                self.durable.blocks_mut().insert(block, stale.clone());
+                self.current.blocks_mut().insert(block, stale);
             }
         }
         self.current.size = size;
@@ -239,11 +240,11 @@ impl Content {
             let piece = data.slice(done..done + count);
             let number = at / BLOCK_BYTES;
             if count == BLOCK_BYTES as usize {
-                self.blocks.insert(number, piece);
+                self.blocks_mut().insert(number, piece);
             } else {
                 let mut block = self.block(number);
                 block[within..within + count].copy_from_slice(&piece);
-                self.blocks.insert(number, Bytes::from(block));
+                self.blocks_mut().insert(number, Bytes::from(block));
             }
             done += count;
         }
@@ -253,8 +254,13 @@ impl Content {
         if offset < self.size {
             let mut block = self.block(offset / BLOCK_BYTES);
             block[(offset % BLOCK_BYTES) as usize] ^= 1 << (bit % 8);
-            self.blocks.insert(offset / BLOCK_BYTES, Bytes::from(block));
+            self.blocks_mut()
+                .insert(offset / BLOCK_BYTES, Bytes::from(block));
         }
+    }
+
+    fn blocks_mut(&mut self) -> &mut BTreeMap<u64, Bytes> {
+        Arc::make_mut(&mut self.blocks)
     }
 
     /// A copy of one block, to be changed.
@@ -267,14 +273,20 @@ impl Content {
 
     /// What lies beyond the size is not there for who extends the file later.
     fn cut_beyond_size(&mut self) {
-        let within = (self.size % BLOCK_BYTES) as usize;
-        if within > 0 && self.blocks.contains_key(&(self.size / BLOCK_BYTES)) {
-            let mut block = self.block(self.size / BLOCK_BYTES);
+        let (last, within) = (self.size / BLOCK_BYTES, (self.size % BLOCK_BYTES) as usize);
+        if within > 0 && self.blocks.contains_key(&last) {
+            let mut block = self.block(last);
             block[within..].fill(0);
-            self.blocks
-                .insert(self.size / BLOCK_BYTES, Bytes::from(block));
+            self.blocks_mut().insert(last, Bytes::from(block));
         }
-        self.blocks.split_off(&self.size.div_ceil(BLOCK_BYTES));
+        let end = self.size.div_ceil(BLOCK_BYTES);
+        if self
+            .blocks
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= end)
+        {
+            self.blocks_mut().split_off(&end);
+        }
     }
 }
 
