@@ -6,4 +6,4 @@ mod position;
 
 mod datetime;
 mod logging;
-mod node;
+pub mod node;
