@@ -90,7 +90,32 @@ pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
 pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
 /// Log lines that wait for the writing thread; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 16_384;
+/// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
+/// in one system call.
+pub const RING_SUBMISSIONS: u32 = 256;
+/// Entries of a core's completion queue; more completions than that wait inside the kernel.
+pub const RING_COMPLETIONS: u32 = 4096;
+/// Operations that one core has in flight; the next one fails with `ResourceBusy`.
+pub const IO_OPERATIONS_MAX: usize = 65_536;
+/// Tasks that run between two looks at the completions.
+pub const TASKS_PER_TURN: usize = 16;
+/// Socket operations that one poll of a task completes without waiting before it makes way for
+/// the core's other tasks.
+pub const IMMEDIATE_OPERATIONS_PER_POLL: u32 = 32;
+/// Messages that a receiver takes without waiting before it makes way for the core's other tasks.
+pub const MESSAGES_PER_POLL: usize = 128;
+/// Bytes of one operation on a file; longer ones are split.
+pub const FILE_OPERATION_BYTES_MAX: usize = 1 << 30;
+/// Request tags of a block device whose number the kernel does not tell.
+pub const DEVICE_REQUESTS_ASSUMED: u32 = 32;
+/// Bytes of one request to a block device whose limit the kernel does not tell.
+pub const DEVICE_REQUEST_BYTES_ASSUMED: u32 = 128 << 10;
+/// Connections that the kernel holds for a listener until they are accepted.
+pub const LISTEN_BACKLOG: i32 = 1024;
 
+const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
+const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
+const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
 const _: () = assert!(FRAME_ALIGNMENT_BYTES == IO_ALIGNMENT_BYTES);
