@@ -1,0 +1,147 @@
+//! Files of the simulated machine: direct I/O on the disk model.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::disk::{Done, Errno, InodeId, Op};
+use super::machine::machine;
+use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
+use crate::limits::IO_ALIGNMENT_BYTES;
+
+/// An open file. Clones share it; the last one closes it.
+#[derive(Clone)]
+pub struct File {
+    handle: Rc<Handle>,
+}
+
+struct Handle {
+    inode: InodeId,
+    open: Open,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        machine().disk.borrow_mut().close(self.inode);
+    }
+}
+
+impl File {
+    /// Opens or creates a file.
+    pub async fn open(path: impl AsRef<Path>, open: Open) -> Result<File> {
+        let path = path.as_ref().to_owned();
+        if !machine().disk.borrow().direct_io() {
+            let message = format!("{}: no direct I/O on this file system", path.display());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let op = match open {
+            Open::Read | Open::ReadWrite => Op::Open { path },
+            Open::CreateNew => Op::Create { path },
+        };
+        match machine().submit(op).await? {
+            Done::Opened(inode) => Ok(File {
+                handle: Rc::new(Handle { inode, open }),
+            }),
+            // A device that lies about an open gives nothing to work with.
+            Done::Unit | Done::Data(_) | Done::Names(_) => Err(Errno(libc::EIO).into()),
+        }
+    }
+
+    /// Writes all of `bytes`, or fails, having written any part of it.
+    pub async fn write_at(&self, bytes: Bytes, offset: u64, sync: Sync) -> Result<()> {
+        self.writable()?;
+        self.aligned(bytes.as_ptr() as usize, bytes.len(), offset)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // The device's own copy: what the caller frees or recycles later is not the file.
+        let op = Op::Write {
+            inode: self.handle.inode,
+            offset,
+            data: Bytes::copy_from_slice(&bytes),
+            sync: sync == Sync::Data,
+        };
+        let done = machine().submit(op).await;
+        drop(bytes);
+        done?;
+        Ok(())
+    }
+
+    /// Fills the buffer from `offset`; less only at the end of the file.
+    pub async fn read_at(
+        &self,
+        mut buffer: AlignedBuf,
+        offset: u64,
+    ) -> (Result<usize>, AlignedBuf) {
+        if let Err(error) = self.aligned(buffer.as_ptr() as usize, buffer.len(), offset) {
+            return (Err(error), buffer);
+        }
+        let op = Op::Read {
+            inode: self.handle.inode,
+            offset,
+            len: buffer.len(),
+        };
+        match machine().submit(op).await {
+            Ok(Done::Data(data)) => {
+                buffer[..data.len()].copy_from_slice(&data);
+                (Ok(data.len()), buffer)
+            }
+            Ok(Done::Unit | Done::Opened(_) | Done::Names(_)) => (Ok(0), buffer),
+            Err(errno) => (Err(errno.into()), buffer),
+        }
+    }
+
+    /// Reserves space up to `len` and sets the size to it, unless the file is longer already.
+    pub async fn allocate(&self, len: u64) -> Result<()> {
+        self.writable()?;
+        if len == 0 {
+            return Err(Errno::INVALID.into());
+        }
+        let inode = self.handle.inode;
+        machine().submit(Op::Allocate { inode, len }).await?;
+        Ok(())
+    }
+
+    /// Makes everything durable whose write completed before this call.
+    pub async fn sync(&self) -> Result<()> {
+        let op = Op::Sync {
+            inode: self.handle.inode,
+            through: 0,
+        };
+        machine().submit(op).await?;
+        Ok(())
+    }
+
+    /// The size in bytes.
+    pub async fn len(&self) -> Result<u64> {
+        Ok(machine().disk.borrow().len(self.handle.inode))
+    }
+
+    /// What offsets and lengths must be multiples of, in bytes.
+    pub fn alignment(&self) -> usize {
+        machine().disk.borrow().alignment_bytes()
+    }
+
+    fn writable(&self) -> Result<()> {
+        match self.handle.open {
+            Open::Read => Err(Errno::BAD_HANDLE.into()),
+            Open::ReadWrite | Open::CreateNew => Ok(()),
+        }
+    }
+
+    /// As O_DIRECT: misaligned is EINVAL.
+    fn aligned(&self, address: usize, length: usize, offset: u64) -> Result<()> {
+        let alignment = self.alignment();
+        let fits = length.is_multiple_of(alignment)
+            && offset.is_multiple_of(alignment as u64)
+            && address.is_multiple_of(alignment.min(IO_ALIGNMENT_BYTES))
+            && offset
+                .checked_add(length as u64)
+                .is_some_and(|end| end <= i64::MAX as u64);
+        match fits {
+            true => Ok(()),
+            false => Err(Errno::INVALID.into()),
+        }
+    }
+}
