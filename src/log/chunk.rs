@@ -208,7 +208,10 @@ impl ChunkHeader {
             stamp,
             size_bytes,
             frame_bytes_max: 0,
-            partition: PartitionId { topic_id: TopicId::ZERO, index: 0 },
+            partition: PartitionId {
+                topic_id: TopicId::ZERO,
+                index: 0,
+            },
             segment: 0,
             base_offset: Offset::ZERO,
             first_sequence: 0,
@@ -271,7 +274,10 @@ impl ChunkHeader {
         Ok(ChunkHeader {
             id: ChunkId(wire.id.to_native()),
             role: ChunkRole::from_code(wire.role).ok_or(ChunkHeaderError::Contradiction)?,
-            stamp: ChunkStamp { generation: wire.generation.to_native(), nonce: wire.nonce },
+            stamp: ChunkStamp {
+                generation: wire.generation.to_native(),
+                nonce: wire.nonce,
+            },
             size_bytes: wire.size_bytes.to_native(),
             frame_bytes_max: wire.frame_bytes_max.to_native(),
             partition: PartitionId {
@@ -307,10 +313,16 @@ mod tests {
         ChunkHeader {
             id: ChunkId(0x1f),
             role: ChunkRole::Segment,
-            stamp: ChunkStamp { generation: 3, nonce: [7; 16] },
+            stamp: ChunkStamp {
+                generation: 3,
+                nonce: [7; 16],
+            },
             size_bytes: 65_536,
             frame_bytes_max: 32_768,
-            partition: PartitionId { topic_id: TopicId([1; 16]), index: 2 },
+            partition: PartitionId {
+                topic_id: TopicId([1; 16]),
+                index: 2,
+            },
             segment: 4,
             base_offset: Offset(500),
             first_sequence: 17,
@@ -334,7 +346,13 @@ mod tests {
 
     #[test]
     fn the_newer_valid_copy_counts() {
-        let older = ChunkHeader { stamp: ChunkStamp { generation: 2, nonce: [8; 16] }, ..header() };
+        let older = ChunkHeader {
+            stamp: ChunkStamp {
+                generation: 2,
+                nonce: [8; 16],
+            },
+            ..header()
+        };
         let mut start = vec![0; 8192];
         let check = |start: &[u8], expected| {
             assert_eq!(ChunkHeader::newest(start, ChunkId(0x1f), 65_536), expected);

@@ -43,7 +43,10 @@ impl Epochs {
             return None;
         }
         let after = self.starts.partition_point(|(known, _)| *known <= epoch);
-        let end = self.starts.get(after).map_or(end_offset, |(_, start)| *start);
+        let end = self
+            .starts
+            .get(after)
+            .map_or(end_offset, |(_, start)| *start);
         match after.checked_sub(1) {
             Some(index) => Some((self.starts[index].0, end)),
             // Older than everything known: Kafka answers with the asked epoch and the log's start.
@@ -53,7 +56,11 @@ impl Epochs {
 
     /// The log now starts at `offset`: of the epochs before it only the one in force there stays.
     pub(super) fn start_at(&mut self, offset: Offset) {
-        while self.starts.get(1).is_some_and(|(_, start)| *start <= offset) {
+        while self
+            .starts
+            .get(1)
+            .is_some_and(|(_, start)| *start <= offset)
+        {
             self.starts.pop_front();
         }
         if let Some((_, start)) = self.starts.front_mut() {
@@ -63,7 +70,11 @@ impl Epochs {
 
     /// The log ends at `offset`: what a recovery found no record of is forgotten.
     pub(super) fn end_at(&mut self, offset: Offset) {
-        while self.starts.back().is_some_and(|(_, start)| *start >= offset) {
+        while self
+            .starts
+            .back()
+            .is_some_and(|(_, start)| *start >= offset)
+        {
             self.starts.pop_back();
         }
     }
@@ -117,7 +128,9 @@ mod tests {
 
     #[test]
     fn only_so_many_are_remembered() {
-        let all: Vec<(i32, i64)> = (0..EPOCHS_MAX as i32 + 3).map(|n| (n, i64::from(n))).collect();
+        let all: Vec<(i32, i64)> = (0..EPOCHS_MAX as i32 + 3)
+            .map(|n| (n, i64::from(n)))
+            .collect();
         assert_eq!(epochs(&all), epochs(&all[3..]));
     }
 }

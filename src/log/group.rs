@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::frame::{
-    BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, FrameKind,
-};
+use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
 use crate::io::AlignedBuf;
 use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MIN};
 use crate::metrics;
@@ -78,11 +76,13 @@ impl Group {
         base_offset: Offset,
         max_timestamp: Timestamp,
     ) {
-        assert!(self.takes(batch.len(), self.leader_epoch), "the caller asked `takes` before");
+        assert!(
+            self.takes(batch.len(), self.leader_epoch),
+            "the caller asked `takes` before"
+        );
         assert_eq!(base_offset, self.end_offset, "a group has no gap");
         let place = &mut self.buffer[self.used_bytes..self.used_bytes + batch.len()];
-        place.copy_from_slice(batch);
-        metrics::count_bytes_copied(batch.len());
+        metrics::copy_payload(place, batch);
         place[BASE_OFFSET_AT].copy_from_slice(&base_offset.0.to_be_bytes());
         place[LEADER_EPOCH_AT].copy_from_slice(&self.leader_epoch.0.to_be_bytes());
         let header_bytes = &place[..BATCH_HEADER_BYTES];
@@ -148,7 +148,9 @@ impl GroupSize {
     /// The capacity for a group that starts with a batch of `batch_bytes` and may not be longer
     /// than `limit_bytes`, unless the batch is.
     pub(super) fn capacity(self, batch_bytes: usize, limit_bytes: u64) -> usize {
-        let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX).min(LOG_GROUP_BYTES_MAX);
+        let limit = usize::try_from(limit_bytes)
+            .unwrap_or(usize::MAX)
+            .min(LOG_GROUP_BYTES_MAX);
         let limit = limit / FRAME_ALIGNMENT_BYTES * FRAME_ALIGNMENT_BYTES;
         (self.0 as usize).min(limit).max(frame_bytes(batch_bytes))
     }
@@ -184,8 +186,14 @@ mod tests {
         check(&[], 16 << 10);
         check(&[(4096, false)], 16 << 10);
         check(&[(16 << 10, true)], 32 << 10);
-        check(&[(16 << 10, true), (32 << 10, true), (20 << 10, false)], 64 << 10);
-        check(&[(16 << 10, true), (32 << 10, true), (8 << 10, false)], 32 << 10);
+        check(
+            &[(16 << 10, true), (32 << 10, true), (20 << 10, false)],
+            64 << 10,
+        );
+        check(
+            &[(16 << 10, true), (32 << 10, true), (8 << 10, false)],
+            32 << 10,
+        );
         check(&[(1 << 20, true); 12], 1 << 20);
     }
 

@@ -20,6 +20,8 @@ pub(super) struct IndexEntry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     entries: Vec<IndexEntry>,
+    /// Where the frame that was noted last ends.
+    end_position: u64,
 }
 
 const FOOTER_MAGIC: [u8; 4] = *b"CLIX";
@@ -39,11 +41,14 @@ pub(super) fn footer_bytes(size_bytes: u64) -> u64 {
 }
 
 impl Index {
-    /// Takes note of a frame; frames come in order.
+    /// Takes note of a frame; frames come in order. A frame behind a gap (damage) gets an entry of
+    /// its own, so that nobody has to walk across the gap to reach it.
     pub(super) fn note(&mut self, size_bytes: u64, position: u64, frame: &FrameHeader) {
         let interval = interval_bytes(size_bytes);
+        let gap = position != self.end_position;
+        self.end_position = position + u64::from(frame.frame_bytes);
         match self.entries.last_mut() {
-            Some(last) if position < last.position + interval => {
+            Some(last) if !gap && position < last.position + interval => {
                 last.max_timestamp = last.max_timestamp.max(frame.max_timestamp);
             }
             last => {
@@ -59,13 +64,17 @@ impl Index {
 
     /// Where to start looking for the frame with `offset`: the last entry at or below it.
     pub(super) fn position_of(&self, offset: Offset) -> Option<u64> {
-        let above = self.entries.partition_point(|entry| entry.base_offset <= offset);
+        let above = self
+            .entries
+            .partition_point(|entry| entry.base_offset <= offset);
         Some(self.entries[above.checked_sub(1)?].position)
     }
 
     /// Where to start looking for the first batch whose timestamp reaches `timestamp`.
     pub(super) fn position_of_timestamp(&self, timestamp: Timestamp) -> Option<u64> {
-        let first = self.entries.partition_point(|entry| entry.max_timestamp < timestamp);
+        let first = self
+            .entries
+            .partition_point(|entry| entry.max_timestamp < timestamp);
         Some(self.entries.get(first)?.position)
     }
 
@@ -74,19 +83,33 @@ impl Index {
         self.entries.first().map(|entry| entry.position)
     }
 
+    /// Puts what is known of the frames before this index's first one in front of it.
+    pub(super) fn prepend(&mut self, mut before: Index) {
+        let highest = before.entries.last().map_or(Timestamp::NONE, |last| last.max_timestamp);
+        for entry in &mut self.entries {
+            entry.max_timestamp = entry.max_timestamp.max(highest);
+        }
+        before.entries.append(&mut self.entries);
+        self.entries = before.entries;
+    }
+
     /// What it occupies, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Index>() + self.entries.capacity() * size_of::<IndexEntry>()
     }
 
-    /// Writes the footer: `out` is `footer_bytes` of zeros.
-    pub(super) fn write_footer(&self, stamp: &ChunkStamp, out: &mut [u8]) {
+    /// Writes the footer; `out` is `footer_bytes` of zeros. False if it does not fit: damage has
+    /// made gaps, and each costs an entry.
+    pub(super) fn write_footer(&self, stamp: &ChunkStamp, out: &mut [u8]) -> bool {
         out[4..8].copy_from_slice(&FOOTER_MAGIC);
         out[8..16].copy_from_slice(&(self.entries.len() as u64).to_le_bytes());
         out[16..24].copy_from_slice(&stamp.generation.to_le_bytes());
         out[24..40].copy_from_slice(&stamp.nonce);
         let places = out[FOOTER_HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES);
-        assert!(places.len() >= self.entries.len(), "footer_bytes has room for every entry");
+        assert!(
+            places.len() >= self.entries.len(),
+            "footer_bytes has room for every entry"
+        );
         for (entry, place) in self.entries.iter().zip(places) {
             place[..8].copy_from_slice(&entry.base_offset.0.to_le_bytes());
             place[8..16].copy_from_slice(&entry.position.to_le_bytes());
@@ -95,6 +118,7 @@ impl Index {
         let end = FOOTER_HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
         let crc = crc32c::crc32c(&out[4..end]);
         out[..4].copy_from_slice(&crc.to_le_bytes());
+        true
     }
 
     /// Reads a footer of the chunk's present life; `None` if it was lost, or never written.
@@ -123,7 +147,9 @@ impl Index {
             })
         };
         let entries = (0..count).map(|n| entry(FOOTER_HEADER_BYTES + n * ENTRY_BYTES));
-        Some(Index { entries: entries.collect::<Option<Vec<_>>>()? })
+        Some(Index {
+            entries: entries.collect::<Option<Vec<_>>>()?,
+        })
     }
 }
 
@@ -134,7 +160,10 @@ mod tests {
     use crate::model::{LeaderEpoch, PartitionId, TopicId};
 
     const SIZE: u64 = 256 << 10;
-    const STAMP: ChunkStamp = ChunkStamp { generation: 4, nonce: [5; 16] };
+    const STAMP: ChunkStamp = ChunkStamp {
+        generation: 4,
+        nonce: [5; 16],
+    };
 
     fn frame(base: i64, max_timestamp: i64) -> FrameHeader {
         FrameHeader {
@@ -146,7 +175,10 @@ mod tests {
             previous_crc: 0,
             sequence: 1,
             durable_through: 0,
-            partition: PartitionId { topic_id: TopicId::ZERO, index: 0 },
+            partition: PartitionId {
+                topic_id: TopicId::ZERO,
+                index: 0,
+            },
             leader_epoch: LeaderEpoch(0),
             base_offset: Offset(base),
             end_offset: Offset(base + 10),
@@ -186,7 +218,11 @@ mod tests {
     }
 
     fn check_timestamp(timestamp: i64, expected: Option<u64>) {
-        assert_eq!(index().position_of_timestamp(Timestamp(timestamp)), expected, "{timestamp}");
+        assert_eq!(
+            index().position_of_timestamp(Timestamp(timestamp)),
+            expected,
+            "{timestamp}"
+        );
     }
 
     #[test]
@@ -201,11 +237,18 @@ mod tests {
     #[test]
     fn a_footer_comes_back_in_its_own_life_only() {
         let mut footer = vec![0; footer_bytes(SIZE) as usize];
-        index().write_footer(&STAMP, &mut footer);
-        assert_eq!(Index::read_footer(&STAMP, &footer), Some(index()));
-        let other = ChunkStamp { generation: 5, ..STAMP };
+        assert!(index().write_footer(&STAMP, &mut footer));
+        let read = Index::read_footer(&STAMP, &footer).expect("undamaged");
+        assert_eq!(read.entries, index().entries);
+        let other = ChunkStamp {
+            generation: 5,
+            ..STAMP
+        };
         assert_eq!(Index::read_footer(&other, &footer), None);
-        let other = ChunkStamp { nonce: [6; 16], ..STAMP };
+        let other = ChunkStamp {
+            nonce: [6; 16],
+            ..STAMP
+        };
         assert_eq!(Index::read_footer(&other, &footer), None);
         for bit in 0..(FOOTER_HEADER_BYTES + 3 * ENTRY_BYTES) * 8 {
             let mut damaged = footer.clone();
@@ -225,8 +268,31 @@ mod tests {
                 position += 4096;
             }
             let mut footer = vec![0; footer_bytes(size) as usize];
-            index.write_footer(&STAMP, &mut footer);
-            assert_eq!(Index::read_footer(&STAMP, &footer), Some(index), "{size}");
+            assert!(index.write_footer(&STAMP, &mut footer));
+            let read = Index::read_footer(&STAMP, &footer).expect("undamaged");
+            assert_eq!(read.entries, index.entries, "{size}");
         }
+    }
+
+    #[test]
+    fn a_frame_behind_a_gap_has_an_entry_of_its_own() {
+        let mut index = index();
+        assert_eq!(index.position_of(Offset(1_000)), Some(8192 + 8 * 4096));
+        index.note(SIZE, 8192 + 13 * 4096, &frame(130, 0));
+        assert_eq!(index.position_of(Offset(130)), Some(8192 + 13 * 4096));
+    }
+
+    #[test]
+    fn the_part_before_can_be_put_in_front() {
+        let whole = index();
+        let mut late = Index::default();
+        let mut early = Index::default();
+        let timestamps = [5, 1, 1, 1, 2, 9, 1, 1, 3, 3, 3, 3];
+        for (n, timestamp) in timestamps.into_iter().enumerate() {
+            let part = if n < 8 { &mut early } else { &mut late };
+            part.note(SIZE, 8192 + 4096 * n as u64, &frame(10 * n as i64, timestamp));
+        }
+        late.prepend(early);
+        assert_eq!(late.entries, whole.entries);
     }
 }

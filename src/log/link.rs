@@ -77,7 +77,10 @@ impl Chain {
 }
 
 fn claim_of(frame: &FrameHeader) -> Claim {
-    Claim { sequence: frame.durable_through, incarnation: frame.incarnation }
+    Claim {
+        sequence: frame.durable_through,
+        incarnation: frame.incarnation,
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +100,10 @@ mod tests {
             previous_crc: sequence as u32 - 1,
             sequence,
             durable_through,
-            partition: PartitionId { topic_id: TopicId::ZERO, index: 0 },
+            partition: PartitionId {
+                topic_id: TopicId::ZERO,
+                index: 0,
+            },
             leader_epoch: LeaderEpoch(0),
             base_offset: Offset(10 * sequence as i64),
             end_offset: Offset(10 * sequence as i64 + 10),
@@ -129,12 +135,39 @@ mod tests {
     fn a_frame_must_continue_the_chain_in_every_respect() {
         let good = frame(5, 4, 2);
         assert!(chain().accepts(&good));
-        assert!(chain().accepts(&FrameHeader { incarnation: Incarnation(9), ..good }));
+        assert!(chain().accepts(&FrameHeader {
+            incarnation: Incarnation(9),
+            ..good
+        }));
         let check = |name, frame: FrameHeader| assert!(!chain().accepts(&frame), "{name}");
-        check("sequence", FrameHeader { sequence: 6, ..good });
-        check("link", FrameHeader { previous_crc: 5, ..good });
-        check("incarnation", FrameHeader { incarnation: Incarnation(1), ..good });
-        check("offset", FrameHeader { base_offset: Offset(51), ..good });
+        check(
+            "sequence",
+            FrameHeader {
+                sequence: 6,
+                ..good
+            },
+        );
+        check(
+            "link",
+            FrameHeader {
+                previous_crc: 5,
+                ..good
+            },
+        );
+        check(
+            "incarnation",
+            FrameHeader {
+                incarnation: Incarnation(1),
+                ..good
+            },
+        );
+        check(
+            "offset",
+            FrameHeader {
+                base_offset: Offset(51),
+                ..good
+            },
+        );
     }
 
     fn check(name: &str, candidates: &[FrameHeader], expected: Verdict) {
@@ -143,12 +176,26 @@ mod tests {
 
     #[test]
     fn a_break_is_a_tail_unless_somebody_was_told_otherwise() {
-        let resume = |index| Verdict::Damage { resume: Some(index) };
+        let resume = |index| Verdict::Damage {
+            resume: Some(index),
+        };
         check("nothing behind", &[], Verdict::Tail);
-        check("in flight with the lost one", &[frame(6, 4, 2)], Verdict::Tail);
+        check(
+            "in flight with the lost one",
+            &[frame(6, 4, 2)],
+            Verdict::Tail,
+        );
         check("built after it was durable", &[frame(6, 5, 2)], resume(0));
-        check("the claim may be further on", &[frame(6, 4, 2), frame(7, 5, 2)], resume(0));
-        check("cut off earlier", &[frame(6, 3, 1), frame(7, 3, 1)], Verdict::Tail);
+        check(
+            "the claim may be further on",
+            &[frame(6, 4, 2), frame(7, 5, 2)],
+            resume(0),
+        );
+        check(
+            "cut off earlier",
+            &[frame(6, 3, 1), frame(7, 3, 1)],
+            Verdict::Tail,
+        );
         let stale_then_new = [frame(6, 3, 1), frame(8, 5, 2)];
         check("never resumed in a cut tail", &stale_then_new, resume(1));
         let claimed_by_a_later_start = [frame(6, 4, 2), frame(9, 6, 3)];
@@ -158,7 +205,10 @@ mod tests {
     #[test]
     fn a_claim_of_the_checkpoint_counts_without_any_frame() {
         let mut known = chain();
-        known.claim = Claim { sequence: 5, incarnation: Incarnation(3) };
+        known.claim = Claim {
+            sequence: 5,
+            incarnation: Incarnation(3),
+        };
         assert_eq!(known.judge(&[]), Verdict::Damage { resume: None });
         let stale = [frame(6, 4, 2)];
         assert_eq!(known.judge(&stale), Verdict::Damage { resume: None });

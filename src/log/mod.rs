@@ -56,3 +56,17 @@
 //! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state of end_offset(), now
 //! checkpoint::write(&store, entries).await   // waits until every entry's state is durable
 //! ```
+
+mod settings;
+
+mod group;
+
+mod epochs;
+mod index;
+mod link;
+
+mod chunk;
+
+pub use crate::frame::Incarnation;
+pub use chunk::ChunkId;
+pub use settings::{Durability, LogConfig, StoreConfig};
