@@ -98,14 +98,6 @@ pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
 pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
 /// Log lines that wait for the writing thread; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 16_384;
-/// Blocks of removed files that the simulated disk keeps, to hand them out as stale content.
-pub const SIM_STALE_BLOCKS_MAX: usize = 1024;
-/// Events of a simulation that are kept for the report of a failure; older ones are only hashed.
-pub const SIM_TRACE_EVENTS_MAX: usize = 4096;
-/// Connections that wait to be accepted by one simulated listener; more are refused.
-pub const SIM_BACKLOG_MAX: usize = 1024;
-/// Polls of one simulated run, before it is reported as one that never ends.
-pub const SIM_POLLS_MAX: u64 = 200_000_000;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
 /// in one system call.
 pub const RING_SUBMISSIONS: u32 = 256;
@@ -132,12 +124,6 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
-/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
-pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
-/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
-pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Refused records of one batch that a Produce response names.
-pub const RECORD_ERRORS_MAX: usize = 1024;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
