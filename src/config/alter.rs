@@ -3,6 +3,9 @@
 //! Nothing changes here. A check gives the changes to record, or the one reason against all of
 //! them: a resource's changes are made together or not at all.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use super::broker::BrokerConfig;
 use super::key::{Effect, Key, Kind, Update};
 use super::registry::{broker_key, nearest_broker_key, nearest_topic_key, topic_key};
@@ -48,8 +51,8 @@ pub struct Alteration {
     pub value: Option<String>,
 }
 
-/// One change to record: a value, or none to give it back to its default.
-pub type Change = (String, Option<String>);
+/// One change: a value, or none to give it back to its default.
+type Change = (String, Option<String>);
 
 /// Why a change is refused. The text names key, value and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +63,16 @@ pub enum AlterError {
     InvalidRequest(String),
 }
 
+impl fmt::Display for AlterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AlterError::InvalidConfig(text) | AlterError::InvalidRequest(text) => f.write_str(text),
+        }
+    }
+}
+
 /// Where dynamic broker configurations are changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BrokerScope {
     /// For all brokers: the resource with the empty name.
     ClusterDefault,
@@ -87,20 +98,16 @@ pub fn new_topic_configs(
         return Err(AlterError::InvalidConfig(text));
     }
     let none = Overrides::new();
-    let changes = alter_topic(config, &none, &asked, internal)?;
-    Ok(changes
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect())
+    alter_topic(config, &none, &asked, internal)
 }
 
-/// Checks incremental changes of a topic's configurations.
+/// Checks incremental changes of a topic's configurations; gives all that are then set.
 pub fn alter_topic(
     config: &BrokerConfig,
     current: &Overrides,
     asked: &[Alteration],
     internal: bool,
-) -> Result<Vec<Change>, AlterError> {
+) -> Result<Overrides, AlterError> {
     let find = |name: &str| {
         topic_key(name).ok_or_else(|| {
             let near = nearest_topic_key(name);
@@ -118,76 +125,73 @@ pub fn alter_topic(
         };
         check_effect(key, value, internal)?;
     }
-    check_topic(&applied(current, &changes), &config.values)?;
-    Ok(changes)
+    let after = applied(current, &changes);
+    check_topic(&after, &config.values)?;
+    Ok(after)
 }
 
-/// Checks the whole new set of a topic's configurations, which replaces the old one (AlterConfigs).
+/// Checks a whole new set of a topic's configurations (AlterConfigs); gives all that are then set.
 pub fn replace_topic(
     config: &BrokerConfig,
     current: &Overrides,
     asked: &[(String, Option<String>)],
     internal: bool,
-) -> Result<Vec<Change>, AlterError> {
-    alter_topic(config, current, &replacement(current, asked)?, internal)
+) -> Result<Overrides, AlterError> {
+    alter_topic(config, current, &replacement(current, asked), internal)
 }
 
-/// Checks incremental changes of brokers' dynamic configurations.
+/// Checks incremental changes of brokers' dynamic configurations; `current` are those of the
+/// scope. Gives all that are then set in it.
 pub fn alter_broker(
     config: &BrokerConfig,
     scope: BrokerScope,
+    current: &Overrides,
     asked: &[Alteration],
-) -> Result<Vec<Change>, AlterError> {
+) -> Result<Overrides, AlterError> {
     let find = |name: &str| dynamic_broker_key(name, scope);
-    let changes = plan(asked, find, |key| config.values.effective(key))?;
+    let changes = plan(asked, find, |key| config.values.effective(key)).map_err(in_request)?;
     for (name, value) in &changes {
         let (Some(key), Some(value)) = (broker_key(name), value) else {
             continue;
         };
-        check_effect(key, value, false).map_err(|error| match error {
-            AlterError::InvalidConfig(text) | AlterError::InvalidRequest(text) => {
-                AlterError::InvalidRequest(text)
-            }
-        })?;
+        check_effect(key, value, false).map_err(in_request)?;
     }
-    let (mut all, mut one) = (
-        config.values.cluster_default().clone(),
-        config.values.this_broker().clone(),
-    );
+    let after = applied(current, &changes);
+    let (mut all, mut one) = (config.values.cluster_default(), config.values.this_broker());
     match scope {
-        BrokerScope::ClusterDefault => all = applied(&all, &changes),
-        BrokerScope::ThisBroker => one = applied(&one, &changes),
+        BrokerScope::ClusterDefault => all = &after,
+        BrokerScope::ThisBroker => one = &after,
     }
-    match config.with_dynamic(&all, &one) {
-        Ok(_) => Ok(changes),
+    match config.with_dynamic(all, one) {
+        Ok(_) => Ok(after),
         Err(errors) => Err(AlterError::InvalidRequest(errors.to_string())),
     }
 }
 
-/// Checks the whole new set of a layer of brokers' dynamic configurations (AlterConfigs).
+/// Checks a whole new set of brokers' dynamic configurations (AlterConfigs); gives all that are
+/// then set in the scope.
 pub fn replace_broker(
     config: &BrokerConfig,
     scope: BrokerScope,
+    current: &Overrides,
     asked: &[(String, Option<String>)],
-) -> Result<Vec<Change>, AlterError> {
-    let current = match scope {
-        BrokerScope::ClusterDefault => config.values.cluster_default(),
-        BrokerScope::ThisBroker => config.values.this_broker(),
-    };
-    alter_broker(config, scope, &replacement(current, asked)?)
+) -> Result<Overrides, AlterError> {
+    alter_broker(config, scope, current, &replacement(current, asked))
+}
+
+/// Kafka answers a bad configuration of a broker with INVALID_REQUEST, of a topic with
+/// INVALID_CONFIG.
+fn in_request(error: AlterError) -> AlterError {
+    match error {
+        AlterError::InvalidConfig(text) | AlterError::InvalidRequest(text) => {
+            AlterError::InvalidRequest(text)
+        }
+    }
 }
 
 /// The incremental changes that turn `current` into `asked`; a null value is the default.
-fn replacement(
-    current: &Overrides,
-    asked: &[(String, Option<String>)],
-) -> Result<Vec<Alteration>, AlterError> {
-    let named = |name: &str| asked.iter().filter(|(other, _)| other == name).count();
-    if asked.iter().any(|(name, _)| named(name) > 1) {
-        return Err(AlterError::InvalidRequest(
-            "Error due to duplicate config keys".to_string(),
-        ));
-    }
+fn replacement(current: &Overrides, asked: &[(String, Option<String>)]) -> Vec<Alteration> {
+    let names: HashSet<&str> = asked.iter().map(|(name, _)| name.as_str()).collect();
     let set = |(name, value): &(String, Option<String>)| Alteration {
         name: name.clone(),
         op: if value.is_some() {
@@ -199,13 +203,13 @@ fn replacement(
     };
     let gone = current
         .keys()
-        .filter(|name| named(name) == 0)
+        .filter(|name| !names.contains(name.as_str()))
         .map(|name| Alteration {
             name: name.clone(),
             op: AlterOp::Delete,
             value: None,
         });
-    Ok(asked.iter().map(set).chain(gone).collect())
+    asked.iter().map(set).chain(gone).collect()
 }
 
 /// Turns alterations into changes, each value checked against its key.
@@ -366,11 +370,11 @@ mod tests {
         asked.iter().map(one).collect()
     }
 
-    fn show(found: Result<Vec<Change>, AlterError>) -> String {
+    fn show(found: Result<Overrides, AlterError>) -> String {
         match found {
-            Ok(changes) => changes
+            Ok(after) => after
                 .into_iter()
-                .map(|(name, value)| format!("{name}={}", value.unwrap_or("-".to_string())))
+                .map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>()
                 .join(" "),
             Err(AlterError::InvalidConfig(text)) => format!("config: {text}"),
@@ -392,7 +396,7 @@ mod tests {
     }
 
     fn check_broker(scope: BrokerScope, asked: &[Asked<'_>], expected: &str) {
-        let found = alter_broker(&config(), scope, &alterations(asked));
+        let found = alter_broker(&config(), scope, &Overrides::new(), &alterations(asked));
         assert_eq!(show(found), expected, "{asked:?}");
     }
 
@@ -401,18 +405,15 @@ mod tests {
     #[test]
     fn a_topics_configurations_are_set_and_given_back() {
         check_topic_alter(
-            &[],
+            &[("segment.ms", "9"), ("flush.ms", "9")],
             &[
                 ("retention.ms", Set, Some(" 05 ")),
                 ("segment.ms", Delete, None),
             ],
-            "retention.ms=5 segment.ms=-",
+            "flush.ms=9 retention.ms=5",
         );
-        check_topic_alter(
-            &[],
-            &[("gone.with.a.version", Delete, None)],
-            "gone.with.a.version=-",
-        );
+        let gone = "gone.with.a.version";
+        check_topic_alter(&[(gone, "1")], &[(gone, Delete, None)], "");
         check_topic_alter(
             &[("follower.replication.throttled.replicas", "0:1")],
             &[(
@@ -506,7 +507,7 @@ mod tests {
         ]);
         let asked = [("retention.ms".to_string(), Some("3".to_string()))];
         let found = replace_topic(&config(), &current, &asked, false);
-        assert_eq!(show(found), "retention.ms=3 segment.ms=-");
+        assert_eq!(show(found), "retention.ms=3");
         let twice = [asked[0].clone(), asked[0].clone()];
         let found = replace_topic(&config(), &current, &twice, false);
         assert_eq!(show(found), "request: Error due to duplicate config keys");

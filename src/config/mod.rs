@@ -19,10 +19,12 @@ mod topic;
 
 mod alter;
 mod describe;
+#[cfg(test)]
+mod document;
 
 pub use alter::{
-    AlterError, AlterOp, Alteration, BrokerScope, Change, alter_broker, alter_topic,
-    new_topic_configs, replace_broker, replace_topic,
+    AlterError, AlterOp, Alteration, BrokerScope, alter_broker, alter_topic, new_topic_configs,
+    replace_broker, replace_topic,
 };
 pub use broker::{
     BrokerConfig, Durability, EngineConfig, GroupConfig, Listener, LogFormat, NetworkConfig,
