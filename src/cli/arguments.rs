@@ -45,7 +45,12 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct ClusterArguments {
     /// A broker of the cluster; several with commas between
-    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9092"
+    )]
     pub bootstrap_server: String,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
@@ -369,7 +374,8 @@ mod tests {
     }
 
     fn check(line: &str, is_accepted: bool) {
-        let words = std::iter::once("corelog").chain(line.split(' ').filter(|word| !word.is_empty()));
+        let words =
+            std::iter::once("corelog").chain(line.split(' ').filter(|word| !word.is_empty()));
         let result = Arguments::try_parse_from(words);
         assert_eq!(result.is_ok(), is_accepted, "{line}: {result:?}");
     }
@@ -378,15 +384,24 @@ mod tests {
     fn lines_are_accepted_or_refused() {
         check("", true);
         check("start", true);
-        check("start a.properties --override a=b --override c=d --log-format json", true);
+        check(
+            "start a.properties --override a=b --override c=d --log-format json",
+            true,
+        );
         check("start --log-format xml", false);
-        check("topic create t --partitions 3 --replication-factor 1 --config a=b --config c=", true);
+        check(
+            "topic create t --partitions 3 --replication-factor 1 --config a=b --config c=",
+            true,
+        );
         check("topic create t --partitions 0", false);
         check("topic create t --config a", false);
         check("topic create", false);
         check("topic delete", false);
         check("topic alter t", false);
-        check("topic alter t --partitions 4 --config a=b --delete-config c", true);
+        check(
+            "topic alter t --partitions 4 --config a=b --delete-config c",
+            true,
+        );
         check("produce t -k a -K :", false);
         check("produce t -a all -z zstd -H a=b", true);
         check("produce t -a 1", true);
@@ -398,12 +413,24 @@ mod tests {
         check("consume t u -G g", true);
         check("consume t -g g -p 1", false);
         check("group reset-offsets g --topic t --to-earliest", true);
-        check("group reset-offsets g --topic t --topic u:0,1 --shift-by -3 --execute", true);
+        check(
+            "group reset-offsets g --topic t --topic u:0,1 --shift-by -3 --execute",
+            true,
+        );
         check("group reset-offsets g --topic t", false);
         check("group reset-offsets g --to-earliest", false);
-        check("group reset-offsets g --topic t --all-topics --to-earliest", false);
-        check("group reset-offsets g --topic t --to-earliest --to-latest", false);
-        check("group reset-offsets g --topic t --to-earliest --dry-run --execute", false);
+        check(
+            "group reset-offsets g --topic t --all-topics --to-earliest",
+            false,
+        );
+        check(
+            "group reset-offsets g --topic t --to-earliest --to-latest",
+            false,
+        );
+        check(
+            "group reset-offsets g --topic t --to-earliest --dry-run --execute",
+            false,
+        );
         check("completions bash", true);
         check("completions tcsh", false);
         check("frobnicate", false);

@@ -20,7 +20,10 @@ pub(super) fn run(command: GroupCommand) -> Result<(), Failure> {
             let (mut client, mut screen) = open(&cluster)?;
             let mut groups = client.list_groups()?;
             groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-            screen.show(|| list_text(&groups), || groups.iter().map(list_json).collect())
+            screen.show(
+                || list_text(&groups),
+                || groups.iter().map(list_json).collect(),
+            )
         }
         GroupCommand::Describe { groups, cluster } => {
             let (mut client, mut screen) = open(&cluster)?;
@@ -48,7 +51,10 @@ fn open(cluster: &ClusterArguments) -> Result<(Client, Screen), Failure> {
 }
 
 fn list_text(groups: &[GroupListing]) -> String {
-    groups.iter().map(|group| format!("{}\n", group.group_id)).collect()
+    groups
+        .iter()
+        .map(|group| format!("{}\n", group.group_id))
+        .collect()
 }
 
 fn list_json(group: &GroupListing) -> Value {
@@ -82,7 +88,11 @@ impl Row {
 
 fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Result<(), Failure> {
     let names = match names.is_empty() {
-        true => client.list_groups()?.into_iter().map(|group| group.group_id).collect(),
+        true => client
+            .list_groups()?
+            .into_iter()
+            .map(|group| group.group_id)
+            .collect(),
         false => names,
     };
     let mut standings = Vec::new();
@@ -90,8 +100,9 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
         let group = client.describe_group(&name)?;
         let committed = client.committed_offsets(&name, None)?;
         if group.state == "Dead" && committed.is_empty() {
-            return Err(Failure::new(format!("there is no group {name}"))
-                .try_this("corelog group list"));
+            return Err(
+                Failure::new(format!("there is no group {name}")).try_this("corelog group list")
+            );
         }
         let mut rows = join(&group, committed);
         let ends = ends(client, rows.iter().map(|row| &row.partition))?;
@@ -101,7 +112,13 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
         standings.push(Standing { group, rows });
     }
     screen.show(
-        || standings.iter().map(describe_text).collect::<Vec<_>>().join("\n"),
+        || {
+            standings
+                .iter()
+                .map(describe_text)
+                .collect::<Vec<_>>()
+                .join("\n")
+        },
         || standings.iter().map(describe_json).collect(),
     )
 }
@@ -116,7 +133,9 @@ fn join(group: &GroupDescription, committed: Vec<CommittedOffset>) -> Vec<Row> {
         member: None,
     };
     for offset in committed {
-        let row = rows.entry(offset.partition.clone()).or_insert_with_key(empty);
+        let row = rows
+            .entry(offset.partition.clone())
+            .or_insert_with_key(empty);
         row.committed = Some(offset.offset);
     }
     for member in &group.members {
@@ -143,7 +162,9 @@ fn ends<'a>(
         .map(|partition| (partition.clone(), OffsetSpec::Latest))
         .collect();
     let listed = client.list_offsets(&wanted)?;
-    let known = listed.into_iter().filter_map(|listed| Some((listed.partition, listed.offset?)));
+    let known = listed
+        .into_iter()
+        .filter_map(|listed| Some((listed.partition, listed.offset?)));
     Ok(known.collect())
 }
 
@@ -163,7 +184,9 @@ fn describe_text(standing: &Standing) -> String {
     let number = |number: Option<i64>| number.map_or(String::new(), |number| number.to_string());
     for row in &standing.rows {
         let of_member = |get: fn(&MemberDescription) -> &String| {
-            row.member.as_ref().map_or(String::new(), |member| get(member).clone())
+            row.member
+                .as_ref()
+                .map_or(String::new(), |member| get(member).clone())
         };
         table.row([
             group.group_id.clone(),
@@ -178,7 +201,10 @@ fn describe_text(standing: &Standing) -> String {
         ]);
     }
     let about = match group.members.len() {
-        0 => format!("Consumer group '{}' has no active members.\n\n", group.group_id),
+        0 => format!(
+            "Consumer group '{}' has no active members.\n\n",
+            group.group_id
+        ),
         _ => String::new(),
     };
     format!("{about}{table}")

@@ -40,20 +40,6 @@ pub fn parse(text: &str) -> Result<Position, String> {
     position.ok_or_else(|| "is none of beginning, end, N, -N, s@MS, s@DATE".to_string())
 }
 
-impl Position {
-    /// The offset to read first, given where the log begins and ends. `at_time` is the broker's
-    /// answer for a `Since`: none if all records are older.
-    pub fn resolve(self, start: Offset, end: Offset, at_time: Option<Offset>) -> Offset {
-        match self {
-            Position::Beginning => start,
-            Position::End => end,
-            Position::At(offset) => offset,
-            Position::BeforeEnd(count) => Offset(end.0.saturating_sub(count)).max(start),
-            Position::Since(_) => at_time.unwrap_or(end),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,21 +64,5 @@ mod tests {
         check("s@", None);
         check("middle", None);
         check("", None);
-    }
-
-    #[test]
-    fn positions_become_offsets_within_the_log() {
-        let check = |position: Position, at_time: Option<i64>, expected: i64| {
-            let offset = position.resolve(Offset(10), Offset(20), at_time.map(Offset));
-            assert_eq!(offset, Offset(expected), "{position:?}");
-        };
-        check(Position::Beginning, None, 10);
-        check(Position::End, None, 20);
-        check(Position::At(Offset(15)), None, 15);
-        check(Position::BeforeEnd(3), None, 17);
-        check(Position::BeforeEnd(30), None, 10);
-        check(Position::BeforeEnd(i64::MAX), None, 10);
-        check(Position::Since(Timestamp(5)), Some(12), 12);
-        check(Position::Since(Timestamp(5)), None, 20);
     }
 }

@@ -122,8 +122,10 @@ fn scope(
     if arguments.all_topics {
         found.extend(committed.iter().map(|offset| offset.partition.clone()));
         if found.is_empty() {
-            return Err(Failure::new(format!("group {} has no offsets", arguments.group))
-                .try_this("corelog group list"));
+            return Err(
+                Failure::new(format!("group {} has no offsets", arguments.group))
+                    .try_this("corelog group list"),
+            );
         }
     }
     for text in &arguments.topics {
@@ -132,7 +134,12 @@ fn scope(
             None => (text.as_str(), None),
         };
         let name = topic::topic_name(name)?;
-        let known: Vec<i32> = client.topic(&name)?.partitions.iter().map(|p| p.index).collect();
+        let known: Vec<i32> = client
+            .topic(&name)?
+            .partitions
+            .iter()
+            .map(|p| p.index)
+            .collect();
         let indexes = match indexes {
             None => known,
             Some(indexes) => listed_indexes(text, indexes, &known)?,
@@ -162,7 +169,10 @@ fn bounds(
     goal: Goal,
 ) -> Result<Vec<Bounds>, Failure> {
     let mut list = |spec: OffsetSpec| -> Result<Vec<Option<Offset>>, Failure> {
-        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), spec)).collect();
+        let wanted: Vec<_> = partitions
+            .iter()
+            .map(|partition| (partition.clone(), spec))
+            .collect();
         let listed = client.list_offsets(&wanted)?;
         let offset_of = |partition: &TopicPartition| {
             let found = listed.iter().find(|listed| listed.partition == *partition);
@@ -178,7 +188,9 @@ fn bounds(
     };
     let mut found = Vec::new();
     for (index, partition) in partitions.into_iter().enumerate() {
-        let committed = committed.iter().find(|offset| offset.partition == partition);
+        let committed = committed
+            .iter()
+            .find(|offset| offset.partition == partition);
         found.push(Bounds {
             committed: committed.map(|offset| offset.offset),
             start: starts[index].unwrap_or(Offset::ZERO),
@@ -215,7 +227,11 @@ mod tests {
             end: Offset(20),
             at_time: at_time.map(Offset),
         };
-        assert_eq!(step(goal, &known), expected.map(Offset), "{goal:?} {committed:?}");
+        assert_eq!(
+            step(goal, &known),
+            expected.map(Offset),
+            "{goal:?} {committed:?}"
+        );
     }
 
     #[test]

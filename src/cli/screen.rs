@@ -67,7 +67,13 @@ impl Table {
 
     /// Adds a row; an empty cell is shown as `-`, so that each row has as many words as headings.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        let shown = |cell: String| if cell.is_empty() { "-".to_string() } else { cell };
+        let shown = |cell: String| {
+            if cell.is_empty() {
+                "-".to_string()
+            } else {
+                cell
+            }
+        };
         self.rows.push(cells.into_iter().map(shown).collect());
     }
 }

@@ -40,14 +40,17 @@ pub(super) fn run(command: TopicCommand) -> Result<(), Failure> {
             let mut topics = client.topics()?;
             topics.retain(|topic| !(exclude_internal && topic.is_internal));
             topics.sort_by(|a, b| a.name.cmp(&b.name));
-            screen.show(|| list_text(&topics), || topics.iter().map(list_json).collect())
+            screen.show(
+                || list_text(&topics),
+                || topics.iter().map(list_json).collect(),
+            )
         }
         TopicCommand::Describe { names, .. } => describe(&mut client, &mut screen, &names),
         TopicCommand::Delete {
             names, if_exists, ..
-        } => names.iter().try_for_each(|name| {
-            delete(&mut client, &mut screen, &topic_name(name)?, if_exists)
-        }),
+        } => names
+            .iter()
+            .try_for_each(|name| delete(&mut client, &mut screen, &topic_name(name)?, if_exists)),
         TopicCommand::Alter {
             name,
             partitions,
@@ -55,9 +58,19 @@ pub(super) fn run(command: TopicCommand) -> Result<(), Failure> {
             delete_configs,
             ..
         } => {
-            let set = configs.into_iter().map(|(key, value)| ConfigChange::Set(key, value));
-            let changes: Vec<_> = set.chain(delete_configs.into_iter().map(ConfigChange::Delete)).collect();
-            alter(&mut client, &mut screen, &topic_name(&name)?, partitions, &changes)
+            let set = configs
+                .into_iter()
+                .map(|(key, value)| ConfigChange::Set(key, value));
+            let changes: Vec<_> = set
+                .chain(delete_configs.into_iter().map(ConfigChange::Delete))
+                .collect();
+            alter(
+                &mut client,
+                &mut screen,
+                &topic_name(&name)?,
+                partitions,
+                &changes,
+            )
         }
     }
 }
@@ -115,7 +128,9 @@ fn delete(
 ) -> Result<(), Failure> {
     let is_deleted = match client.delete_topic(name) {
         Ok(()) => true,
-        Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => false,
+        Err(error) if if_exists && error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+            false
+        }
         Err(error) => return Err(error.into()),
     };
     screen.show(
@@ -161,19 +176,35 @@ fn describe(client: &mut Client, screen: &mut Screen, names: &[String]) -> Resul
         described.push((topic, set_for_topic(configs)));
     }
     screen.show(
-        || described.iter().map(|(topic, configs)| describe_text(topic, configs)).collect(),
-        || described.iter().map(|(topic, configs)| describe_json(topic, configs)).collect(),
+        || {
+            described
+                .iter()
+                .map(|(topic, configs)| describe_text(topic, configs))
+                .collect()
+        },
+        || {
+            described
+                .iter()
+                .map(|(topic, configs)| describe_json(topic, configs))
+                .collect()
+        },
     )
 }
 
 /// What the topic itself sets: all that kafka-topics shows.
 fn set_for_topic(configs: Vec<ConfigEntry>) -> Vec<(String, String)> {
-    let own = configs.into_iter().filter(|entry| entry.source == ConfigSource::Topic);
-    own.map(|entry| (entry.key, entry.value.unwrap_or_default())).collect()
+    let own = configs
+        .into_iter()
+        .filter(|entry| entry.source == ConfigSource::Topic);
+    own.map(|entry| (entry.key, entry.value.unwrap_or_default()))
+        .collect()
 }
 
 fn list_text(topics: &[TopicDescription]) -> String {
-    topics.iter().map(|topic| format!("{}\n", topic.name)).collect()
+    topics
+        .iter()
+        .map(|topic| format!("{}\n", topic.name))
+        .collect()
 }
 
 fn list_json(topic: &TopicDescription) -> Value {
@@ -186,8 +217,15 @@ fn list_json(topic: &TopicDescription) -> Value {
 }
 
 fn describe_text(topic: &TopicDescription, configs: &[(String, String)]) -> String {
-    let configs: Vec<String> = configs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let replicas = topic.partitions.iter().map(|partition| partition.replicas.len()).max();
+    let configs: Vec<String> = configs
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let replicas = topic
+        .partitions
+        .iter()
+        .map(|partition| partition.replicas.len())
+        .max();
     let mut text = format!(
         "Topic: {}\tTopicId: {}\tPartitionCount: {}\tReplicationFactor: {}\tConfigs: {}\n",
         topic.name,
@@ -197,7 +235,9 @@ fn describe_text(topic: &TopicDescription, configs: &[(String, String)]) -> Stri
         configs.join(","),
     );
     for partition in &topic.partitions {
-        let leader = partition.leader.map_or("none".to_string(), |node| node.0.to_string());
+        let leader = partition
+            .leader
+            .map_or("none".to_string(), |node| node.0.to_string());
         let _ = writeln!(
             text,
             "\tTopic: {}\tPartition: {}\tLeader: {leader}\tReplicas: {}\tIsr: {}",
@@ -227,7 +267,9 @@ fn describe_json(topic: &TopicDescription, configs: &[(String, String)]) -> Valu
             "offline": ids(&partition.offline),
         })
     };
-    let configs = configs.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+    let configs = configs
+        .iter()
+        .map(|(key, value)| (key.clone(), Value::from(value.as_str())));
     json!({
         "topic": topic.name.as_str(),
         "topic_id": topic.id.to_string(),
