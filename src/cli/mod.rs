@@ -14,7 +14,7 @@ mod failure;
 
 mod start;
 
-mod node;
+pub mod node;
 mod signals;
 
 mod consume;
@@ -33,9 +33,6 @@ mod screen;
 
 mod datetime;
 mod logging;
-<<<<<<< HEAD
-pub mod node;
-=======
 
 use std::process::ExitCode;
 
@@ -98,4 +95,3 @@ impl From<ClientError> for Failure {
         }
     }
 }
->>>>>>> cli

@@ -3,16 +3,22 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
+
+use super::failure::Failure;
+use super::signals::Stop;
+use super::start::{self, Settings};
+use crate::admin::{self, Admin, Housekeeping};
 
 use crate::config::{BrokerConfig, SharedConfig};
 use crate::io::sync::watch;
 use crate::io::{self, CoreSpec};
 use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX};
-use crate::metrics::Board;
+use crate::metrics::{Board, NodeFacts};
 use crate::model::CoreId;
 use crate::net::{self, Server};
+use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::{Launch, Shard, StartError};
 
 /// What a node says when it serves.
@@ -97,9 +103,69 @@ pub fn cores(config: &BrokerConfig) -> Vec<CoreSpec> {
         .collect()
 }
 
-/// Runs a node until `stop` turns true. `ready` is called once, on a core, when all listeners
+/// Runs the node of a command until `stop` turns true: opens the data directory, recovers,
+/// listens, calls `on_ready`, serves metrics and clients, and stops gracefully.
+pub(super) fn run(
+    settings: Settings,
+    stop: Stop,
+    on_ready: impl FnOnce(&start::Ready) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Settings { config, log_lines_dropped, .. } = settings;
+    let config = Arc::new(config);
+    let cores = cores(&config);
+    let board = Board::new(cores.len());
+    let (sender, receiver) = mpsc::channel();
+    let (shared, for_cores) = (config.clone(), board.clone());
+    let node = io::spawn_thread("node", move || {
+        serve_until(shared, for_cores, &cores, stop, move |ready| {
+            // The receiver waits for this.
+            let _ = sender.send(ready.clone());
+        })
+    })?;
+    // Without a message the node has ended before it served; its result says why.
+    let mut admin = None;
+    if let Ok(ready) = receiver.recv() {
+        admin = start_admin(&config, board, &ready, log_lines_dropped)?;
+        on_ready(&start::Ready {
+            listeners: ready.addresses,
+            admin: admin.as_ref().map(Admin::address),
+            core_count: ready.cores_count,
+            durability: config.engine.durability,
+            data_dir: config.data_dir.clone(),
+            cluster_id: ready.cluster_id.to_string(),
+        })?;
+    }
+    let ended = node.join().map_err(|_| Failure::new("a core has panicked; see the log"))?;
+    drop(admin);
+    ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+fn start_admin(
+    config: &BrokerConfig,
+    board: Board,
+    ready: &Ready,
+    log_lines_dropped: Box<dyn Fn() -> u64 + Send>,
+) -> Result<Option<Admin>, Failure> {
+    let Some(address) = config.engine.admin_listener else { return Ok(None) };
+    let facts = NodeFacts {
+        version: env!("CARGO_PKG_VERSION"),
+        node_id: config.node_id.0,
+        cluster_id: ready.cluster_id.to_string(),
+        durability: config.engine.durability.as_str(),
+        api_name: |key| ApiKey::from_code(key).map(ApiKey::name),
+        error_name: |code| ErrorCode::from_code(code).map(ErrorCode::name),
+    };
+    let housekeeping = Housekeeping { board, facts, log_lines_dropped };
+    let started = admin::start(address, housekeeping).map_err(|error| {
+        Failure::new(format!("cannot serve metrics on {address}: {error}"))
+            .try_this("--override corelog.admin.listener=127.0.0.1:0, or an empty value for none")
+    })?;
+    Ok(Some(started))
+}
+
+/// Runs a node's cores until `stop` turns true. `ready` is called once, on a core, when all listeners
 /// accept.
-pub fn run(
+pub fn serve_until(
     config: SharedConfig,
     board: Board,
     cores: &[CoreSpec],

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Client, errors};
 use crate::controller::{NewTopic, RefusedReason, TopicMeta};
-use crate::coordinator::OFFSETS_TOPIC;
+use crate::model::OFFSETS_TOPIC;
 use crate::model::{PartitionId, TopicId, TopicName};
 use crate::protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,

@@ -29,7 +29,7 @@ use bytes::Bytes;
 
 use crate::config::BrokerConfig;
 use crate::controller::NewTopic;
-use crate::coordinator::OFFSETS_TOPIC;
+use crate::model::OFFSETS_TOPIC;
 use crate::shard::Shard;
 use sessions::SessionCache;
 

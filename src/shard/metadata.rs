@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Shard;
 use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
-use crate::coordinator::OFFSETS_TOPIC;
+use crate::model::OFFSETS_TOPIC;
 use crate::frame::BatchRules;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::{Durability, Found, Log, LogConfig, Replay};

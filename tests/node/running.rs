@@ -43,7 +43,7 @@ impl RunningNode {
             let cores = CoreSpec::unpinned(cores);
             let board = Board::new(cores.len());
             let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
-            node::run(config, board, &cores, stopped, ready).unwrap();
+            node::serve_until(config, board, &cores, stopped, ready).unwrap();
         });
         let address = receiver.recv().expect("the node starts").to_string();
         RunningNode { directory, address, stop, thread: Some(thread) }
