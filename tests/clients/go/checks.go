@@ -327,7 +327,9 @@ func replayByTimestamp(ctx context.Context, broker string) error {
 	if err := errors.Join(err, equal("bounds", [2]int64{first, last}, [2]int64{0, 100})); err != nil {
 		return err
 	}
-	reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{broker}, Topic: topic})
+	reader := kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{broker}, Topic: topic, MaxWait: 200 * time.Millisecond,
+	})
 	defer reader.Close()
 	if err := reader.SetOffsetAt(ctx, base.Add(50*time.Second)); err != nil {
 		return err
