@@ -113,6 +113,11 @@ impl Coordinator {
         Ok(())
     }
 
+    /// The number of groups that it knows.
+    pub fn groups_count(&self) -> usize {
+        self.groups.len()
+    }
+
     /// Takes what happened and says what is to be done, in order.
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();

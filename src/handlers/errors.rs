@@ -23,6 +23,8 @@ pub(super) fn of_produce(error: &ProduceError) -> ErrorCode {
         }
         ProduceError::Refused(AppendRefused::Storage) => ErrorCode::KafkaStorageError,
         ProduceError::Refused(AppendRefused::TooLarge) => ErrorCode::RecordListTooLarge,
+        // Clients try again after it.
+        ProduceError::Refused(AppendRefused::Busy) => ErrorCode::RequestTimedOut,
     }
 }
 

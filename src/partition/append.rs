@@ -31,6 +31,8 @@ pub enum AppendRefused {
     Storage,
     /// The batch is larger than the largest chunk.
     TooLarge,
+    /// The disk has not yet taken what was appended before.
+    Busy,
 }
 
 impl Partition {
@@ -98,5 +100,6 @@ fn refused(error: AppendError) -> AppendRefused {
     match error {
         AppendError::StorageFull | AppendError::Stopped => AppendRefused::Storage,
         AppendError::TooLarge => AppendRefused::TooLarge,
+        AppendError::Busy => AppendRefused::Busy,
     }
 }

@@ -64,7 +64,8 @@ impl Partition {
             };
             match event {
                 LogEvent::Durable(end) => state.borrow_mut().watermark.advance(end),
-                LogEvent::Failed => state.borrow_mut().watermark.fail(),
+                LogEvent::StorageFull => state.borrow_mut().watermark.refuse(),
+                LogEvent::Stopped => state.borrow_mut().watermark.fail(),
             }
         }));
         Rc::new(Partition {

@@ -51,8 +51,8 @@ impl From<ReadError> for OffsetsError {
     fn from(error: ReadError) -> OffsetsError {
         match error {
             ReadError::OutOfRange => OffsetsError::OutOfRange,
-            ReadError::Storage => OffsetsError::Storage,
-            ReadError::Corrupt => OffsetsError::Corrupt,
+            ReadError::Io => OffsetsError::Storage,
+            ReadError::Corrupt { .. } => OffsetsError::Corrupt,
         }
     }
 }
@@ -73,7 +73,7 @@ impl Partition {
             OffsetSpec::Latest => Ok(at(self.high_watermark())),
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
                 let start = self.log.start_offset();
-                let epoch = self.log.epoch_of(start);
+                let epoch = self.log.epoch_at(start);
                 Ok(ListedOffset {
                     leader_epoch: epoch.unwrap_or(self.leader_epoch),
                     ..at(start)
@@ -81,9 +81,10 @@ impl Partition {
             }
             OffsetSpec::Tiered => Ok(none),
             OffsetSpec::MaxTimestamp => {
-                let Some(newest) = self.log.max_timestamp().await? else {
+                let newest = self.log.max_timestamp();
+                if newest == Timestamp::NONE {
                     return Ok(none);
-                };
+                }
                 Ok(self.first_at_or_after(newest).await?.unwrap_or(none))
             }
             OffsetSpec::AtOrAfter(target) => {

@@ -115,7 +115,7 @@ impl Partition {
         {
             Ok(read) => Ok(PartitionRead {
                 bytes: read.bytes,
-                slices: read.slices,
+                slices: read.batches,
                 high_watermark,
                 log_start_offset: self.log.start_offset(),
                 diverging: None,
@@ -125,8 +125,8 @@ impl Partition {
                 high_watermark,
                 log_start_offset: self.log.start_offset(),
             }),
-            Err(ReadError::Storage) => Err(ReadRefused::Storage),
-            Err(ReadError::Corrupt) => Err(ReadRefused::Corrupt),
+            Err(ReadError::Io) => Err(ReadRefused::Storage),
+            Err(ReadError::Corrupt { .. }) => Err(ReadRefused::Corrupt),
         }
     }
 

@@ -88,6 +88,12 @@ impl Watermark {
     /// Nothing further will become durable: the data directory stopped, or the topic is gone.
     pub(super) fn fail(&mut self) {
         self.failed = true;
+        self.refuse();
+    }
+
+    /// The disk is full: those who wait are told so. What they sent keeps its place and becomes
+    /// durable when there is space again.
+    pub(super) fn refuse(&mut self) {
         for (_, waiters) in std::mem::take(&mut self.appends) {
             for waiter in waiters {
                 let _ = waiter.send(false);

@@ -285,9 +285,10 @@ impl Seat {
                     && let Some(key) = record.key
                 {
                     let value = record.value;
-                    self.coordinator
-                        .borrow_mut()
-                        .load(record.offset, key, value);
+                    let mut coordinator = self.coordinator.borrow_mut();
+                    if let Err(error) = coordinator.replay(record.offset, Some(key), value) {
+                        tracing::warn!("offset {}: not a group's record: {error:?}", record.offset);
+                    }
                 }
             }
         }
