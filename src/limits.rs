@@ -124,12 +124,6 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
-/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
-pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
-/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
-pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Refused records of one batch that a Produce response names.
-pub const RECORD_ERRORS_MAX: usize = 1024;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
