@@ -38,7 +38,11 @@ impl Log {
         let mut state = self.state.borrow_mut();
         self.check_append(&state, batch.len())?;
         let header = BatchHeader::read(batch).expect("a validated batch has a header");
-        assert_eq!(header.total_bytes(), Some(batch.len()), "a validated batch is whole");
+        assert_eq!(
+            header.total_bytes(),
+            Some(batch.len()),
+            "a validated batch is whole"
+        );
         assert_eq!(base_offset, state.end_offset, "offsets have no gap");
 
         let group = state.group_for(batch.len(), leader_epoch);
@@ -96,23 +100,34 @@ impl State {
     /// epoch, or the batch is so large that it is a frame of its own.
     fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
         let alone = batch_bytes >= LOG_LARGE_BATCH_BYTES;
-        let joins = self.open.as_ref().is_some_and(|group| group.takes(batch_bytes, epoch));
+        let joins = self
+            .open
+            .as_ref()
+            .is_some_and(|group| group.takes(batch_bytes, epoch));
         if alone || !joins {
-            let same_epoch = self.open.as_ref().is_some_and(|group| group.leader_epoch == epoch);
+            let same_epoch = self
+                .open
+                .as_ref()
+                .is_some_and(|group| group.leader_epoch == epoch);
             self.close_group(same_epoch && !alone);
             let capacity = if alone {
                 frame_bytes(batch_bytes)
             } else {
-                self.group_size.capacity(batch_bytes, self.config.segment_bytes)
+                self.group_size
+                    .capacity(batch_bytes, self.config.segment_bytes)
             };
             self.open = Some(Group::data(capacity, self.end_offset, epoch));
         }
-        self.open.as_mut().expect("opened above, if it was not open")
+        self.open
+            .as_mut()
+            .expect("opened above, if it was not open")
     }
 
     /// Whether a batch would go into the present chunk, behind everything that waits already.
     fn fits(&self, batch_bytes: usize) -> bool {
-        let Some(last) = self.chunks.back() else { return self.ready.is_some() };
+        let Some(last) = self.chunks.back() else {
+            return self.ready.is_some();
+        };
         let waiting = self.queued.iter().chain(&self.open);
         let waiting: usize = waiting.map(|group| group.frame_bytes()).sum();
         let end = last.end_position + waiting as u64 + frame_bytes(batch_bytes) as u64;

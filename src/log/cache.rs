@@ -43,7 +43,10 @@ impl IndexCache {
         cached.order.push_back(id);
         while cached.bytes > INDEX_CACHE_BYTES_MAX && cached.order.len() > 1 {
             let oldest = cached.order.pop_front().expect("there are two at least");
-            let index = cached.indexes.remove(&oldest).expect("ordered means cached");
+            let index = cached
+                .indexes
+                .remove(&oldest)
+                .expect("ordered means cached");
             cached.bytes -= index.memory_bytes();
         }
     }
@@ -86,7 +89,9 @@ impl ChunkStore {
     async fn read_footer(&self, chunk: &Chunk) -> io::Result<Option<Index>> {
         let length = footer_bytes(chunk.size_bytes);
         let mut reader = ChunkReader::open(self, chunk, length as usize).await?;
-        let bytes = reader.at(chunk.size_bytes - length, length as usize).await?;
+        let bytes = reader
+            .at(chunk.size_bytes - length, length as usize)
+            .await?;
         Ok(Index::read_footer(&chunk.stamp, bytes))
     }
 

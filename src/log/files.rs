@@ -84,7 +84,10 @@ impl Cached {
 
     /// Second chance: one that was used since it was last looked at goes to the end.
     fn evict_one(&mut self) {
-        let id = self.order.pop_front().expect("every cached file stands in the order");
+        let id = self
+            .order
+            .pop_front()
+            .expect("every cached file stands in the order");
         if self.files[&id].used.take() {
             self.order.push_back(id);
         } else {

@@ -104,7 +104,12 @@ impl Log {
         let state = self.state.borrow();
         let waiting = state.queued.iter().chain(&state.open);
         let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
-        state.chunks.iter().map(|chunk| chunk.payload_bytes).sum::<u64>() + waiting as u64
+        state
+            .chunks
+            .iter()
+            .map(|chunk| chunk.payload_bytes)
+            .sum::<u64>()
+            + waiting as u64
     }
 
     /// The largest timestamp of the records, or `Timestamp::NONE`. Records that the log start has
@@ -124,7 +129,9 @@ impl Log {
     /// answer of OffsetForLeaderEpoch. `None` for an epoch above the latest.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let state = self.state.borrow();
-        state.epochs.end_of(epoch, state.start_offset, state.end_offset)
+        state
+            .epochs
+            .end_of(epoch, state.start_offset, state.end_offset)
     }
 
     /// Waits until all records below `offset` are durable, or never will be.
@@ -179,7 +186,9 @@ impl Log {
     pub(super) fn wake_waiters(&self) {
         let mut state = self.state.borrow_mut();
         let waiters = std::mem::take(&mut state.waiters);
-        let (reached, rest) = waiters.into_iter().partition(|(goal, _)| state.reached(*goal));
+        let (reached, rest) = waiters
+            .into_iter()
+            .partition(|(goal, _)| state.reached(*goal));
         state.waiters = rest;
         drop(state);
         let reached: Vec<_> = reached;
@@ -204,7 +213,8 @@ impl Log {
             self.store.hot.added(&me, base_offset, memory_bytes);
         }
         for chunk in released.retired {
-            self.store.retire(chunk);
+            let generation = chunk.stamp.generation;
+            self.store.retire(chunk, generation);
         }
         self.wake_waiters();
         if released.advanced {
@@ -215,7 +225,11 @@ impl Log {
     /// Drops the oldest hot frame, if it is the one that starts at `base_offset`.
     pub(super) fn drop_hot_frame(&self, base_offset: Offset) {
         let mut state = self.state.borrow_mut();
-        if state.hot.front().is_some_and(|frame| frame.base_offset == base_offset) {
+        if state
+            .hot
+            .front()
+            .is_some_and(|frame| frame.base_offset == base_offset)
+        {
             let frame = state.hot.pop_front().expect("looked at above");
             self.store.hot.dropped(frame.memory_bytes);
         }
@@ -224,17 +238,26 @@ impl Log {
     /// Whether the frame that starts at `base_offset` is still hot.
     pub(super) fn has_hot_frame(&self, base_offset: Offset) -> bool {
         let state = self.state.borrow();
-        state.hot.front().is_some_and(|frame| frame.base_offset <= base_offset)
+        state
+            .hot
+            .front()
+            .is_some_and(|frame| frame.base_offset <= base_offset)
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         let state = self.state.get_mut();
+        if let Some(ready) = state.ready.take() {
+            self.store.free.borrow_mut().put(ready);
+        }
         self.store.hot.dropped(state.drop_hot());
         let waiting = state.queued.iter().chain(&state.open);
         let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
-        let flying = state.in_flight.iter().filter_map(|flight| flight.frame.as_ref());
+        let flying = state
+            .in_flight
+            .iter()
+            .filter_map(|flight| flight.frame.as_ref());
         let flying: usize = flying.map(|frame| frame.payload.len()).sum();
         self.store.sub_pending(waiting + flying);
     }

@@ -59,9 +59,13 @@ impl HotTails {
     pub(super) fn added(&self, log: &Rc<Log>, base_offset: Offset, memory_bytes: usize) {
         self.bytes.set(self.bytes.get() + memory_bytes);
         let log = Rc::downgrade(log);
-        self.queue.borrow_mut().push_back(Entry { log, base_offset });
+        self.queue
+            .borrow_mut()
+            .push_back(Entry { log, base_offset });
         while self.bytes.get() > self.limit_bytes {
-            let Some(oldest) = self.queue.borrow_mut().pop_front() else { break };
+            let Some(oldest) = self.queue.borrow_mut().pop_front() else {
+                break;
+            };
             if let Some(log) = oldest.log.upgrade() {
                 log.drop_hot_frame(oldest.base_offset);
             }
@@ -82,7 +86,10 @@ impl HotTails {
         if self.added_count.get() >= queue.len().max(1024) {
             self.added_count.set(0);
             queue.retain(|entry| {
-                entry.log.upgrade().is_some_and(|log| log.has_hot_frame(entry.base_offset))
+                entry
+                    .log
+                    .upgrade()
+                    .is_some_and(|log| log.has_hot_frame(entry.base_offset))
             });
         }
     }

@@ -85,7 +85,10 @@ impl Index {
 
     /// Puts what is known of the frames before this index's first one in front of it.
     pub(super) fn prepend(&mut self, mut before: Index) {
-        let highest = before.entries.last().map_or(Timestamp::NONE, |last| last.max_timestamp);
+        let highest = before
+            .entries
+            .last()
+            .map_or(Timestamp::NONE, |last| last.max_timestamp);
         for entry in &mut self.entries {
             entry.max_timestamp = entry.max_timestamp.max(highest);
         }
@@ -149,6 +152,7 @@ impl Index {
         let entries = (0..count).map(|n| entry(FOOTER_HEADER_BYTES + n * ENTRY_BYTES));
         Some(Index {
             entries: entries.collect::<Option<Vec<_>>>()?,
+            end_position: 0,
         })
     }
 }
@@ -290,7 +294,11 @@ mod tests {
         let timestamps = [5, 1, 1, 1, 2, 9, 1, 1, 3, 3, 3, 3];
         for (n, timestamp) in timestamps.into_iter().enumerate() {
             let part = if n < 8 { &mut early } else { &mut late };
-            part.note(SIZE, 8192 + 4096 * n as u64, &frame(10 * n as i64, timestamp));
+            part.note(
+                SIZE,
+                8192 + 4096 * n as u64,
+                &frame(10 * n as i64, timestamp),
+            );
         }
         late.prepend(early);
         assert_eq!(late.entries, whole.entries);

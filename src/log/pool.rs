@@ -27,10 +27,18 @@ pub(super) struct FreeChunks {
     bytes: u64,
     /// Dropped by their logs. Free when nobody but this list holds them: a chunk is never
     /// recycled under a reader.
-    retired: Vec<Rc<Chunk>>,
+    retired: Vec<Retired>,
     /// The id of the next chunk to be created, and the distance to the one after.
     pub(super) next_id: u64,
     pub(super) id_step: u64,
+}
+
+/// A chunk that may still have readers.
+#[derive(Debug)]
+struct Retired {
+    chunk: Rc<Chunk>,
+    /// What its header on the disk says now.
+    generation: u64,
 }
 
 /// Why no chunk could be created.
@@ -43,12 +51,27 @@ pub(super) enum CreateError {
 }
 
 impl FreeChunks {
+    /// No chunks; those to be created are numbered from `first_id` in steps.
+    pub(super) fn numbered(first_id: u64, id_step: u64) -> FreeChunks {
+        FreeChunks {
+            next_id: first_id,
+            id_step,
+            ..FreeChunks::default()
+        }
+    }
+
     /// A chunk of exactly `wanted` bytes, or, if `any`, the smallest of at least `least` bytes.
     pub(super) fn take(&mut self, wanted: u64, least: u64, any: bool) -> Option<FreeChunk> {
         self.reclaim();
         let size = match self.by_size.get(&wanted) {
             Some(chunks) if !chunks.is_empty() => wanted,
-            _ if any => *self.by_size.range(least..).find(|(_, chunks)| !chunks.is_empty())?.0,
+            _ if any => {
+                *self
+                    .by_size
+                    .range(least..)
+                    .find(|(_, chunks)| !chunks.is_empty())?
+                    .0
+            }
             _ => return None,
         };
         let chunk = self.by_size.get_mut(&size)?.pop()?;
@@ -58,21 +81,27 @@ impl FreeChunks {
 
     pub(super) fn put(&mut self, chunk: FreeChunk) {
         self.bytes += chunk.size_bytes;
-        self.by_size.entry(chunk.size_bytes).or_default().push(chunk);
+        self.by_size
+            .entry(chunk.size_bytes)
+            .or_default()
+            .push(chunk);
     }
 
     /// Takes back a chunk that its log has dropped durably.
-    pub(super) fn retire(&mut self, chunk: Rc<Chunk>) {
-        self.retired.push(chunk);
+    pub(super) fn retire(&mut self, chunk: Rc<Chunk>, generation: u64) {
+        self.retired.push(Retired { chunk, generation });
     }
 
     /// Moves the retired chunks that no reader holds any more to the free ones.
     pub(super) fn reclaim(&mut self) {
-        for chunk in self.retired.extract_if(.., |chunk| Rc::strong_count(chunk) == 1).collect::<Vec<_>>() {
+        let unread = |retired: &mut Retired| Rc::strong_count(&retired.chunk) == 1;
+        let unread: Vec<Retired> = self.retired.extract_if(.., unread).collect();
+        for Retired { chunk, generation } in unread {
+            let (id, size_bytes) = (chunk.id, chunk.size_bytes);
             self.put(FreeChunk {
-                id: chunk.id,
-                generation: chunk.stamp.generation,
-                size_bytes: chunk.size_bytes,
+                id,
+                generation,
+                size_bytes,
             });
         }
     }
@@ -134,9 +163,16 @@ impl ChunkStore {
             }
         };
         match self.finish_chunk(&file, id, size_bytes).await {
-            Ok(()) => Ok(FreeChunk { id, generation: 0, size_bytes }),
+            Ok(()) => Ok(FreeChunk {
+                id,
+                generation: 0,
+                size_bytes,
+            }),
             Err(error) => {
-                self.stop(&format!("chunk {} could not be formatted: {error}", id.file_name()));
+                self.stop(&format!(
+                    "chunk {} could not be formatted: {error}",
+                    id.file_name()
+                ));
                 Err(CreateError::Stopped)
             }
         }
@@ -196,7 +232,11 @@ mod tests {
     use super::*;
 
     fn free(id: u64, size_bytes: u64) -> FreeChunk {
-        FreeChunk { id: ChunkId(id), generation: 1, size_bytes }
+        FreeChunk {
+            id: ChunkId(id),
+            generation: 1,
+            size_bytes,
+        }
     }
 
     #[test]
@@ -214,10 +254,17 @@ mod tests {
     #[test]
     fn a_retired_chunk_is_free_when_its_last_reader_is_gone() {
         let mut pool = FreeChunks::default();
-        let stamp = ChunkStamp { generation: 1, nonce: [0; 16] };
-        let chunk = Rc::new(Chunk { id: ChunkId(1), stamp, size_bytes: 100 });
+        let stamp = ChunkStamp {
+            generation: 1,
+            nonce: [0; 16],
+        };
+        let chunk = Rc::new(Chunk {
+            id: ChunkId(1),
+            stamp,
+            size_bytes: 100,
+        });
         let reader = chunk.clone();
-        pool.retire(chunk);
+        pool.retire(chunk, 1);
         assert_eq!(pool.take(100, 100, true), None);
         drop(reader);
         assert_eq!(pool.take(100, 100, true), Some(free(1, 100)));

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::frame::{
-    BATCH_CRC_START, BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader,
-    PayloadError,
+    BATCH_CRC_START, BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, PayloadError,
 };
 use crate::io::{self, AlignedBuf};
 use crate::limits::{COLD_READ_BYTES_MAX, FRAME_ALIGNMENT_BYTES};
@@ -62,7 +61,12 @@ enum Place {
     Hot { base_offset: Offset, payload: Bytes },
     /// On the disk. `position` is that of the frame or of an earlier one; `None` if the index that
     /// knows has to be loaded first.
-    Cold { chunk: Rc<Chunk>, position: Option<u64>, end_position: u64, last: bool },
+    Cold {
+        chunk: Rc<Chunk>,
+        position: Option<u64>,
+        end_position: u64,
+        last: bool,
+    },
 }
 
 /// What became of one frame's batches.
@@ -88,8 +92,16 @@ impl Log {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Slices, ReadError> {
-        let limits = Limits { upto, max_bytes, at_least_one };
-        let mut slices = Slices { next_offset: from, ..Slices::default() };
+        let upto = upto.min(self.durable_offset());
+        let limits = Limits {
+            upto,
+            max_bytes,
+            at_least_one,
+        };
+        let mut slices = Slices {
+            next_offset: from,
+            ..Slices::default()
+        };
         match self.read_into(&mut slices, &limits).await {
             Err(error) if slices.batches.is_empty() => Err(error),
             // What was read is good; the next read finds the error at its start.
@@ -99,19 +111,28 @@ impl Log {
 
     async fn read_into(&self, slices: &mut Slices, limits: &Limits) -> Result<(), ReadError> {
         loop {
-            let place = self.state.borrow().place_of(slices.next_offset, limits.upto)?;
+            let place = self
+                .state
+                .borrow()
+                .place_of(slices.next_offset, limits.upto)?;
             match place {
                 Place::End => return Ok(()),
-                Place::Hot { base_offset, payload } => {
-                    match slices.pick(&payload, base_offset, limits, None) {
-                        Ok(Picked::All) => {}
-                        Ok(Picked::Enough) => return Ok(()),
-                        Ok(Picked::Short { .. }) | Err(_) => {
-                            unreachable!("a written frame holds whole batches")
-                        }
+                Place::Hot {
+                    base_offset,
+                    payload,
+                } => match slices.pick(&payload, base_offset, limits, None) {
+                    Ok(Picked::All) => {}
+                    Ok(Picked::Enough) => return Ok(()),
+                    Ok(Picked::Short { .. }) | Err(_) => {
+                        unreachable!("a written frame holds whole batches")
                     }
-                }
-                Place::Cold { chunk, position, end_position, last } => {
+                },
+                Place::Cold {
+                    chunk,
+                    position,
+                    end_position,
+                    last,
+                } => {
                     let position = match position {
                         Some(position) => position,
                         None => {
@@ -119,7 +140,10 @@ impl Log {
                             self.position_in(&chunk, end_position, last, offset).await?
                         }
                     };
-                    if self.read_cold(&chunk, position..end_position, slices, limits).await? {
+                    if self
+                        .read_cold(&chunk, position..end_position, slices, limits)
+                        .await?
+                    {
                         return Ok(());
                     }
                 }
@@ -138,7 +162,9 @@ impl Log {
         let mut least = FRAME_ALIGNMENT_BYTES;
         while range.start < range.end {
             let budget = limits.max_bytes.saturating_sub(slices.bytes);
-            let wanted = budget.saturating_add(FRAME_ALIGNMENT_BYTES).min(COLD_READ_BYTES_MAX);
+            let wanted = budget
+                .saturating_add(FRAME_ALIGNMENT_BYTES)
+                .min(COLD_READ_BYTES_MAX);
             let wanted = wanted.max(least).next_multiple_of(FRAME_ALIGNMENT_BYTES) as u64;
             let length = wanted.min(range.end - range.start) as usize;
             let bytes = self.read_chunk(chunk, range.start, length).await?;
@@ -146,16 +172,21 @@ impl Log {
             least = FRAME_ALIGNMENT_BYTES;
             while at < bytes.len() {
                 let frame = self.frame_in(chunk, &bytes[at..], slices.next_offset)?;
+                if frame.end_offset <= slices.next_offset {
+                    at += frame.frame_bytes as usize;
+                    continue;
+                }
                 let payload = bytes.slice(at + FRAME_HEADER_BYTES..);
                 let payload = payload.slice(..payload.len().min(frame.payload_bytes as usize));
                 match slices.pick(&payload, frame.base_offset, limits, Some(&frame)) {
                     Ok(Picked::All) => at += frame.frame_bytes as usize,
                     Ok(Picked::Enough) => return Ok(true),
-                    Ok(Picked::Short { needed }) if needed > frame.payload_bytes as usize => {
-                        return Err(corrupt_at(slices.next_offset));
-                    }
                     Ok(Picked::Short { needed }) => {
                         least = FRAME_HEADER_BYTES + needed;
+                        let rest = range.end - range.start - at as u64;
+                        if needed > frame.payload_bytes as usize || least as u64 > rest {
+                            return Err(corrupt_at(slices.next_offset));
+                        }
                         break;
                     }
                     Err(_) => return Err(corrupt_at(slices.next_offset)),
@@ -190,7 +221,12 @@ impl Log {
         length: usize,
     ) -> Result<Bytes, ReadError> {
         let _permit = self.store.cold_reads.acquire().await.expect("never closed");
-        let file = self.store.files.get(chunk.id).await.map_err(|error| self.log_io(error))?;
+        let file = self
+            .store
+            .files
+            .get(chunk.id)
+            .await
+            .map_err(|error| self.log_io(error))?;
         let (result, buffer) = file.read_at(AlignedBuf::zeroed(length), position).await;
         let read = result.map_err(|error| self.log_io(error))?;
         metrics::add(Counter::ColdReads, 1);
@@ -198,7 +234,7 @@ impl Log {
         Ok(buffer.freeze().slice(..read))
     }
 
-    fn log_io(&self, error: io::Error) -> ReadError {
+    pub(super) fn log_io(&self, error: io::Error) -> ReadError {
         tracing::error!("partition {}: a chunk could not be read: {error}", self.id);
         ReadError::Io
     }
@@ -214,14 +250,19 @@ impl Log {
         let position = if last {
             self.complete_index(chunk).await?;
             let state = self.state.borrow();
-            let same = state.chunks.iter().find(|other| Rc::ptr_eq(&other.chunk, chunk));
+            let same = state
+                .chunks
+                .iter()
+                .find(|other| Rc::ptr_eq(&other.chunk, chunk));
             match same {
                 Some(same) => same.index.position_of(offset),
                 None => return Err(ReadError::OutOfRange),
             }
         } else {
             let index = self.store.index_of(self.id, chunk, end_position).await;
-            index.map_err(|error| self.log_io(error))?.position_of(offset)
+            index
+                .map_err(|error| self.log_io(error))?
+                .position_of(offset)
         };
         // An index that knows nothing this low: a damaged start of the chunk.
         position.ok_or(corrupt_at(offset))
@@ -232,10 +273,15 @@ impl Log {
     pub(super) async fn complete_index(&self, chunk: &Rc<Chunk>) -> Result<(), ReadError> {
         let known_from = {
             let state = self.state.borrow();
-            let last = state.chunks.back().filter(|last| Rc::ptr_eq(&last.chunk, chunk));
+            let last = state
+                .chunks
+                .back()
+                .filter(|last| Rc::ptr_eq(&last.chunk, chunk));
             last.map(|last| last.index.first_position().unwrap_or(last.end_position))
         };
-        let Some(known_from) = known_from else { return Ok(()) };
+        let Some(known_from) = known_from else {
+            return Ok(());
+        };
         let before = self.store.scan_index(self.id, chunk, known_from).await;
         let before = before.map_err(|error| self.log_io(error))?;
         let mut state = self.state.borrow_mut();
@@ -258,15 +304,27 @@ impl State {
         if offset >= upto.min(durable) {
             return Ok(Place::End);
         }
-        if let Some(damaged) = self.quarantined.iter().find(|range| range.contains(&offset)) {
-            return Err(ReadError::Corrupt { from: damaged.start, to: damaged.end });
+        if let Some(damaged) = self
+            .quarantined
+            .iter()
+            .find(|range| range.contains(&offset))
+        {
+            return Err(ReadError::Corrupt {
+                from: damaged.start,
+                to: damaged.end,
+            });
         }
-        let above = self.hot.partition_point(|frame| frame.base_offset <= offset);
+        let above = self
+            .hot
+            .partition_point(|frame| frame.base_offset <= offset);
         if let Some(frame) = above.checked_sub(1).map(|index| &self.hot[index])
             && offset < frame.end_offset
         {
             let payload = frame.payload.clone();
-            return Ok(Place::Hot { base_offset: frame.base_offset, payload });
+            return Ok(Place::Hot {
+                base_offset: frame.base_offset,
+                payload,
+            });
         }
         let (index, chunk) = self.chunk_of(offset).ok_or(corrupt_at(offset))?;
         let last = index + 1 == self.chunks.len();
@@ -280,7 +338,9 @@ impl State {
 
     /// The chunk that holds the record with `offset`.
     fn chunk_of(&self, offset: Offset) -> Option<(usize, &super::state::LogChunk)> {
-        let above = self.chunks.partition_point(|chunk| chunk.base_offset <= offset);
+        let above = self
+            .chunks
+            .partition_point(|chunk| chunk.base_offset <= offset);
         let chunks = self.chunks.iter().enumerate().take(above);
         chunks.rev().find(|(_, chunk)| chunk.end_offset > offset)
     }
@@ -296,17 +356,32 @@ impl Slices {
         limits: &Limits,
         checks: Option<&FrameHeader>,
     ) -> Result<Picked, PayloadError> {
+        // One slice for all batches that are taken, up to the damage if there is any.
+        let mut taken = 0..0;
+        let picked = self.walk(payload, base_offset, limits, checks, &mut taken);
+        if !taken.is_empty() {
+            self.bytes += taken.len();
+            self.batches.push(payload.slice(taken));
+        }
+        picked
+    }
+
+    fn walk(
+        &mut self,
+        payload: &[u8],
+        base_offset: Offset,
+        limits: &Limits,
+        checks: Option<&FrameHeader>,
+        taken: &mut std::ops::Range<usize>,
+    ) -> Result<Picked, PayloadError> {
         let whole = checks.map_or(payload.len(), |frame| frame.payload_bytes as usize);
         let mut expected = base_offset;
         let mut at = 0;
-        // The bytes taken so far: one slice for all of them.
-        let mut taken = 0..0;
-        let picked = loop {
-            if at >= whole {
-                break Picked::All;
-            }
+        while at < whole {
             let Some(header) = payload.get(at..).and_then(BatchHeader::read) else {
-                break Picked::Short { needed: at + BATCH_HEADER_BYTES };
+                return Ok(Picked::Short {
+                    needed: at + BATCH_HEADER_BYTES,
+                });
             };
             if let Some(frame) = checks {
                 frame.check_continuity(&header, expected)?;
@@ -315,38 +390,32 @@ impl Slices {
             expected = header.last_offset().next();
             if expected <= self.next_offset {
                 at += total;
-                taken = at..at;
+                *taken = at..at;
                 continue;
             }
             let taken_bytes = self.bytes + taken.len();
             let first = limits.at_least_one && taken_bytes == 0;
             if expected > limits.upto || (taken_bytes + total > limits.max_bytes && !first) {
-                break Picked::Enough;
+                return Ok(Picked::Enough);
             }
             let Some(batch) = payload.get(at..at + total) else {
-                break Picked::Short { needed: at + total };
+                return Ok(Picked::Short { needed: at + total });
             };
             if checks.is_some() && crc32c::crc32c(&batch[BATCH_CRC_START..]) != header.crc {
-                self.keep(payload, taken);
                 return Err(PayloadError::BatchCrc);
             }
             at += total;
             taken.end = at;
             self.next_offset = expected;
-        };
-        self.keep(payload, taken);
-        Ok(picked)
-    }
-
-    fn keep(&mut self, payload: &Bytes, taken: std::ops::Range<usize>) {
-        if !taken.is_empty() {
-            self.bytes += taken.len();
-            self.batches.push(payload.slice(taken));
         }
+        Ok(Picked::All)
     }
 }
 
 /// Damage that was found at `offset`; how far it reaches is not known.
 pub(super) fn corrupt_at(offset: Offset) -> ReadError {
-    ReadError::Corrupt { from: offset, to: offset.next() }
+    ReadError::Corrupt {
+        from: offset,
+        to: offset.next(),
+    }
 }

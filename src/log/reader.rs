@@ -35,7 +35,10 @@ impl ChunkReader {
     ) -> io::Result<ChunkReader> {
         Ok(ChunkReader {
             file: store.files.get(chunk.id).await?,
-            chunk: ChunkFacts { stamp: chunk.stamp, size_bytes: chunk.size_bytes },
+            chunk: ChunkFacts {
+                stamp: chunk.stamp,
+                size_bytes: chunk.size_bytes,
+            },
             window_bytes: window_bytes.next_multiple_of(FRAME_ALIGNMENT_BYTES),
             window: AlignedBuf::zeroed(0),
             start: 0,
@@ -47,10 +50,12 @@ impl ChunkReader {
     pub(super) async fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         let rest = self.chunk.size_bytes.saturating_sub(position);
         let length = length.min(usize::try_from(rest).unwrap_or(usize::MAX));
-        let inside = position >= self.start
-            && position + length as u64 <= self.start + self.length as u64;
+        let inside =
+            position >= self.start && position + length as u64 <= self.start + self.length as u64;
         if !inside {
-            let wanted = length.max(self.window_bytes).next_multiple_of(FRAME_ALIGNMENT_BYTES);
+            let wanted = length
+                .max(self.window_bytes)
+                .next_multiple_of(FRAME_ALIGNMENT_BYTES);
             let wanted = wanted.min(usize::try_from(rest).unwrap_or(usize::MAX));
             let mut buffer = std::mem::replace(&mut self.window, AlignedBuf::zeroed(0));
             self.length = 0;
@@ -80,7 +85,9 @@ impl ChunkReader {
         Ok(FrameHeader::read(bytes).ok().filter(|frame| {
             frame.partition == partition
                 && frame.chunk == stamp
-                && frame.frame_bytes.is_multiple_of(FRAME_ALIGNMENT_BYTES as u32)
+                && frame
+                    .frame_bytes
+                    .is_multiple_of(FRAME_ALIGNMENT_BYTES as u32)
                 && position + u64::from(frame.frame_bytes) <= size
         }))
     }

@@ -16,8 +16,6 @@ pub enum Durability {
 /// What an owner may set per log; all of it may change while the log is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// What acknowledgements wait for.
-    pub durability: Durability,
     /// Payload of a segment before a new one begins, in bytes (`segment.bytes`).
     pub segment_bytes: u64,
     /// Age of a segment before a new one begins, in ms (`segment.ms`), jitter subtracted.
@@ -33,7 +31,6 @@ impl Default for LogConfig {
     fn default() -> LogConfig {
         const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
         LogConfig {
-            durability: Durability::Sync,
             segment_bytes: 1 << 30,
             segment_ms: WEEK_MS,
             retention_bytes: None,
@@ -45,6 +42,8 @@ impl Default for LogConfig {
 /// What an owner sets per shard, once.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
+    /// What acknowledgements wait for.
+    pub durability: Durability,
     /// The size classes of chunk files, in bytes, ascending; tests make them a few blocks.
     pub chunk_bytes: Vec<u64>,
     /// Written buffers kept for readers of the tail, in bytes.
@@ -58,6 +57,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
         StoreConfig {
+            durability: Durability::Sync,
             chunk_bytes: CHUNK_BYTES.to_vec(),
             hot_bytes: HOT_TAIL_BYTES_MAX,
             reserve_bytes: STORAGE_RESERVE_BYTES,

@@ -185,7 +185,8 @@ impl LogChunk {
 
     /// Takes note of the frame that goes to `end_position`.
     pub(super) fn note(&mut self, frame: &FrameHeader) {
-        self.index.note(self.chunk.size_bytes, self.end_position, frame);
+        self.index
+            .note(self.chunk.size_bytes, self.end_position, frame);
         self.end_position += u64::from(frame.frame_bytes);
         self.end_offset = frame.end_offset;
         self.payload_bytes += u64::from(frame.payload_bytes);
@@ -264,7 +265,8 @@ impl State {
             && frame.durable_through + 1 == frame.after.sequence
             && self.open.is_none()
             && self.queued.is_empty();
-        self.starts.push_back((frame.after.sequence, frame.log_start_offset));
+        self.starts
+            .push_back((frame.after.sequence, frame.log_start_offset));
         match durability {
             Durability::Sync => self.mark_synced(frame.after, released),
             Durability::Written => self.note_unsynced(&frame.chunk, frame.after.sequence),
@@ -292,7 +294,8 @@ impl State {
     /// would point into chunks that were overwritten.
     pub(super) fn mark_synced(&mut self, boundary: Boundary, released: &mut Released) {
         self.synced = boundary;
-        self.unsynced.retain(|(_, through)| *through > boundary.sequence);
+        self.unsynced
+            .retain(|(_, through)| *through > boundary.sequence);
         while let Some((sequence, start)) = self.starts.front().copied() {
             if sequence > boundary.sequence {
                 break;
@@ -301,9 +304,20 @@ impl State {
             self.start_offset = self.start_offset.max(start);
         }
         self.epochs.start_at(self.start_offset);
-        while self.chunks.len() > 1 && self.chunks[0].end_offset <= self.start_offset {
+        // The chain of what remains must begin in a chunk that is on the disk already.
+        while self.chunks.len() > 1
+            && self.chunks[0].end_offset <= self.start_offset
+            && self.chunks[1].first_sequence <= self.synced.sequence
+        {
             let passed = self.chunks.pop_front().expect("there are two at least");
             released.retired.push(passed.chunk);
+        }
+        // The last chunk stays, for the frames to come; its records no longer count.
+        if let Some(last) = self.chunks.back_mut()
+            && self.start_offset >= last.end_offset
+        {
+            last.payload_bytes = 0;
+            last.max_timestamp = Timestamp::NONE;
         }
     }
 

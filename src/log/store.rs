@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,8 @@ pub(super) const CHUNKS_DIR: &str = "chunks";
 /// Owned by one core and never sent. It holds no record itself; a crash loses nothing of it that
 /// the chunk headers do not say.
 pub struct ChunkStore {
-    pub(super) core: CoreId,
+    dir: PathBuf,
+    core: CoreId,
     pub(super) config: StoreConfig,
     pub(super) files: Files,
     pub(super) free: RefCell<FreeChunks>,
@@ -49,6 +50,7 @@ pub struct ChunkStore {
     full: Cell<bool>,
     probing: Cell<bool>,
     space_returned: Notify,
+    space_ran_out: Notify,
     pending_bytes: Cell<usize>,
     room: Notify,
     /// Logs with an unsealed tail, by the time at which they were appended to last, or earlier.
@@ -79,9 +81,13 @@ impl ChunkStore {
     /// Opens the store of one shard of the data directory `dir`, with the chunks that the scan
     /// found free for it. Starts the task that seals idle logs.
     pub fn open(dir: &Path, core: CoreId, pool: Pool, config: StoreConfig) -> Rc<ChunkStore> {
-        assert!(!config.chunk_bytes.is_empty(), "there is at least one size of chunk");
+        assert!(
+            !config.chunk_bytes.is_empty(),
+            "there is at least one size of chunk"
+        );
         assert!(config.chunk_bytes.is_sorted(), "sizes of chunks ascend");
         let store = Rc::new_cyclic(|me| ChunkStore {
+            dir: dir.to_owned(),
             core,
             files: Files::new(dir.join(CHUNKS_DIR), CHUNK_FILES_OPEN_MAX),
             free: RefCell::new(pool.free),
@@ -95,13 +101,18 @@ impl ChunkStore {
             full: Cell::new(false),
             probing: Cell::new(false),
             space_returned: Notify::new(),
+            space_ran_out: Notify::new(),
             pending_bytes: Cell::new(0),
             room: Notify::new(),
             unsealed: RefCell::default(),
             me: me.clone(),
             config,
         });
-        io::spawn(seal_idle_logs(Rc::downgrade(&store), store.config.seal_idle)).detach();
+        io::spawn(seal_idle_logs(
+            Rc::downgrade(&store),
+            store.config.seal_idle,
+        ))
+        .detach();
         store
     }
 
@@ -158,7 +169,11 @@ impl ChunkStore {
 
     /// The longest frame that any chunk takes.
     pub(super) fn frame_bytes_max(&self) -> u64 {
-        let largest = self.config.chunk_bytes.last().expect("asserted when opened");
+        let largest = self
+            .config
+            .chunk_bytes
+            .last()
+            .expect("asserted when opened");
         frame_capacity(*largest)
     }
 
@@ -184,6 +199,7 @@ impl ChunkStore {
             tracing::error!("the data directory stops taking writes: {cause}");
         }
         self.space_returned.notify_waiters();
+        self.space_ran_out.notify_waiters();
         self.room.notify_waiters();
     }
 
@@ -193,7 +209,10 @@ impl ChunkStore {
         if chunk.is_some() {
             self.refill(wanted);
         }
-        metrics::set(metrics::Gauge::FreeChunks, self.free.borrow().total_count() as u64);
+        metrics::set(
+            metrics::Gauge::FreeChunks,
+            self.free.borrow().total_count() as u64,
+        );
         chunk
     }
 
@@ -213,9 +232,10 @@ impl ChunkStore {
             result = self.create_chunk(least, privileged).await;
         }
         match result {
-            Ok(chunk) => self.found_space(),
+            Ok(_) => self.found_space(),
             Err(CreateError::Full) => {
                 self.full.set(true);
+                self.space_ran_out.notify_waiters();
                 if let Some(chunk) = self.try_take(wanted, least) {
                     return Ok(chunk);
                 }
@@ -237,12 +257,28 @@ impl ChunkStore {
         }
     }
 
+    /// Waits until there is no space, or the data directory stops.
+    pub(super) async fn wait_full(&self) {
+        loop {
+            let ran_out = self.space_ran_out.notified();
+            if self.full.get() || self.is_stopped() {
+                return;
+            }
+            ran_out.await;
+        }
+    }
+
+    /// The file of this core's checkpoint.
+    pub(super) fn checkpoint_path(&self) -> PathBuf {
+        super::checkpoint::path_of(&self.dir, self.core)
+    }
+
     /// Takes back a chunk that its log has dropped durably; it is recycled when its readers are
     /// done.
-    pub(super) fn retire(&self, chunk: Rc<Chunk>) {
+    pub(super) fn retire(&self, chunk: Rc<Chunk>, generation: u64) {
         self.files.forget(chunk.id);
         self.indexes.forget(chunk.id);
-        self.free.borrow_mut().retire(chunk);
+        self.free.borrow_mut().retire(chunk, generation);
         self.tidy_pool();
     }
 
@@ -335,7 +371,9 @@ async fn seal_idle_logs(store: Weak<ChunkStore>, idle: Duration) {
         loop {
             let Some(store) = store.upgrade() else { return };
             let mut unsealed = store.unsealed.borrow_mut();
-            let due = unsealed.front().is_some_and(|(since, _)| io::now() - *since >= idle);
+            let due = unsealed
+                .front()
+                .is_some_and(|(since, _)| io::now() - *since >= idle);
             let entry = if due { unsealed.pop_front() } else { None };
             drop(unsealed);
             match entry.map(|(_, log)| log.upgrade()) {

@@ -89,10 +89,14 @@ impl Log {
     async fn run_write(self: Rc<Log>, write: Write) {
         let began = io::now();
         let length = write.bytes.len() as u64;
-        if let Err(error) = self.store.write(&write.chunk, write.bytes, write.position, write.sync).await
+        if let Err(error) = self
+            .store
+            .write(&write.chunk, write.bytes, write.position, write.sync)
+            .await
         {
             let file = write.chunk.id.file_name();
-            self.store.stop(&format!("write of {length} bytes to {file}: {error}"));
+            self.store
+                .stop(&format!("write of {length} bytes to {file}: {error}"));
             self.give_up();
             return;
         }
@@ -114,6 +118,7 @@ impl Log {
                     let mut state = self.state.borrow_mut();
                     state.allocating = false;
                     state.ready = Some(chunk);
+                    drop(state);
                     break;
                 }
                 Err(CreateError::Full) => {
@@ -155,7 +160,8 @@ impl Log {
         let synced = async { self.store.files.get(chunk.id).await?.sync().await };
         metrics::add(Counter::Syncs, 1);
         synced.await.map_err(|error| {
-            self.store.stop(&format!("sync of {}: {error}", chunk.id.file_name()));
+            self.store
+                .stop(&format!("sync of {}: {error}", chunk.id.file_name()));
             self.give_up();
             Stopped
         })
@@ -204,18 +210,25 @@ impl ChunkStore {
     /// The smallest class that takes a frame of `frame_bytes`.
     fn least_class(&self, frame_bytes: u64) -> u64 {
         let classes = self.config.chunk_bytes.iter();
-        let fitting = classes.copied().find(|class| frame_capacity(*class) >= frame_bytes);
+        let fitting = classes
+            .copied()
+            .find(|class| frame_capacity(*class) >= frame_bytes);
         fitting.expect("append refuses a batch that no class takes")
     }
 }
 
 impl State {
     fn next_step(&mut self, store: &ChunkStore, writer: &Writer) -> Step {
-        let frames_in_flight = self.in_flight.iter().filter(|flight| flight.frame.is_some());
+        let frames_in_flight = self
+            .in_flight
+            .iter()
+            .filter(|flight| flight.frame.is_some());
         let frames_in_flight = frames_in_flight.count();
         let waiting = self.queued.iter().chain(&self.open);
         let waiting_bytes: usize = waiting.map(|group| group.frame_bytes()).sum();
-        let Some(group) = self.queued.front().or(self.open.as_ref()) else { return Step::Wait };
+        let Some(group) = self.queued.front().or(self.open.as_ref()) else {
+            return Step::Wait;
+        };
         let second = frames_in_flight > 0;
         if frames_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
             || (second && waiting_bytes < LOG_SECOND_WRITE_BYTES)
@@ -269,7 +282,9 @@ impl State {
         if self.queued.is_empty() {
             self.close_group(false);
         }
-        self.queued.pop_front().expect("the caller has seen that there is one")
+        self.queued
+            .pop_front()
+            .expect("the caller has seen that there is one")
     }
 
     fn is_seal(&self, group: &Group) -> bool {
@@ -293,8 +308,13 @@ impl State {
 
     /// Whether the group begins a new segment, by size or by age.
     fn must_roll(&self, group: &Group, now: Timestamp) -> bool {
-        let Some(last) = self.chunks.back() else { return false };
-        let segment = self.chunks.iter().filter(|chunk| chunk.segment == last.segment);
+        let Some(last) = self.chunks.back() else {
+            return false;
+        };
+        let segment = self
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.segment == last.segment);
         let (mut bytes, mut began) = (0, last.stamped);
         for chunk in segment {
             bytes += chunk.payload_bytes;
@@ -329,7 +349,10 @@ impl State {
     /// Makes a free chunk the last one of this log. Its header is written together with the first
     /// frame, not before: neither is released without the other.
     fn start_chunk(&mut self, free: FreeChunk, frame: u64, rolls: bool, writer: &Writer) -> Write {
-        let segment = self.chunks.back().map_or(0, |last| last.segment + u64::from(rolls));
+        let segment = self
+            .chunks
+            .back()
+            .map_or(0, |last| last.segment + u64::from(rolls));
         let header = ChunkHeader {
             id: free.id,
             role: ChunkRole::Segment,
@@ -341,7 +364,10 @@ impl State {
             frame_bytes_max: frame.max(LOG_GROUP_BYTES_MAX as u64) as u32,
             partition: writer.partition,
             segment,
-            base_offset: self.chunks.back().map_or(self.released.end_offset, |last| last.end_offset),
+            base_offset: self
+                .chunks
+                .back()
+                .map_or(self.released.end_offset, |last| last.end_offset),
             first_sequence: self.next_sequence,
             previous_crc: self.previous_crc,
             incarnation: writer.incarnation,
@@ -361,7 +387,10 @@ impl State {
 
     /// Gives a group its place, its sequence and its link: from here on it is a frame.
     fn build(&mut self, group: Group, writer: &Writer) -> Write {
-        let last = self.chunks.back_mut().expect("the caller has seen to a chunk");
+        let last = self
+            .chunks
+            .back_mut()
+            .expect("the caller has seen to a chunk");
         let position = last.end_position;
         let memory_bytes = group.memory_bytes();
         let mut header = group.header(FrameHeader {
@@ -413,13 +442,23 @@ impl State {
         }));
         let written = header.kind == FrameKind::Data && writer.durability == Durability::Written;
         let sync = if written { Sync::None } else { Sync::Data };
-        Write { flight: Some(flight), chunk, bytes: frame, position, sync }
+        Write {
+            flight: Some(flight),
+            chunk,
+            bytes: frame,
+            position,
+            sync,
+        }
     }
 
     fn take_off(&mut self, frame: Option<FlyingFrame>) -> u64 {
         let id = self.next_flight;
         self.next_flight += 1;
-        self.in_flight.push_back(Flight { id, done: false, frame });
+        self.in_flight.push_back(Flight {
+            id,
+            done: false,
+            frame,
+        });
         id
     }
 }
