@@ -13,6 +13,83 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// A task polled for longer than this is counted as a stall of its core, in milliseconds.
 pub const TASK_STALL_MS: u64 = 10;
+/// The longest frame that holds a group of batches, header and padding included, in bytes. A single
+/// larger batch still gets a frame of its own.
+pub const LOG_GROUP_BYTES_MAX: usize = 1 << 20;
+/// A batch of at least this many bytes is a frame of its own.
+pub const LOG_LARGE_BATCH_BYTES: usize = 256 << 10;
+/// The first buffer of a group that has no history, in bytes.
+pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
+/// Frames of one log that are being written at the same time. Recovery scans as far past a hole as
+/// so many lost frames reach.
+pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
+/// A second frame is written while the first is in flight only if this much waits, in bytes.
+pub const LOG_SECOND_WRITE_BYTES: usize = 256 << 10;
+/// Frames start at multiples of this and are padded to it, in bytes: the physical sector of today's
+/// devices, so that no write touches a sector with acknowledged bytes.
+pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
+/// The size classes of chunk files, in bytes, ascending.
+pub const CHUNK_BYTES: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20];
+/// A chunk that filled faster than this is followed by one of the next larger class, in ms.
+pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
+/// A chunk that took longer than this is followed by one of the next smaller class, in ms.
+pub const CHUNK_FILL_SLOW_MS: i64 = 600_000;
+/// Chunk files kept open by one core; the others are opened when they are needed.
+pub const CHUNK_FILES_OPEN_MAX: usize = 1024;
+/// Chunk files that one core creates at the same time.
+pub const CHUNKS_CREATING_MAX: usize = 16;
+/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.
+pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
+/// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
+pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
+/// How often a core without space tries to create a chunk again, in ms.
+pub const STORAGE_RETRY_MS: u64 = 1_000;
+/// Entries of one chunk's sparse index.
+pub const INDEX_ENTRIES_MAX: usize = 512;
+/// The least distance between two entries of a sparse index, in bytes of the chunk.
+pub const INDEX_INTERVAL_BYTES_MIN: u64 = 16 << 10;
+/// Indexes of sealed chunks that one core keeps in memory, in bytes.
+pub const INDEX_CACHE_BYTES_MAX: usize = 4 << 20;
+/// Written buffers that one core keeps for readers of the tail, in bytes.
+pub const HOT_TAIL_BYTES_MAX: usize = 64 << 20;
+/// Batches appended by one core and not yet durable, in bytes; more are refused.
+pub const LOG_PENDING_BYTES_MAX: usize = 64 << 20;
+/// One direct read on behalf of a fetch, in bytes, unless a single batch is longer.
+pub const COLD_READ_BYTES_MAX: usize = 1 << 20;
+/// Direct reads on behalf of fetches in flight on one core.
+pub const COLD_READS_MAX: usize = 64;
+/// One read of recovery, in bytes, unless a single frame is longer.
+pub const RECOVERY_READ_BYTES: usize = 256 << 10;
+/// Partitions that one core recovers at the same time.
+pub const RECOVERIES_MAX: usize = 64;
+/// Chunk headers read at the same time at start.
+pub const SCAN_READS_MAX: usize = 128;
+/// A log that got nothing for this long writes its seal and gives its buffers back, in ms.
+pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
+/// Leader epochs remembered of one partition; the oldest are forgotten.
+pub const EPOCHS_MAX: usize = 1024;
+
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+/// API keys that are counted one by one; the last counts all keys beyond.
+pub const METRICS_API_KEYS_MAX: usize = 128;
+/// Kafka error codes that are counted one by one; the last counts all codes beyond.
+pub const METRICS_ERROR_CODES_MAX: usize = 160;
+/// The longest latency that is told from longer ones, in seconds.
+pub const METRICS_LATENCY_MAX_S: u64 = 60;
+/// HTTP connections that the housekeeping thread serves at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long an HTTP client may take to send a request's head, in seconds.
+pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
+/// How long a core may go without publishing its figures before it is reported as stalled, in
+/// seconds.
+pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
+/// Log lines that wait for the writing thread; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 /// Blocks of removed files that the simulated disk keeps, to hand them out as stale content.
 pub const SIM_STALE_BLOCKS_MAX: usize = 1024;
 /// Events of a simulation that are kept for the report of a failure; older ones are only hashed.
@@ -47,15 +124,15 @@ pub const LISTEN_BACKLOG: i32 = 1024;
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
-/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
-pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
-/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
-pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Refused records of one batch that a Produce response names.
-pub const RECORD_ERRORS_MAX: usize = 1024;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
+const _: () = assert!(FRAME_ALIGNMENT_BYTES == IO_ALIGNMENT_BYTES);
+const _: () = assert!(LOG_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!(LOG_GROUP_BYTES_MIN.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!(LOG_LARGE_BATCH_BYTES < LOG_GROUP_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
+const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.

@@ -19,7 +19,7 @@
 //! | `wall_clock` | `fn wall_clock() -> Timestamp` |
 //! | `random_bytes`, `random_u64` | `fn random_bytes<const N: usize>() -> [u8; N]`, `fn random_u64() -> u64` |
 //! | `File` | `open(impl AsRef<Path>, Open)`, `write_at(&self, Bytes, u64, Sync)`, `read_at(&self, AlignedBuf, u64)`, `allocate(&self, u64)`, `sync(&self)`, `len(&self)`, `alignment(&self)`; all async but the last; `Clone` shares the open file |
-//! | `fs` | `create_dir`, `rename`, `remove_file`, `sync_dir`, `list_dir`, `read_small`, `write_small`, `space`, `lock_dir` |
+//! | `fs` | `create_dir`, `rename`, `remove_file`, `sync_dir`, `sync_file_system`, `list_dir`, `read_small`, `write_small`, `space`, `lock_dir` |
 //! | `TcpListener` | `bind(SocketAddr)`, `accept(&self)`, both async, `local_addr(&self)` |
 //! | `TcpStream` | `connect(SocketAddr)`, `read(&self, BytesMut)`, `write_all(&self, Vec<Bytes>)`, all async; `shutdown(&self)`, `peer_addr(&self)`; `Clone` shares the socket |
 //!
@@ -27,7 +27,7 @@
 //!
 //! | item | signature |
 //! |---|---|
-//! | `create_dir`, `remove_file`, `sync_dir` | `(path: impl AsRef<Path>) -> Result<()>` |
+//! | `create_dir`, `remove_file`, `sync_dir`, `sync_file_system` | `(path: impl AsRef<Path>) -> Result<()>` |
 //! | `rename` | `(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()>` |
 //! | `list_dir` | `(path: impl AsRef<Path>) -> Result<Vec<String>>`: names, sorted |
 //! | `read_small` | `(path: impl AsRef<Path>) -> Result<Bytes>`: at most `limits::SMALL_FILE_BYTES_MAX` |
@@ -74,6 +74,7 @@ use sim as backend;
 use uring as backend;
 
 pub mod blocking;
+pub mod housekeeping;
 mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};

@@ -16,7 +16,7 @@
 //! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
 //! inventory.unreadable()                     -> &[ChunkId]                 // left alone, reported
 //!
-//! // one per shard
+//! // one per shard; StoreConfig says what durable means: Durability::Sync or Written
 //! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>
 //! store.adopt(Found)                         // chunks of a topic that no longer exists: recycle
 //! store.is_stopped(), store.is_full()        // a write or sync failed; no space
@@ -36,6 +36,7 @@
 //!     // TooLarge | Busy. An accepted batch is never taken back.
 //! log.start_offset(), log.end_offset(), log.durable_offset()   // all exclusive ends but start
 //! log.wait_durable(Offset).await             -> Result<(), Stopped>
+//! log.flush().await                          -> Result<(), Stopped>   // survives a power cut
 //! log.read(from, upto, max_bytes, at_least_one).await -> Result<Slices, ReadError>
 //!     // Slices { batches: Vec<Bytes>, bytes, next_offset }; whole batches below
 //!     // min(upto, durable_offset()); the first contains `from`.
@@ -48,11 +49,61 @@
 //! log.set_start_offset(Offset).await         -> Result<(), Stopped>   // durable on return
 //! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
 //! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
-//! log.seal_if_idle().await                   // background: seal mark, gives buffers back
 //! log.delete().await                         // durable on return; chunks go back to the pool
-//! log.close().await                          // everything durable, sealed
+//! log.close().await                          // no more appends; everything durable, sealed
 //!
 //! // checkpoints: bound what a restart replays
 //! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state as of end_offset(), now
 //! checkpoint::write(&store, entries).await   // waits until every entry's state is durable
 //! ```
+//!
+//! An idle log seals itself and gives its buffers and its file back; nobody has to ask.
+//!
+//! # The files, in reading order
+//!
+//! `append` copies a batch into a `group`; `write` makes the group a frame of a chunk and submits
+//! it; `state` releases what has completed, in order. `read` serves from the `hot` buffers or the
+//! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
+//! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
+//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, open
+//! `files`, `cache` of indexes.
+
+mod handle;
+mod settings;
+
+mod append;
+mod group;
+mod state;
+mod write;
+
+mod find;
+mod hot;
+mod read;
+
+mod lifecycle;
+mod retention;
+
+pub mod checkpoint;
+mod recover;
+mod scan;
+
+mod epochs;
+mod index;
+mod link;
+
+mod cache;
+mod chunk;
+mod files;
+mod pool;
+mod reader;
+mod store;
+
+pub use crate::frame::Incarnation;
+pub use append::AppendError;
+pub use chunk::ChunkId;
+pub use handle::{Log, LogEvent};
+pub use read::{ReadError, Slices};
+pub use recover::{OpenError, Recovery, Replay};
+pub use scan::{Found, Inventory, Pool, scan};
+pub use settings::{Durability, LogConfig, StoreConfig};
+pub use store::{ChunkStore, Stopped};

@@ -33,9 +33,14 @@ fn check_width(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
         let width = line.chars().count();
-        // A link cannot be broken into two lines.
-        let is_link = line.trim_start().starts_with("//") && line.contains("://");
-        if width > LINE_WIDTH_MAX && !is_link {
+        // A link and a row of a table cannot be broken into two lines.
+        let comment = line
+            .trim_start()
+            .trim_start_matches(['/', '!'])
+            .trim_start();
+        let is_comment = line.trim_start().starts_with("//");
+        let is_whole = is_comment && (line.contains("://") || comment.starts_with('|'));
+        if width > LINE_WIDTH_MAX && !is_whole {
             let what = format!("{width} columns; at most {LINE_WIDTH_MAX}");
             findings.push(Finding::new(&file.path, index + 1, what));
         }
@@ -90,6 +95,14 @@ mod tests {
         assert_eq!(
             found("src/a.rs", &format!("// see https://{}", "x".repeat(100))),
             [""; 0]
+        );
+        assert_eq!(
+            found("src/a.rs", &format!("//! | {} |", "x".repeat(100))),
+            [""; 0]
+        );
+        assert_eq!(
+            found("src/a.rs", &format!("//! {}", "x".repeat(100))).len(),
+            1
         );
         assert_eq!(found("docs/a.md", &"x".repeat(101)), [""; 0]);
     }

@@ -45,9 +45,26 @@ pub(crate) fn check_unsafe(tree: &Tree) -> Vec<Finding> {
 }
 
 fn unsafe_tokens(file: &SourceFile) -> Vec<Token> {
-    let tokens = Source::read(&file.text).tokens;
-    let is_unsafe = |token: &Token| token.kind == Kind::Ident && token.text == "unsafe";
-    tokens.into_iter().filter(is_unsafe).collect()
+    let source = Source::read(&file.text);
+    let mut found = Vec::new();
+    let mut trait_impl_end = 0;
+    for (at, token) in source.tokens.iter().enumerate() {
+        if token.text == "impl" && !token.in_body {
+            let head = source.tokens[at..]
+                .iter()
+                .take_while(|token| token.text != "{");
+            let words: Vec<&str> = head.map(|token| token.text.as_str()).collect();
+            if words.contains(&"for") {
+                trait_impl_end = group_end(&source.tokens, at + words.len());
+            }
+        }
+        // What an unsafe method of a trait asks of its caller is said where the trait is.
+        let is_trait_method = at < trait_impl_end && source.matches(at + 1, &["fn"]);
+        if token.kind == Kind::Ident && token.text == "unsafe" && !is_trait_method {
+            found.push(token.clone());
+        }
+    }
+    found
 }
 
 /// Whether a comment with the reason stands on the statement's line or right above its start.
@@ -105,12 +122,14 @@ pub(crate) fn check_conditions(tree: &Tree) -> Vec<Finding> {
 }
 
 /// Paths that reach around `io`; clippy.toml forbids the calls, this the imports.
-const AROUND_IO: [(&[&str], &str); 7] = [
+const AROUND_IO: [(&[&str], &str); 9] = [
     (&["std", "::", "fs"], "files are opened through io"),
+    (&["thread", "::", "spawn"], "threads are started through io"),
     (
-        &["std", "::", "thread", "::"],
+        &["thread", "::", "Builder"],
         "threads are started through io",
     ),
+    (&["thread", "::", "sleep"], "use io::sleep"),
     (&["Instant", "::", "now"], "use io::now"),
     (&["SystemTime"], "use io::wall_clock"),
     (
@@ -207,6 +226,13 @@ mod tests {
         );
         let method = "/// # Safety\n/// Only once.\n#[inline]\npub unsafe fn a() {}\n";
         check(check_unsafe, &[(STYLE, LIST), ("src/io/a.rs", method)], &[]);
+        let method =
+            "// SAFETY: a\nunsafe impl A for B {\n\n unsafe fn a() { unsafe { b() } }\n}\n";
+        check(
+            check_unsafe,
+            &[(STYLE, LIST), ("src/io/a.rs", method)],
+            &[4],
+        );
         let bare = "let y = 1;\nlet x = unsafe { *a };\n";
         check(check_unsafe, &[(STYLE, LIST), ("src/io/a.rs", bare)], &[2]);
         let far = "// SAFETY: a\nlet y = 1;\nunsafe { *a };\n";

@@ -35,6 +35,13 @@ pub async fn sync_dir(path: impl AsRef<Path>) -> Result<()> {
     unit(Op::SyncDir { path }).await
 }
 
+/// Makes everything durable that any process has written to the path's file system so far, names
+/// included.
+pub async fn sync_file_system(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref().to_owned();
+    unit(Op::SyncFileSystem { path, through: 0 }).await
+}
+
 /// The names in a directory, sorted.
 pub async fn list_dir(path: impl AsRef<Path>) -> Result<Vec<String>> {
     let path = path.as_ref().to_owned();

@@ -55,6 +55,13 @@ pub async fn sync_dir(path: impl AsRef<Path>) -> Result<()> {
     sync_raw(&Rc::new(directory)).await
 }
 
+/// Makes everything durable that any process has written to the path's file system so far, names
+/// included (syncfs(2)). Blocks the core.
+pub async fn sync_file_system(path: impl AsRef<Path>) -> Result<()> {
+    let directory = open_raw(path.as_ref(), libc::O_RDONLY | libc::O_DIRECTORY).await?;
+    inode::sync_file_system(&directory)
+}
+
 /// The names in a directory, sorted. Blocks the core.
 pub async fn list_dir(path: impl AsRef<Path>) -> Result<Vec<String>> {
     let mut names = Vec::new();

@@ -51,6 +51,16 @@ pub(super) fn inspect(file: &OwnedFd) -> Result<Inode> {
     })
 }
 
+/// Writes everything back that the file's file system has in memory, and flushes its device.
+/// Reports write-back errors since Linux 5.8.
+pub(super) fn sync_file_system(file: &OwnedFd) -> Result<()> {
+    // SAFETY: the descriptor is open for as long as `file` is borrowed.
+    match unsafe { libc::syncfs(file.as_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
 /// The name of the file system that a path lies on, for an error message.
 pub(super) fn file_system(of: &Path) -> String {
     let Ok(terminated) = path::terminated(path::parent(of)) else {

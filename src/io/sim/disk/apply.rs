@@ -13,7 +13,7 @@ use super::{Disk, Done, Effect, Errno, Inode, InodeId, Op, OpId, OpInfo};
 impl Disk {
     /// Takes an operation in, with how long it is to take.
     pub(crate) fn begin(&mut self, mut op: Op) -> (OpId, Duration) {
-        if let Op::Sync { through, .. } = &mut op {
+        if let Op::Sync { through, .. } | Op::SyncFileSystem { through, .. } = &mut op {
             *through = self.seq;
         }
         let latency = &self.options.latency;
@@ -155,6 +155,15 @@ impl Disk {
                 self.collect();
                 Ok(Done::Unit)
             }
+            Op::SyncFileSystem { path, through } => {
+                self.names.find(&path)?;
+                for file in self.files.values_mut() {
+                    Arc::make_mut(&mut file.state).sync(through);
+                }
+                self.names.sync_all();
+                self.collect();
+                Ok(Done::Unit)
+            }
             Op::List { path } => {
                 let names = self.names.list(&path)?;
                 Ok(Done::Names(
@@ -180,6 +189,11 @@ impl Disk {
                     .write_partly(seq, offset, &data, |_| chance.coin());
             }
             Op::Sync { inode, through } => self.state(inode).poison(through),
+            Op::SyncFileSystem { through, .. } => {
+                for file in self.files.values_mut() {
+                    Arc::make_mut(&mut file.state).poison(through);
+                }
+            }
             _ => {}
         }
     }

@@ -50,6 +50,11 @@ pub(crate) enum Op {
     SyncDir {
         path: PathBuf,
     },
+    /// Covers every file, as `Sync` does one, and every name.
+    SyncFileSystem {
+        path: PathBuf,
+        through: u64,
+    },
     List {
         path: PathBuf,
     },
@@ -87,6 +92,8 @@ pub enum OpKind {
     Remove,
     /// Syncing a directory.
     SyncDir,
+    /// Syncing everything there is.
+    SyncFileSystem,
     /// Listing a directory.
     List,
 }
@@ -136,6 +143,7 @@ impl Op {
             Op::Rename { .. } => OpKind::Rename,
             Op::Remove { .. } => OpKind::Remove,
             Op::SyncDir { .. } => OpKind::SyncDir,
+            Op::SyncFileSystem { .. } => OpKind::SyncFileSystem,
             Op::List { .. } => OpKind::List,
         }
     }
@@ -144,7 +152,7 @@ impl Op {
     pub(super) fn is_sync(&self) -> bool {
         match self {
             Op::Write { sync, .. } => *sync,
-            Op::Sync { .. } | Op::SyncDir { .. } => true,
+            Op::Sync { .. } | Op::SyncDir { .. } | Op::SyncFileSystem { .. } => true,
             _ => false,
         }
     }
@@ -166,6 +174,7 @@ impl Op {
             | Op::CreateDir { path }
             | Op::Remove { path }
             | Op::SyncDir { path }
+            | Op::SyncFileSystem { path, .. }
             | Op::List { path } => Some(path),
             Op::Rename { to, .. } => Some(to),
             _ => None,

@@ -1,0 +1,136 @@
+//! Appending: one synchronous step that copies a batch into the open group.
+
+use crate::frame::BatchHeader;
+use crate::io;
+use crate::limits::LOG_LARGE_BATCH_BYTES;
+use crate::model::{LeaderEpoch, Offset, Timestamp};
+
+use super::chunk::{Room, frames_end};
+use super::group::{Group, frame_bytes};
+use super::handle::Log;
+use super::state::{Phase, State};
+
+/// Why a batch was not appended. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// There is no space for another chunk.
+    StorageFull,
+    /// The data directory takes no writes any more, or the log was closed or deleted.
+    Stopped,
+    /// The batch is longer than any chunk.
+    TooLarge,
+    /// Too much waits for the disk; see `ChunkStore::wait_room`.
+    Busy,
+}
+
+impl Log {
+    /// Appends one validated batch (magic 2, whole, CRC checked by the caller) at `base_offset`,
+    /// which must be `end_offset()`, and stamps it with `leader_epoch`. Synchronous: when it
+    /// returns, the offsets are given, and nothing is durable; the write starts when the caller's
+    /// task next yields, together with whatever was appended until then.
+    pub fn append(
+        &self,
+        batch: &[u8],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) -> Result<(), AppendError> {
+        let mut state = self.state.borrow_mut();
+        self.check_append(&state, batch.len())?;
+        let header = BatchHeader::read(batch).expect("a validated batch has a header");
+        assert_eq!(
+            header.total_bytes(),
+            Some(batch.len()),
+            "a validated batch is whole"
+        );
+        assert_eq!(base_offset, state.end_offset, "offsets have no gap");
+
+        let group = state.group_for(batch.len(), leader_epoch);
+        group.push(batch, &header, base_offset, max_timestamp);
+        let end_offset = group.end_offset;
+        state.end_offset = end_offset;
+        state.epochs.note(leader_epoch, base_offset);
+        state.sealed = false;
+        state.last_append = io::now();
+        if batch.len() >= LOG_LARGE_BATCH_BYTES {
+            state.close_group(false);
+        }
+        self.store.add_pending(batch.len());
+        self.schedule(state);
+        Ok(())
+    }
+
+    fn check_append(&self, state: &State, batch_bytes: usize) -> Result<(), AppendError> {
+        if self.store.is_stopped() || state.phase != Phase::Open {
+            return Err(AppendError::Stopped);
+        }
+        if frame_bytes(batch_bytes) as u64 > self.store.frame_bytes_max() {
+            return Err(AppendError::TooLarge);
+        }
+        if self.store.is_full() && !state.fits(batch_bytes) {
+            return Err(AppendError::StorageFull);
+        }
+        if !self.store.has_room() {
+            return Err(AppendError::Busy);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that what was appended is written, once the present task has yielded.
+    fn schedule(&self, mut state: std::cell::RefMut<'_, State>) {
+        let seal = !std::mem::replace(&mut state.seal_scheduled, true);
+        let wake = !std::mem::replace(&mut state.wake_scheduled, true);
+        drop(state);
+        if seal {
+            self.store.note_unsealed(self.me.clone());
+        }
+        if wake {
+            let log = self.me.upgrade().expect("a method of it is running");
+            io::spawn(async move {
+                log.state.borrow_mut().wake_scheduled = false;
+                log.kick();
+            })
+            .detach();
+        }
+    }
+}
+
+impl State {
+    /// The group that a batch joins: the open one, or a new one if it has no room, is of another
+    /// epoch, or the batch is so large that it is a frame of its own.
+    fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
+        let alone = batch_bytes >= LOG_LARGE_BATCH_BYTES;
+        let joins = self
+            .open
+            .as_ref()
+            .is_some_and(|group| group.takes(batch_bytes, epoch));
+        if alone || !joins {
+            let same_epoch = self
+                .open
+                .as_ref()
+                .is_some_and(|group| group.leader_epoch == epoch);
+            self.close_group(same_epoch && !alone);
+            let capacity = if alone {
+                frame_bytes(batch_bytes)
+            } else {
+                self.group_size
+                    .capacity(batch_bytes, self.config.segment_bytes)
+            };
+            self.open = Some(Group::data(capacity, self.end_offset, epoch));
+        }
+        self.open
+            .as_mut()
+            .expect("opened above, if it was not open")
+    }
+
+    /// Whether a batch would go into the present chunk, behind everything that waits already.
+    fn fits(&self, batch_bytes: usize) -> bool {
+        let Some(last) = self.chunks.back() else {
+            return self.ready.is_some();
+        };
+        let waiting = self.queued.iter().chain(&self.open);
+        let waiting: usize = waiting.map(|group| group.frame_bytes()).sum();
+        let end = last.end_position + waiting as u64 + frame_bytes(batch_bytes) as u64;
+        end <= frames_end(last.chunk.size_bytes, Room::Ordinary)
+    }
+}

@@ -1,0 +1,316 @@
+//! Checkpoints: one file per core with what a restart need not read the log for.
+//!
+//! Drawn in `docs/formats/checkpoint.md`. A checkpoint that is lost, old or damaged costs time at
+//! the next start, never a record.
+
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use rkyv::rancor;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use crate::frame::{ChunkStamp, Incarnation};
+use crate::io::{self, ErrorKind, fs};
+use crate::limits::SMALL_FILE_BYTES_MAX;
+use crate::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
+
+use super::chunk::{Chunk, ChunkId};
+use super::epochs::Epochs;
+use super::handle::Log;
+use super::index::Index;
+use super::settings::Durability;
+use super::state::{Boundary, Goal, LogChunk};
+use super::store::ChunkStore;
+
+/// The directory of the checkpoints, below the data directory.
+pub(super) const CHECKPOINTS_DIR: &str = "checkpoints";
+
+const MAGIC: [u8; 4] = *b"CLCP";
+const VERSION: u32 = 1;
+const PREFIX_BYTES: usize = 16;
+
+/// One partition's part of a checkpoint: what its log and its owner knew at one moment.
+pub struct Entry {
+    log: Rc<Log>,
+    wire: Wire,
+}
+
+/// Why a checkpoint was not written. The one before stays.
+#[derive(Debug)]
+pub enum CheckpointError {
+    /// The data directory takes no writes any more.
+    Stopped,
+    /// It could not be written.
+    Io(io::Error),
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+struct Wire {
+    topic_id: [u8; 16],
+    partition: i32,
+    start_offset: i64,
+    state_offset: i64,
+    /// Where the replay starts: everything before was durable when the entry was made.
+    position: WireBoundary,
+    /// What was durable when the entry was written: at least what `state` covers.
+    durable: WireBoundary,
+    chunks: Vec<RememberedChunk>,
+    epochs: Vec<(i32, i64)>,
+    state: Vec<u8>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+struct WireBoundary {
+    sequence: u64,
+    crc: u32,
+    incarnation: u64,
+    end_offset: i64,
+    first_sequence: u64,
+    position: u64,
+    payload_bytes: u64,
+    max_timestamp: i64,
+}
+
+/// One chunk of a log, as it was when the entry was made.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub(super) struct RememberedChunk {
+    pub(super) id: u64,
+    size_bytes: u64,
+    pub(super) generation: u64,
+    pub(super) nonce: [u8; 16],
+    segment: u64,
+    frame_bytes_max: u64,
+    base_offset: i64,
+    end_offset: i64,
+    pub(super) first_sequence: u64,
+    end_position: u64,
+    payload_bytes: u64,
+    max_timestamp: i64,
+    stamped: i64,
+}
+
+/// What a checkpoint says of one partition, as recovery uses it.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) start_offset: Offset,
+    /// The owner's state covers every record below this.
+    pub(super) state_offset: Offset,
+    pub(super) position: Boundary,
+    pub(super) durable: Boundary,
+    pub(super) chunks: Vec<RememberedChunk>,
+    pub(super) epochs: Epochs,
+    pub(super) state: Vec<u8>,
+}
+
+impl Log {
+    /// What a checkpoint is to say of this log: `state` is the owner's own, and covers exactly the
+    /// records appended up to now. Written by `write`, once they are durable.
+    pub fn checkpoint(self: &Rc<Log>, state: Vec<u8>) -> Entry {
+        let known = self.state.borrow();
+        let position = known.synced;
+        let upto = |chunk: &&LogChunk| chunk.first_sequence <= position.first_sequence;
+        let mut chunks: Vec<RememberedChunk> = known
+            .chunks
+            .iter()
+            .take_while(upto)
+            .map(RememberedChunk::of)
+            .collect();
+        if let Some(last) = chunks.last_mut() {
+            last.end_offset = position.end_offset.0;
+            last.end_position = position.position;
+            last.payload_bytes = position.payload_bytes;
+            last.max_timestamp = position.max_timestamp.0;
+        }
+        let wire = Wire {
+            topic_id: self.id.topic_id.0,
+            partition: self.id.index,
+            start_offset: known.start_offset.0,
+            state_offset: known.end_offset.0,
+            position: WireBoundary::of(&position),
+            durable: WireBoundary::of(&position),
+            chunks,
+            epochs: known
+                .epochs
+                .iter()
+                .map(|(epoch, start)| (epoch.0, start.0))
+                .collect(),
+            state,
+        };
+        drop(known);
+        Entry {
+            log: self.clone(),
+            wire,
+        }
+    }
+
+    /// Waits until the records below `offset` survive a power cut. False if that may take until
+    /// there is space again, or for ever.
+    async fn settles(&self, offset: Offset) -> bool {
+        let store = self.store.clone();
+        let settled = pin!(async {
+            match store.config.durability {
+                Durability::Sync => self.wait(Goal::Offset(offset)).await,
+                Durability::Written => self.flush().await,
+            }
+        });
+        match select(settled, pin!(store.wait_full())).await {
+            Either::Left((settled, _)) => settled.is_ok(),
+            Either::Right(((), _)) => self.state.borrow().synced.end_offset >= offset,
+        }
+    }
+}
+
+/// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
+/// the file. A partition that waits for space is left out; its restart replays more.
+pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
+    let mut wires = Vec::with_capacity(entries.len());
+    for Entry { log, mut wire } in entries {
+        if log.settles(Offset(wire.state_offset)).await {
+            wire.durable = WireBoundary::of(&log.state.borrow().synced);
+            wires.push(wire);
+        }
+    }
+    if store.is_stopped() {
+        return Err(CheckpointError::Stopped);
+    }
+    let bytes = encode(&wires);
+    if bytes.len() as u64 > SMALL_FILE_BYTES_MAX {
+        return Err(CheckpointError::Io(ErrorKind::FileTooLarge.into()));
+    }
+    fs::write_small(store.checkpoint_path(), bytes)
+        .await
+        .map_err(CheckpointError::Io)
+}
+
+/// Where the checkpoint of a core stands.
+pub(super) fn path_of(dir: &Path, core: CoreId) -> std::path::PathBuf {
+    dir.join(CHECKPOINTS_DIR).join(format!("core-{}", core.0))
+}
+
+fn encode(wires: &Vec<Wire>) -> Bytes {
+    let body = rkyv::to_bytes::<rancor::Error>(wires).expect("vectors of numbers serialize");
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    Bytes::from(bytes)
+}
+
+/// The entries of a checkpoint file; `None` if it is damaged or of another version.
+pub(super) fn decode(bytes: &[u8]) -> Option<Vec<(PartitionId, Remembered)>> {
+    let (prefix, body) = bytes.split_at_checked(PREFIX_BYTES)?;
+    let word = |at: usize| -> Option<u32> {
+        Some(u32::from_le_bytes(prefix[at..at + 4].try_into().ok()?))
+    };
+    let whole = prefix[..4] == MAGIC
+        && word(4)? == VERSION
+        && word(8)? as usize == body.len()
+        && word(12)? == crc32c::crc32c(body);
+    if !whole {
+        return None;
+    }
+    let mut aligned = AlignedVec::<16>::with_capacity(body.len());
+    aligned.extend_from_slice(body);
+    let wires = rkyv::from_bytes::<Vec<Wire>, rancor::Error>(&aligned).ok()?;
+    Some(wires.into_iter().map(Wire::into_remembered).collect())
+}
+
+impl Wire {
+    fn into_remembered(self) -> (PartitionId, Remembered) {
+        let partition = PartitionId {
+            topic_id: TopicId(self.topic_id),
+            index: self.partition,
+        };
+        let mut epochs = Epochs::default();
+        for (epoch, start) in self.epochs {
+            epochs.note(LeaderEpoch(epoch), Offset(start));
+        }
+        let remembered = Remembered {
+            start_offset: Offset(self.start_offset),
+            state_offset: Offset(self.state_offset),
+            position: self.position.into_boundary(),
+            durable: self.durable.into_boundary(),
+            chunks: self.chunks,
+            epochs,
+            state: self.state,
+        };
+        (partition, remembered)
+    }
+}
+
+impl WireBoundary {
+    fn of(boundary: &Boundary) -> WireBoundary {
+        WireBoundary {
+            sequence: boundary.sequence,
+            crc: boundary.crc,
+            incarnation: boundary.incarnation.0,
+            end_offset: boundary.end_offset.0,
+            first_sequence: boundary.first_sequence,
+            position: boundary.position,
+            payload_bytes: boundary.payload_bytes,
+            max_timestamp: boundary.max_timestamp.0,
+        }
+    }
+
+    fn into_boundary(self) -> Boundary {
+        Boundary {
+            sequence: self.sequence,
+            crc: self.crc,
+            incarnation: Incarnation(self.incarnation),
+            end_offset: Offset(self.end_offset),
+            first_sequence: self.first_sequence,
+            position: self.position,
+            payload_bytes: self.payload_bytes,
+            max_timestamp: Timestamp(self.max_timestamp),
+        }
+    }
+}
+
+impl RememberedChunk {
+    fn of(chunk: &LogChunk) -> RememberedChunk {
+        RememberedChunk {
+            id: chunk.chunk.id.0,
+            size_bytes: chunk.chunk.size_bytes,
+            generation: chunk.chunk.stamp.generation,
+            nonce: chunk.chunk.stamp.nonce,
+            segment: chunk.segment,
+            frame_bytes_max: chunk.frame_bytes_max,
+            base_offset: chunk.base_offset.0,
+            end_offset: chunk.end_offset.0,
+            first_sequence: chunk.first_sequence,
+            end_position: chunk.end_position,
+            payload_bytes: chunk.payload_bytes,
+            max_timestamp: chunk.max_timestamp.0,
+            stamped: chunk.stamped.0,
+        }
+    }
+
+    pub(super) fn into_chunk(self) -> LogChunk {
+        LogChunk {
+            chunk: Rc::new(Chunk {
+                id: ChunkId(self.id),
+                stamp: ChunkStamp {
+                    generation: self.generation,
+                    nonce: self.nonce,
+                },
+                size_bytes: self.size_bytes,
+            }),
+            segment: self.segment,
+            frame_bytes_max: self.frame_bytes_max,
+            base_offset: Offset(self.base_offset),
+            end_offset: Offset(self.end_offset),
+            first_sequence: self.first_sequence,
+            end_position: self.end_position,
+            payload_bytes: self.payload_bytes,
+            max_timestamp: Timestamp(self.max_timestamp),
+            stamped: Timestamp(self.stamped),
+            index: Index::default(),
+        }
+    }
+}

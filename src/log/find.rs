@@ -1,0 +1,147 @@
+//! Finding a batch by timestamp.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::frame::{BATCH_CRC_START, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, split_batch};
+use crate::limits::FRAME_ALIGNMENT_BYTES;
+use crate::model::{Offset, Timestamp};
+
+use super::chunk::Chunk;
+use super::handle::Log;
+use super::read::{ReadError, corrupt_at};
+use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
+
+/// One chunk that may hold the timestamp.
+struct Candidate {
+    chunk: Rc<Chunk>,
+    end_position: u64,
+    last: bool,
+}
+
+impl Log {
+    /// The first durable batch whose maximum timestamp is at or above `timestamp` and that does
+    /// not end below the log's start. Which of its records it is, the caller sees when it decodes
+    /// them.
+    pub async fn find_timestamp(&self, timestamp: Timestamp) -> Result<Option<Bytes>, ReadError> {
+        let durable = self.durable_offset();
+        for candidate in self.chunks_reaching(timestamp) {
+            let found = self.find_in(&candidate, timestamp, durable).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn chunks_reaching(&self, timestamp: Timestamp) -> Vec<Candidate> {
+        let state = self.state.borrow();
+        let count = state.chunks.len();
+        let chunks = state.chunks.iter().enumerate();
+        let reaching = chunks.filter(|(_, chunk)| chunk.max_timestamp >= timestamp);
+        let candidates = reaching.map(|(index, chunk)| Candidate {
+            chunk: chunk.chunk.clone(),
+            end_position: chunk.end_position,
+            last: index + 1 == count,
+        });
+        candidates.collect()
+    }
+
+    async fn find_in(
+        &self,
+        candidate: &Candidate,
+        timestamp: Timestamp,
+        durable: Offset,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let Some(mut position) = self.position_of_timestamp(candidate, timestamp).await? else {
+            return Ok(None);
+        };
+        let chunk = &candidate.chunk;
+        let opened = ChunkReader::open(&self.store, chunk, SCAN_WINDOW_BYTES).await;
+        let mut reader = opened.map_err(|error| self.log_io(error))?;
+        while position < candidate.end_position {
+            let read = reader.frame_header(position, self.id).await;
+            let Some(frame) = read.map_err(|error| self.log_io(error))? else {
+                // Damage; what lies behind it may still be found.
+                position += FRAME_ALIGNMENT_BYTES as u64;
+                continue;
+            };
+            if frame.base_offset >= durable {
+                break;
+            }
+            let below = frame.end_offset <= self.start_offset();
+            if !below
+                && frame.max_timestamp >= timestamp
+                && let Some(batch) = self
+                    .find_in_frame(chunk, position, &frame, timestamp)
+                    .await?
+            {
+                return Ok(Some(batch));
+            }
+            position += u64::from(frame.frame_bytes);
+        }
+        Ok(None)
+    }
+
+    async fn find_in_frame(
+        &self,
+        chunk: &Chunk,
+        position: u64,
+        frame: &FrameHeader,
+        timestamp: Timestamp,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let bytes = self
+            .read_chunk(chunk, position, frame.frame_bytes as usize)
+            .await?;
+        let end = FRAME_HEADER_BYTES + frame.payload_bytes as usize;
+        if FrameHeader::read(&bytes) != Ok(*frame) || bytes.len() < end {
+            return Err(corrupt_at(frame.base_offset));
+        }
+        let mut at = FRAME_HEADER_BYTES;
+        let mut offset = frame.base_offset;
+        while let Some((header, batch, _)) = split_batch(&bytes[at..end]) {
+            if frame.check_continuity(&header, offset).is_err() {
+                return Err(corrupt_at(offset));
+            }
+            let next = header.last_offset().next();
+            if header.max_timestamp >= timestamp && next > self.start_offset() {
+                return self
+                    .checked(&header, bytes.slice(at..at + batch.len()))
+                    .map(Some);
+            }
+            at += batch.len();
+            offset = next;
+        }
+        Ok(None)
+    }
+
+    fn checked(&self, header: &BatchHeader, batch: Bytes) -> Result<Bytes, ReadError> {
+        let good = crc32c::crc32c(&batch[BATCH_CRC_START..]) == header.crc;
+        good.then_some(batch).ok_or(corrupt_at(header.base_offset))
+    }
+
+    async fn position_of_timestamp(
+        &self,
+        candidate: &Candidate,
+        timestamp: Timestamp,
+    ) -> Result<Option<u64>, ReadError> {
+        if !candidate.last {
+            let chunk = &candidate.chunk;
+            let index = self
+                .store
+                .index_of(self.id, chunk, candidate.end_position)
+                .await;
+            return Ok(index
+                .map_err(|error| self.log_io(error))?
+                .position_of_timestamp(timestamp));
+        }
+        self.complete_index(&candidate.chunk).await?;
+        let state = self.state.borrow();
+        let same = state
+            .chunks
+            .iter()
+            .find(|other| Rc::ptr_eq(&other.chunk, &candidate.chunk));
+        Ok(same.and_then(|same| same.index.position_of_timestamp(timestamp)))
+    }
+}

@@ -1,0 +1,158 @@
+//! Sealing, closing and deleting a log.
+
+use crate::frame::{ChunkStamp, FrameKind};
+use crate::io::{self, Sync};
+use crate::metrics::{self, Counter};
+
+use super::chunk::ChunkHeader;
+use super::handle::Log;
+use super::pool::header_blocks;
+use super::state::{Goal, Phase};
+use super::store::Stopped;
+
+impl Log {
+    /// Called by the store when the log may have been idle for long: writes the seal, so that a
+    /// crash leaves no doubt about the last group, and gives back what an idle log must not own.
+    pub(super) fn seal_if_idle(&self) {
+        let idle = self.store.config.seal_idle;
+        let mut state = self.state.borrow_mut();
+        let again = !state.is_quiet() || io::now() - state.last_append < idle;
+        if again && !self.store.is_stopped() && state.phase == Phase::Open {
+            drop(state);
+            self.store.note_unsealed(self.me.clone());
+            return;
+        }
+        state.seal_scheduled = false;
+        let seal = !state.sealed && state.phase == Phase::Open && !state.chunks.is_empty();
+        let hot = state.drop_hot();
+        let file = state.chunks.back().map(|last| last.chunk.id);
+        if seal && !self.store.is_stopped() {
+            let log = self.me.upgrade().expect("a method of it is running");
+            io::spawn(async move {
+                // A stopped directory takes no seal either; whoever appends is told so.
+                let _ = log.seal().await;
+            })
+            .detach();
+        } else if let Some(id) = file {
+            self.store.files.forget(id);
+        }
+        drop(state);
+        self.store.hot.dropped(hot);
+    }
+
+    /// Makes everything durable and writes the seal behind it, unless it is there.
+    async fn seal(&self) -> Result<(), Stopped> {
+        self.flush().await?;
+        let sequence = {
+            let mut state = self.state.borrow_mut();
+            if state.sealed || state.chunks.is_empty() || !state.is_quiet() {
+                return Ok(());
+            }
+            state.queue_mark(FrameKind::Mark)
+        };
+        self.kick();
+        // The seal is dropped when it finds no place, and what it would have said remains open.
+        if self.state.borrow().next_sequence > sequence {
+            self.wait(Goal::Released(sequence)).await?;
+        }
+        let file = self.state.borrow().chunks.back().map(|last| last.chunk.id);
+        if let Some(id) = file {
+            self.store.files.forget(id);
+        }
+        Ok(())
+    }
+
+    /// Takes no more appends, makes everything durable, and seals.
+    pub async fn close(&self) -> Result<(), Stopped> {
+        {
+            let mut state = self.state.borrow_mut();
+            if state.phase == Phase::Open {
+                state.phase = Phase::Closed;
+            }
+        }
+        self.seal().await
+    }
+
+    /// Deletes the log: durable on return, and a crash on the way leaves either a log that says
+    /// at its end that it was deleted, or nothing. Its chunks go back to the pool; reads in flight
+    /// end well.
+    pub async fn delete(&self) -> Result<(), Stopped> {
+        let sequence = {
+            let mut state = self.state.borrow_mut();
+            if state.phase == Phase::Deleted {
+                return Ok(());
+            }
+            if self.store.is_stopped() {
+                return Err(Stopped);
+            }
+            state.phase = Phase::Deleted;
+            self.drop_waiting(&mut state);
+            match state.chunks.is_empty() {
+                true => None,
+                false => Some(state.queue_mark(FrameKind::Tombstone)),
+            }
+        };
+        self.wake_waiters();
+        self.kick();
+        if let Some(sequence) = sequence {
+            self.wait_deleted(sequence).await?;
+        }
+        self.free_chunks().await
+    }
+
+    /// What waits for the disk is not worth a chunk any more.
+    fn drop_waiting(&self, state: &mut super::state::State) {
+        let waiting = state.queued.iter().chain(&state.open);
+        let bytes: usize = waiting.map(|group| group.payload_bytes()).sum();
+        state.queued.clear();
+        state.open = None;
+        state.end_offset = match state.in_flight.iter().rev().find_map(|f| f.frame.as_ref()) {
+            Some(frame) => frame.after.end_offset,
+            None => state.released.end_offset,
+        };
+        state.waiters.clear();
+        self.store.sub_pending(bytes);
+    }
+
+    async fn wait_deleted(&self, sequence: u64) -> Result<(), Stopped> {
+        let waiting = {
+            let mut state = self.state.borrow_mut();
+            if state.reached(Goal::Released(sequence)) {
+                return Ok(());
+            }
+            let (sender, waiting) = io::sync::oneshot::channel();
+            state.waiters.push((Goal::Released(sequence), sender));
+            waiting
+        };
+        waiting.await.unwrap_or(Err(Stopped))
+    }
+
+    /// Stamps the chunks free, the one with the tombstone last: as long as any other of them still
+    /// names this partition, so does the tombstone.
+    async fn free_chunks(&self) -> Result<(), Stopped> {
+        let (chunks, hot) = {
+            let mut state = self.state.borrow_mut();
+            (std::mem::take(&mut state.chunks), state.drop_hot())
+        };
+        self.store.hot.dropped(hot);
+        for chunk in chunks {
+            let chunk = chunk.chunk;
+            let generation = chunk.stamp.generation + 1;
+            let stamp = ChunkStamp {
+                generation,
+                ..chunk.stamp
+            };
+            let header = ChunkHeader::free(chunk.id, stamp, chunk.size_bytes);
+            let blocks = header_blocks(&header);
+            metrics::add(Counter::Syncs, 1);
+            if let Err(error) = self.store.write(&chunk, blocks, 0, Sync::Data).await {
+                let name = chunk.id.file_name();
+                self.store
+                    .stop(&format!("{name} could not be given back: {error}"));
+                return Err(Stopped);
+            }
+            self.store.retire(chunk, generation);
+        }
+        Ok(())
+    }
+}

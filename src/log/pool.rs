@@ -1,0 +1,285 @@
+//! The free chunks of one shard: taken, created, recycled, removed.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::frame::ChunkStamp;
+use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, fs};
+use crate::limits::CHUNKS_FREE_BYTES_MAX;
+
+use super::chunk::{Chunk, ChunkHeader, ChunkId, FRAMES_POSITION, HEADER_COPY_POSITION};
+use super::store::ChunkStore;
+
+/// A chunk that belongs to nobody; its header may still name a former owner who has dropped it
+/// durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FreeChunk {
+    pub(super) id: ChunkId,
+    /// Of its latest life; the next one gets the next.
+    pub(super) generation: u64,
+    pub(super) size_bytes: u64,
+}
+
+/// The free chunks by size, and those that readers still hold. Owned by one core.
+#[derive(Debug, Default)]
+pub(super) struct FreeChunks {
+    by_size: BTreeMap<u64, Vec<FreeChunk>>,
+    bytes: u64,
+    /// Dropped by their logs. Free when nobody but this list holds them: a chunk is never
+    /// recycled under a reader.
+    retired: Vec<Retired>,
+    /// The id of the next chunk to be created, and the distance to the one after.
+    pub(super) next_id: u64,
+    pub(super) id_step: u64,
+}
+
+/// A chunk that may still have readers.
+#[derive(Debug)]
+struct Retired {
+    chunk: Rc<Chunk>,
+    /// What its header on the disk says now.
+    generation: u64,
+}
+
+/// Why no chunk could be created.
+#[derive(Debug)]
+pub(super) enum CreateError {
+    /// No space, or too many open files: worth trying again later.
+    Full,
+    /// A write or a sync failed, or the disk cannot be used: the data directory has stopped.
+    Stopped,
+}
+
+impl FreeChunks {
+    /// No chunks; those to be created are numbered from `first_id` in steps.
+    pub(super) fn numbered(first_id: u64, id_step: u64) -> FreeChunks {
+        FreeChunks {
+            next_id: first_id,
+            id_step,
+            ..FreeChunks::default()
+        }
+    }
+
+    /// A chunk of exactly `wanted` bytes, or, if `any`, the smallest of at least `least` bytes.
+    pub(super) fn take(&mut self, wanted: u64, least: u64, any: bool) -> Option<FreeChunk> {
+        self.reclaim();
+        let size = match self.by_size.get(&wanted) {
+            Some(chunks) if !chunks.is_empty() => wanted,
+            _ if any => {
+                *self
+                    .by_size
+                    .range(least..)
+                    .find(|(_, chunks)| !chunks.is_empty())?
+                    .0
+            }
+            _ => return None,
+        };
+        let chunk = self.by_size.get_mut(&size)?.pop()?;
+        self.bytes -= chunk.size_bytes;
+        Some(chunk)
+    }
+
+    pub(super) fn put(&mut self, chunk: FreeChunk) {
+        self.bytes += chunk.size_bytes;
+        self.by_size
+            .entry(chunk.size_bytes)
+            .or_default()
+            .push(chunk);
+    }
+
+    /// Takes back a chunk that its log has dropped durably.
+    pub(super) fn retire(&mut self, chunk: Rc<Chunk>, generation: u64) {
+        self.retired.push(Retired { chunk, generation });
+    }
+
+    /// Moves the retired chunks that no reader holds any more to the free ones.
+    pub(super) fn reclaim(&mut self) {
+        let unread = |retired: &mut Retired| Rc::strong_count(&retired.chunk) == 1;
+        let unread: Vec<Retired> = self.retired.extract_if(.., unread).collect();
+        for Retired { chunk, generation } in unread {
+            let (id, size_bytes) = (chunk.id, chunk.size_bytes);
+            self.put(FreeChunk {
+                id,
+                generation,
+                size_bytes,
+            });
+        }
+    }
+
+    /// How many free chunks of this size there are.
+    pub(super) fn count(&self, size_bytes: u64) -> usize {
+        self.by_size.get(&size_bytes).map_or(0, Vec::len)
+    }
+
+    /// Free chunks of all sizes.
+    pub(super) fn total_count(&self) -> usize {
+        self.by_size.values().map(Vec::len).sum()
+    }
+
+    /// Takes out what exceeds the bound, largest first: these files are to be removed.
+    pub(super) fn surplus(&mut self) -> Vec<FreeChunk> {
+        let mut surplus = Vec::new();
+        while self.bytes > CHUNKS_FREE_BYTES_MAX {
+            let largest = self.by_size.values_mut().rev().find_map(Vec::pop);
+            let chunk = largest.expect("bytes counts what by_size holds");
+            self.bytes -= chunk.size_bytes;
+            surplus.push(chunk);
+        }
+        surplus
+    }
+
+    fn new_id(&mut self) -> ChunkId {
+        let id = self.next_id;
+        self.next_id += self.id_step;
+        ChunkId(id)
+    }
+}
+
+impl ChunkStore {
+    /// Creates a chunk file: allocated, formatted and synced under a name that a restart removes,
+    /// then renamed. So a file with a chunk's name always has a header, and one whose header
+    /// cannot be read is damaged, not new.
+    pub(super) async fn create_chunk(
+        &self,
+        size_bytes: u64,
+        privileged: bool,
+    ) -> Result<FreeChunk, CreateError> {
+        let _permit = self.creating.acquire().await.expect("never closed");
+        if self.is_stopped() {
+            return Err(CreateError::Stopped);
+        }
+        if !privileged && !self.has_space(size_bytes).await {
+            return Err(CreateError::Full);
+        }
+        let id = self.free.borrow_mut().new_id();
+        let unfinished = self.files.dir().join(id.unfinished_name());
+        let file = match allocated(&unfinished, size_bytes).await {
+            Ok(file) => file,
+            // Whatever refused it (no space, no quota, no file handle), nothing was promised yet.
+            Err(error) => {
+                tracing::warn!("no chunk of {size_bytes} bytes could be allocated: {error}");
+                let _ = fs::remove_file(&unfinished).await;
+                return Err(CreateError::Full);
+            }
+        };
+        match self.finish_chunk(&file, id, size_bytes).await {
+            Ok(()) => Ok(FreeChunk {
+                id,
+                generation: 0,
+                size_bytes,
+            }),
+            Err(error) => {
+                self.stop(&format!(
+                    "chunk {} could not be formatted: {error}",
+                    id.file_name()
+                ));
+                Err(CreateError::Stopped)
+            }
+        }
+    }
+
+    async fn finish_chunk(&self, file: &File, id: ChunkId, size_bytes: u64) -> io::Result<()> {
+        if file.alignment() > FRAMES_POSITION as usize / 2 {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let header = ChunkHeader::free(id, ChunkStamp::default(), size_bytes);
+        file.write_at(header_blocks(&header), 0, Sync::Data).await?;
+        file.sync().await?;
+        let dir = self.files.dir();
+        fs::rename(dir.join(id.unfinished_name()), dir.join(id.file_name())).await?;
+        fs::sync_dir(dir).await
+    }
+
+    async fn has_space(&self, size_bytes: u64) -> bool {
+        match fs::space(self.files.dir()).await {
+            Ok(space) => space.available_bytes >= size_bytes + self.config.reserve_bytes,
+            // Not known: the allocation itself will tell.
+            Err(_) => true,
+        }
+    }
+
+    /// Removes the files of free chunks beyond the bound. Needs no sync: a file that comes back
+    /// after a crash is a free chunk again.
+    pub(super) async fn remove_surplus(&self) {
+        let surplus = self.free.borrow_mut().surplus();
+        for chunk in surplus {
+            self.files.forget(chunk.id);
+            let path = self.files.dir().join(chunk.id.file_name());
+            if let Err(error) = fs::remove_file(&path).await {
+                tracing::warn!("{} could not be removed: {error}", path.display());
+            }
+        }
+    }
+}
+
+async fn allocated(path: &std::path::Path, size_bytes: u64) -> io::Result<File> {
+    let file = File::open(path, Open::CreateNew).await?;
+    file.allocate(size_bytes).await?;
+    Ok(file)
+}
+
+/// Both copies of a header, as they are written: one write, so that a crash tears it at most
+/// between the copies.
+pub(super) fn header_blocks(header: &ChunkHeader) -> bytes::Bytes {
+    let mut blocks = AlignedBuf::zeroed(FRAMES_POSITION as usize);
+    header.write(&mut blocks);
+    header.write(&mut blocks[HEADER_COPY_POSITION as usize..]);
+    blocks.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(id: u64, size_bytes: u64) -> FreeChunk {
+        FreeChunk {
+            id: ChunkId(id),
+            generation: 1,
+            size_bytes,
+        }
+    }
+
+    #[test]
+    fn the_wanted_size_is_taken_and_another_only_in_need() {
+        let mut pool = FreeChunks::default();
+        pool.put(free(1, 100));
+        pool.put(free(2, 400));
+        assert_eq!(pool.take(200, 150, false), None);
+        assert_eq!(pool.take(200, 150, true), Some(free(2, 400)));
+        assert_eq!(pool.take(200, 150, true), None);
+        assert_eq!(pool.take(100, 100, false), Some(free(1, 100)));
+        assert_eq!(pool.bytes, 0);
+    }
+
+    #[test]
+    fn a_retired_chunk_is_free_when_its_last_reader_is_gone() {
+        let mut pool = FreeChunks::default();
+        let stamp = ChunkStamp {
+            generation: 1,
+            nonce: [0; 16],
+        };
+        let chunk = Rc::new(Chunk {
+            id: ChunkId(1),
+            stamp,
+            size_bytes: 100,
+        });
+        let reader = chunk.clone();
+        pool.retire(chunk, 1);
+        assert_eq!(pool.take(100, 100, true), None);
+        drop(reader);
+        assert_eq!(pool.take(100, 100, true), Some(free(1, 100)));
+    }
+
+    #[test]
+    fn more_free_chunks_than_the_bound_are_given_up() {
+        let mut pool = FreeChunks::default();
+        let size = CHUNKS_FREE_BYTES_MAX / 4;
+        for id in 0..6 {
+            pool.put(free(id, size));
+        }
+        assert_eq!(pool.surplus().len(), 2);
+        assert_eq!(pool.surplus().len(), 0);
+        assert_eq!(pool.count(size), 4);
+        assert_eq!(pool.total_count(), 4);
+    }
+}

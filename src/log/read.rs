@@ -1,0 +1,421 @@
+//! Reading: whole batches, from the buffers that were written or from the disk.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::frame::{
+    BATCH_CRC_START, BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, PayloadError,
+};
+use crate::io::{self, AlignedBuf};
+use crate::limits::{COLD_READ_BYTES_MAX, FRAME_ALIGNMENT_BYTES};
+use crate::metrics::{self, Counter};
+use crate::model::Offset;
+
+use super::chunk::Chunk;
+use super::handle::Log;
+use super::state::State;
+
+/// What a read gives: whole batches, in order and without a gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slices {
+    /// The batches; each slice holds one or more. They are what was written or read, not copies,
+    /// and keep that memory alive.
+    pub batches: Vec<Bytes>,
+    /// The length of all slices.
+    pub bytes: usize,
+    /// Where the next read goes on: the offset after the last batch, or the one asked for if there
+    /// is no batch.
+    pub next_offset: Offset,
+}
+
+/// Why nothing could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The offset is below the log's start or above what is durable.
+    OutOfRange,
+    /// The bytes on the disk are not what was written. `from..to` cannot be served; where `to` is
+    /// not known it is `from + 1`.
+    Corrupt {
+        /// The first offset that cannot be served.
+        from: Offset,
+        /// The offset after the last one that cannot be served.
+        to: Offset,
+    },
+    /// The disk could not read.
+    Io,
+}
+
+/// How much a read may give.
+struct Limits {
+    upto: Offset,
+    max_bytes: usize,
+    at_least_one: bool,
+}
+
+/// Where the next batch of a read is.
+enum Place {
+    /// Nowhere: the read is complete.
+    End,
+    /// In a buffer that was written.
+    Hot { base_offset: Offset, payload: Bytes },
+    /// On the disk. `position` is that of the frame or of an earlier one; `None` if the index that
+    /// knows has to be loaded first.
+    Cold {
+        chunk: Rc<Chunk>,
+        position: Option<u64>,
+        end_position: u64,
+        last: bool,
+    },
+}
+
+/// What became of one frame's batches.
+enum Picked {
+    /// All of them were taken or skipped.
+    All,
+    /// The read is complete.
+    Enough,
+    /// The batch that comes next ends (as far as is known) at this position of the payload, which
+    /// has not been read that far.
+    Short { needed: usize },
+}
+
+impl Log {
+    /// Reads whole batches from the one that contains `from` on, as long as they end at or below
+    /// `min(upto, durable_offset())` and fit into `max_bytes`; the first one need not fit if
+    /// `at_least_one`. Every byte from the disk is checked before it is given: partition, life of
+    /// the chunk, offsets, CRC.
+    pub async fn read(
+        &self,
+        from: Offset,
+        upto: Offset,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Result<Slices, ReadError> {
+        let upto = upto.min(self.durable_offset());
+        let limits = Limits {
+            upto,
+            max_bytes,
+            at_least_one,
+        };
+        let mut slices = Slices {
+            next_offset: from,
+            ..Slices::default()
+        };
+        match self.read_into(&mut slices, &limits).await {
+            Err(error) if slices.batches.is_empty() => Err(error),
+            // What was read is good; the next read finds the error at its start.
+            Ok(()) | Err(_) => Ok(slices),
+        }
+    }
+
+    async fn read_into(&self, slices: &mut Slices, limits: &Limits) -> Result<(), ReadError> {
+        loop {
+            let place = self
+                .state
+                .borrow()
+                .place_of(slices.next_offset, limits.upto)?;
+            match place {
+                Place::End => return Ok(()),
+                Place::Hot {
+                    base_offset,
+                    payload,
+                } => match slices.pick(&payload, base_offset, limits, None) {
+                    Ok(Picked::All) => {}
+                    Ok(Picked::Enough) => return Ok(()),
+                    Ok(Picked::Short { .. }) | Err(_) => {
+                        unreachable!("a written frame holds whole batches")
+                    }
+                },
+                Place::Cold {
+                    chunk,
+                    position,
+                    end_position,
+                    last,
+                } => {
+                    let position = match position {
+                        Some(position) => position,
+                        None => {
+                            let offset = slices.next_offset;
+                            self.position_in(&chunk, end_position, last, offset).await?
+                        }
+                    };
+                    if self
+                        .read_cold(&chunk, position..end_position, slices, limits)
+                        .await?
+                    {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads from the disk until the chunk ends or the read is complete; true in the latter case.
+    async fn read_cold(
+        &self,
+        chunk: &Chunk,
+        mut range: std::ops::Range<u64>,
+        slices: &mut Slices,
+        limits: &Limits,
+    ) -> Result<bool, ReadError> {
+        let mut least = FRAME_ALIGNMENT_BYTES;
+        while range.start < range.end {
+            let budget = limits.max_bytes.saturating_sub(slices.bytes);
+            let wanted = budget
+                .saturating_add(FRAME_ALIGNMENT_BYTES)
+                .min(COLD_READ_BYTES_MAX);
+            let wanted = wanted.max(least).next_multiple_of(FRAME_ALIGNMENT_BYTES) as u64;
+            let length = wanted.min(range.end - range.start) as usize;
+            let bytes = self.read_chunk(chunk, range.start, length).await?;
+            let mut at = 0;
+            least = FRAME_ALIGNMENT_BYTES;
+            while at < bytes.len() {
+                let frame = self.frame_in(chunk, &bytes[at..], slices.next_offset)?;
+                if frame.end_offset <= slices.next_offset {
+                    at += frame.frame_bytes as usize;
+                    continue;
+                }
+                let payload = bytes.slice(at + FRAME_HEADER_BYTES..);
+                let payload = payload.slice(..payload.len().min(frame.payload_bytes as usize));
+                match slices.pick(&payload, frame.base_offset, limits, Some(&frame)) {
+                    Ok(Picked::All) => at += frame.frame_bytes as usize,
+                    Ok(Picked::Enough) => return Ok(true),
+                    Ok(Picked::Short { needed }) => {
+                        least = FRAME_HEADER_BYTES + needed;
+                        let rest = range.end - range.start - at as u64;
+                        if needed > frame.payload_bytes as usize || least as u64 > rest {
+                            return Err(corrupt_at(slices.next_offset));
+                        }
+                        break;
+                    }
+                    Err(_) => return Err(corrupt_at(slices.next_offset)),
+                }
+            }
+            range.start += at as u64;
+        }
+        Ok(false)
+    }
+
+    /// The frame at the start of `bytes`, which must be of this partition and this life of the
+    /// chunk, and must not start above `offset`: whatever else lies there is never served.
+    fn frame_in(
+        &self,
+        chunk: &Chunk,
+        bytes: &[u8],
+        offset: Offset,
+    ) -> Result<FrameHeader, ReadError> {
+        let frame = FrameHeader::read(bytes).map_err(|_| corrupt_at(offset))?;
+        let ours = frame.partition == self.id
+            && frame.chunk == chunk.stamp
+            && frame.base_offset <= offset
+            && (frame.frame_bytes as usize).is_multiple_of(FRAME_ALIGNMENT_BYTES);
+        ours.then_some(frame).ok_or(corrupt_at(offset))
+    }
+
+    /// One direct read into memory of its own.
+    pub(super) async fn read_chunk(
+        &self,
+        chunk: &Chunk,
+        position: u64,
+        length: usize,
+    ) -> Result<Bytes, ReadError> {
+        let _permit = self.store.cold_reads.acquire().await.expect("never closed");
+        let file = self
+            .store
+            .files
+            .get(chunk.id)
+            .await
+            .map_err(|error| self.log_io(error))?;
+        let (result, buffer) = file.read_at(AlignedBuf::zeroed(length), position).await;
+        let read = result.map_err(|error| self.log_io(error))?;
+        metrics::add(Counter::ColdReads, 1);
+        metrics::add(Counter::ColdReadBytes, read as u64);
+        Ok(buffer.freeze().slice(..read))
+    }
+
+    pub(super) fn log_io(&self, error: io::Error) -> ReadError {
+        tracing::error!("partition {}: a chunk could not be read: {error}", self.id);
+        ReadError::Io
+    }
+
+    /// Where to start looking for `offset`, from an index that is not in memory.
+    async fn position_in(
+        &self,
+        chunk: &Rc<Chunk>,
+        end_position: u64,
+        last: bool,
+        offset: Offset,
+    ) -> Result<u64, ReadError> {
+        let position = if last {
+            self.complete_index(chunk).await?;
+            let state = self.state.borrow();
+            let same = state
+                .chunks
+                .iter()
+                .find(|other| Rc::ptr_eq(&other.chunk, chunk));
+            match same {
+                Some(same) => same.index.position_of(offset),
+                None => return Err(ReadError::OutOfRange),
+            }
+        } else {
+            let index = self.store.index_of(self.id, chunk, end_position).await;
+            index
+                .map_err(|error| self.log_io(error))?
+                .position_of(offset)
+        };
+        // An index that knows nothing this low: a damaged start of the chunk.
+        position.ok_or(corrupt_at(offset))
+    }
+
+    /// Completes the index of the last chunk, of which a recovery from a checkpoint has seen the
+    /// end only.
+    pub(super) async fn complete_index(&self, chunk: &Rc<Chunk>) -> Result<(), ReadError> {
+        let known_from = {
+            let state = self.state.borrow();
+            let last = state
+                .chunks
+                .back()
+                .filter(|last| Rc::ptr_eq(&last.chunk, chunk));
+            last.map(|last| last.index.first_position().unwrap_or(last.end_position))
+        };
+        let Some(known_from) = known_from else {
+            return Ok(());
+        };
+        let before = self.store.scan_index(self.id, chunk, known_from).await;
+        let before = before.map_err(|error| self.log_io(error))?;
+        let mut state = self.state.borrow_mut();
+        if let Some(last) = state.chunks.back_mut()
+            && Rc::ptr_eq(&last.chunk, chunk)
+            && last.index.first_position().unwrap_or(last.end_position) == known_from
+        {
+            last.index.prepend(before);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn place_of(&self, offset: Offset, upto: Offset) -> Result<Place, ReadError> {
+        let durable = self.durable_offset();
+        if offset < self.start_offset || offset > durable {
+            return Err(ReadError::OutOfRange);
+        }
+        if offset >= upto.min(durable) {
+            return Ok(Place::End);
+        }
+        if let Some(damaged) = self
+            .quarantined
+            .iter()
+            .find(|range| range.contains(&offset))
+        {
+            return Err(ReadError::Corrupt {
+                from: damaged.start,
+                to: damaged.end,
+            });
+        }
+        let above = self
+            .hot
+            .partition_point(|frame| frame.base_offset <= offset);
+        if let Some(frame) = above.checked_sub(1).map(|index| &self.hot[index])
+            && offset < frame.end_offset
+        {
+            let payload = frame.payload.clone();
+            return Ok(Place::Hot {
+                base_offset: frame.base_offset,
+                payload,
+            });
+        }
+        let (index, chunk) = self.chunk_of(offset).ok_or(corrupt_at(offset))?;
+        let last = index + 1 == self.chunks.len();
+        Ok(Place::Cold {
+            chunk: chunk.chunk.clone(),
+            position: chunk.index.position_of(offset).filter(|_| last),
+            end_position: chunk.end_position,
+            last,
+        })
+    }
+
+    /// The chunk that holds the record with `offset`.
+    fn chunk_of(&self, offset: Offset) -> Option<(usize, &super::state::LogChunk)> {
+        let above = self
+            .chunks
+            .partition_point(|chunk| chunk.base_offset <= offset);
+        let chunks = self.chunks.iter().enumerate().take(above);
+        chunks.rev().find(|(_, chunk)| chunk.end_offset > offset)
+    }
+}
+
+impl Slices {
+    /// Takes the batches of one frame that the read wants. `checks` is the frame's header if the
+    /// bytes come from the disk: then nothing is taken unchecked.
+    fn pick(
+        &mut self,
+        payload: &Bytes,
+        base_offset: Offset,
+        limits: &Limits,
+        checks: Option<&FrameHeader>,
+    ) -> Result<Picked, PayloadError> {
+        // One slice for all batches that are taken, up to the damage if there is any.
+        let mut taken = 0..0;
+        let picked = self.walk(payload, base_offset, limits, checks, &mut taken);
+        if !taken.is_empty() {
+            self.bytes += taken.len();
+            self.batches.push(payload.slice(taken));
+        }
+        picked
+    }
+
+    fn walk(
+        &mut self,
+        payload: &[u8],
+        base_offset: Offset,
+        limits: &Limits,
+        checks: Option<&FrameHeader>,
+        taken: &mut std::ops::Range<usize>,
+    ) -> Result<Picked, PayloadError> {
+        let whole = checks.map_or(payload.len(), |frame| frame.payload_bytes as usize);
+        let mut expected = base_offset;
+        let mut at = 0;
+        while at < whole {
+            let Some(header) = payload.get(at..).and_then(BatchHeader::read) else {
+                return Ok(Picked::Short {
+                    needed: at + BATCH_HEADER_BYTES,
+                });
+            };
+            if let Some(frame) = checks {
+                frame.check_continuity(&header, expected)?;
+            }
+            let total = header.total_bytes().ok_or(PayloadError::Length)?;
+            expected = header.last_offset().next();
+            if expected <= self.next_offset {
+                at += total;
+                *taken = at..at;
+                continue;
+            }
+            let taken_bytes = self.bytes + taken.len();
+            let first = limits.at_least_one && taken_bytes == 0;
+            if expected > limits.upto || (taken_bytes + total > limits.max_bytes && !first) {
+                return Ok(Picked::Enough);
+            }
+            let Some(batch) = payload.get(at..at + total) else {
+                return Ok(Picked::Short { needed: at + total });
+            };
+            if checks.is_some() && crc32c::crc32c(&batch[BATCH_CRC_START..]) != header.crc {
+                return Err(PayloadError::BatchCrc);
+            }
+            at += total;
+            taken.end = at;
+            self.next_offset = expected;
+        }
+        Ok(Picked::All)
+    }
+}
+
+/// Damage that was found at `offset`; how far it reaches is not known.
+pub(super) fn corrupt_at(offset: Offset) -> ReadError {
+    ReadError::Corrupt {
+        from: offset,
+        to: offset.next(),
+    }
+}

@@ -1,0 +1,692 @@
+//! Recovery of one partition: reads what is there, decides what of it is the log (`link`), and
+//! writes nothing. So it can be killed at any point and run again.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+
+use crate::frame::{BatchHeader, FrameHeader, FrameKind, Incarnation, split_batch};
+use crate::io;
+use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_WRITES_IN_FLIGHT_MAX};
+use crate::model::{Offset, PartitionId, Timestamp};
+
+use super::checkpoint::Remembered;
+use super::chunk::{ChunkHeader, FRAMES_POSITION, Room, frames_end};
+use super::epochs::Epochs;
+use super::group::GroupSize;
+use super::handle::Log;
+use super::link::{Chain, Claim, Verdict};
+use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
+use super::scan::Found;
+use super::settings::LogConfig;
+use super::state::{Boundary, LogChunk, Phase, State};
+use super::store::ChunkStore;
+
+/// What recovery gives the log's owner, in order, while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Replay<'a> {
+    /// The owner's state as the checkpoint has it; at most once, and first.
+    State(&'a [u8]),
+    /// A batch that the state does not cover. Where records are damaged, batches are missing.
+    Batch(&'a BatchHeader),
+}
+
+/// What recovery has found out of the ordinary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Where a tail was cut that was begun to be written and not acknowledged. If the log was not
+    /// sealed before, this may also have been damage to its very last group.
+    pub cut: Option<Offset>,
+    /// Ranges of acknowledged records that are damaged. They are kept out of reads and their
+    /// offsets are not given again.
+    pub quarantined: Vec<Range<Offset>>,
+    /// Frames read.
+    pub frames: u64,
+}
+
+/// Why a log could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// A chunk could not be read.
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+impl Log {
+    /// Opens the log of one partition from what the scan has found of it. `incarnation` is greater
+    /// than that of any start before and durable already.
+    pub async fn open(
+        store: &Rc<ChunkStore>,
+        id: PartitionId,
+        found: Found,
+        config: LogConfig,
+        incarnation: Incarnation,
+        mut replay: impl FnMut(Replay<'_>),
+    ) -> Result<Rc<Log>, OpenError> {
+        let _permit = store.recoveries.acquire().await.expect("never closed");
+        let mut run = Run::new(store, id, found, &mut replay);
+        run.walk().await?;
+        let (state, recovery) = run.finish(config);
+        for chunk in &state.chunks {
+            store.files.forget(chunk.chunk.id);
+        }
+        if let Some(last) = state.chunks.back() {
+            assert!(last.first_sequence > 0, "a chunk begins with a frame");
+            assert!(
+                state.released.incarnation < incarnation,
+                "an incarnation is used once"
+            );
+        }
+        let log = Log::new(store, id, incarnation, state, recovery);
+        if log.state.borrow().seal_scheduled {
+            store.note_unsealed(Rc::downgrade(&log));
+        }
+        Ok(log)
+    }
+}
+
+/// One run of recovery.
+struct Run<'a, R> {
+    store: &'a Rc<ChunkStore>,
+    id: PartitionId,
+    replay: &'a mut R,
+    /// Headers of the chunks that may hold the rest of the chain, in its order.
+    ahead: VecDeque<ChunkHeader>,
+    /// The chunks of the log so far.
+    chunks: VecDeque<LogChunk>,
+    chain: Chain,
+    /// What the checkpoint knows to be durable, if there is one.
+    floor: Option<Boundary>,
+    start_offset: Offset,
+    /// Batches below are covered by the checkpoint's state.
+    replay_from: Offset,
+    epochs: Epochs,
+    last_kind: FrameKind,
+    last_claim: u64,
+    recovery: Recovery,
+    /// Chunks that turned out not to be part of the log.
+    passed_by: Vec<ChunkHeader>,
+}
+
+/// A header found behind a break, and where.
+struct Sighting {
+    /// 0: the present chunk; n: the n-th of `ahead`, counted from 1.
+    chunk: usize,
+    position: u64,
+    frame: FrameHeader,
+}
+
+/// What lies at a position.
+enum Seen {
+    /// The next frame of the chain, whole.
+    Next(FrameHeader),
+    /// The next frame of the chain; its header is good and its batches are not.
+    Damaged(FrameHeader),
+    /// Anything else.
+    Other,
+}
+
+impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
+    fn new(
+        store: &'a Rc<ChunkStore>,
+        id: PartitionId,
+        found: Found,
+        replay: &'a mut R,
+    ) -> Run<'a, R> {
+        let (headers, stale) = without_stale(found.chunks);
+        let mut run = Run {
+            store,
+            id,
+            replay,
+            ahead: headers.into(),
+            chunks: VecDeque::new(),
+            chain: Chain {
+                next_sequence: 1,
+                previous_crc: 0,
+                end_offset: Offset::ZERO,
+                incarnation: Incarnation(0),
+                claim: Claim::default(),
+            },
+            floor: None,
+            start_offset: Offset::ZERO,
+            replay_from: Offset::ZERO,
+            epochs: Epochs::default(),
+            last_kind: FrameKind::Data,
+            last_claim: 0,
+            recovery: Recovery::default(),
+            passed_by: stale,
+        };
+        if let Some(remembered) = found.remembered {
+            run.start_from(remembered);
+        }
+        run.start_at_first_chunk();
+        run
+    }
+
+    /// Takes over what the checkpoint knows.
+    fn start_from(&mut self, remembered: Remembered) {
+        self.start_offset = remembered.start_offset;
+        self.replay_from = remembered.state_offset;
+        self.epochs = remembered.epochs;
+        self.floor = Some(remembered.durable);
+        self.chain.claim = Claim {
+            sequence: remembered.durable.sequence,
+            incarnation: remembered.durable.incarnation,
+        };
+        (self.replay)(Replay::State(&remembered.state));
+        let position = remembered.position;
+        for known in remembered.chunks {
+            let same = |header: &ChunkHeader| {
+                header.id.0 == known.id
+                    && header.stamp.generation == known.generation
+                    && header.stamp.nonce == known.nonce
+            };
+            // One that is not there was recycled since, or its header is damaged; if records are
+            // missing for it, that shows as a gap.
+            if let Some(index) = self.ahead.iter().position(same) {
+                self.passed_by.extend(self.ahead.drain(..index));
+                self.ahead.pop_front();
+                self.chunks.push_back(known.into_chunk());
+            }
+        }
+        if !self.chunks.is_empty() {
+            self.chain.next_sequence = position.sequence + 1;
+            self.chain.previous_crc = position.crc;
+            self.chain.end_offset = position.end_offset;
+            self.chain.incarnation = position.incarnation;
+        }
+    }
+
+    /// Without a checkpoint the chain begins with the first chunk that is there.
+    fn start_at_first_chunk(&mut self) {
+        if !self.chunks.is_empty() {
+            return;
+        }
+        if let Some(first) = self.ahead.pop_front() {
+            self.chain.next_sequence = first.first_sequence;
+            self.chain.previous_crc = first.previous_crc;
+            self.chain.end_offset = first.base_offset;
+            self.chunks.push_back(LogChunk::new(&first));
+        }
+    }
+
+    /// Follows the chain to its end.
+    async fn walk(&mut self) -> io::Result<()> {
+        if self.chunks.is_empty() {
+            return Ok(());
+        }
+        let mut reader = self.reader(None).await?;
+        loop {
+            let position = self.last().end_position;
+            match self.look(&mut reader, position).await? {
+                Seen::Next(frame) => {
+                    self.replay_batches(&mut reader, position, &frame).await?;
+                    self.accept(&frame);
+                }
+                Seen::Damaged(frame) => {
+                    if !self.damaged(&mut reader, &frame).await? {
+                        return Ok(());
+                    }
+                }
+                Seen::Other => {
+                    if self.next_chunk_continues(&mut reader).await? {
+                        continue;
+                    }
+                    if !self.broken(&mut reader).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn last(&self) -> &LogChunk {
+        self.chunks.back().expect("a walk has a chunk")
+    }
+
+    /// A reader of the present chunk, or of one ahead.
+    async fn reader(&self, ahead: Option<&ChunkHeader>) -> io::Result<ChunkReader> {
+        match ahead {
+            None => ChunkReader::open(self.store, &self.last().chunk, SCAN_WINDOW_BYTES).await,
+            Some(header) => {
+                let chunk = LogChunk::new(header).chunk;
+                ChunkReader::open(self.store, &chunk, SCAN_WINDOW_BYTES).await
+            }
+        }
+    }
+
+    async fn look(&mut self, reader: &mut ChunkReader, position: u64) -> io::Result<Seen> {
+        let Some(frame) = reader.frame_header(position, self.id).await? else {
+            return Ok(Seen::Other);
+        };
+        if !self.chain.accepts(&frame) {
+            return Ok(Seen::Other);
+        }
+        let payload = reader.payload(position, &frame).await?;
+        Ok(match frame.check_payload(payload) {
+            Ok(()) => Seen::Next(frame),
+            Err(_) => Seen::Damaged(frame),
+        })
+    }
+
+    async fn replay_batches(
+        &mut self,
+        reader: &mut ChunkReader,
+        position: u64,
+        frame: &FrameHeader,
+    ) -> io::Result<()> {
+        let mut rest = reader.payload(position, frame).await?;
+        while let Some((header, _, after)) = split_batch(rest) {
+            if header.base_offset >= self.replay_from {
+                (self.replay)(Replay::Batch(&header));
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, frame: &FrameHeader) {
+        self.recovery.frames += 1;
+        self.chain.advance(frame);
+        self.last_kind = frame.kind;
+        self.last_claim = frame.durable_through;
+        self.start_offset = self.start_offset.max(frame.log_start_offset);
+        if frame.kind == FrameKind::Data {
+            self.epochs.note(frame.leader_epoch, frame.base_offset);
+        }
+        self.chunks
+            .back_mut()
+            .expect("a walk has a chunk")
+            .note(frame);
+    }
+
+    /// Whether the chain goes on in a chunk ahead: a chunk is left when a frame does not fit.
+    async fn next_chunk_continues(&mut self, reader: &mut ChunkReader) -> io::Result<bool> {
+        let next = self.ahead.iter().position(|header| {
+            header.first_sequence == self.chain.next_sequence
+                && header.previous_crc == self.chain.previous_crc
+        });
+        let Some(index) = next else { return Ok(false) };
+        let header = self.ahead[index];
+        let mut ahead = self.reader(Some(&header)).await?;
+        match self.look(&mut ahead, FRAMES_POSITION).await? {
+            Seen::Next(_) => {
+                self.enter(index);
+                *reader = ahead;
+                Ok(true)
+            }
+            Seen::Damaged(_) | Seen::Other => Ok(false),
+        }
+    }
+
+    /// Makes the chunk `ahead[index]` the present one; those before it are not part of the log.
+    fn enter(&mut self, index: usize) {
+        self.leave_chunk();
+        self.passed_by.extend(self.ahead.drain(..index));
+        let header = self.ahead.pop_front().expect("the caller has looked at it");
+        self.chunks.push_back(LogChunk::new(&header));
+    }
+
+    fn leave_chunk(&mut self) {
+        if let Some(last) = self.chunks.back_mut() {
+            // Readers load the index of a chunk that gets no more frames when they need it.
+            last.index = super::index::Index::default();
+        }
+    }
+
+    /// The next frame's batches are damaged. True if the chain goes on behind it.
+    async fn damaged(&mut self, reader: &mut ChunkReader, frame: &FrameHeader) -> io::Result<bool> {
+        let sightings = self.sightings(reader, self.reach()).await?;
+        match self.judge(&sightings) {
+            Verdict::Tail => {
+                self.recovery.cut = Some(self.chain.end_offset);
+                Ok(false)
+            }
+            Verdict::Damage { .. } => {
+                self.quarantine(frame.base_offset..frame.end_offset);
+                self.accept(frame);
+                Ok(true)
+            }
+        }
+    }
+
+    /// There is no next frame here. True if the chain goes on somewhere behind.
+    async fn broken(&mut self, reader: &mut ChunkReader) -> io::Result<bool> {
+        let near = self.sightings(reader, self.reach()).await?;
+        let sightings = match self.judge(&near) {
+            Verdict::Tail => {
+                let newest = self.chain.incarnation;
+                let torn = near.iter().any(|seen| seen.frame.incarnation >= newest);
+                let garbage = self.is_garbage(reader).await?;
+                self.recovery.cut = (torn || garbage).then_some(self.chain.end_offset);
+                return Ok(false);
+            }
+            Verdict::Damage { resume: Some(_) } => near,
+            // Acknowledged records are missing: look everywhere.
+            Verdict::Damage { resume: None } => self.sightings(reader, u64::MAX).await?,
+        };
+        match self.judge(&sightings) {
+            Verdict::Damage {
+                resume: Some(index),
+            } => {
+                let Sighting {
+                    chunk,
+                    position,
+                    frame,
+                } = &sightings[index];
+                self.quarantine(self.chain.end_offset..frame.base_offset);
+                self.chain.next_sequence = frame.sequence;
+                self.chain.previous_crc = frame.previous_crc;
+                self.chain.end_offset = frame.base_offset;
+                if let Some(index) = chunk.checked_sub(1) {
+                    self.enter(index);
+                    *reader = self.reader(None).await?;
+                }
+                self.chunks
+                    .back_mut()
+                    .expect("a walk has a chunk")
+                    .end_position = *position;
+                Ok(true)
+            }
+            Verdict::Damage { resume: None } | Verdict::Tail => {
+                self.fall_back_to_floor();
+                Ok(false)
+            }
+        }
+    }
+
+    /// The checkpoint knows that more was durable than can be found: what is missing is damaged.
+    fn fall_back_to_floor(&mut self) {
+        let floor = self
+            .floor
+            .expect("damage without a sighting is known from a checkpoint");
+        self.quarantine(self.chain.end_offset..floor.end_offset);
+        self.chain.next_sequence = floor.sequence + 1;
+        self.chain.previous_crc = floor.crc;
+        self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
+        self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        // The place of what is missing is not used again.
+        let last = self.chunks.back_mut().expect("a walk has a chunk");
+        last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+        last.end_offset = self.chain.end_offset;
+    }
+
+    fn judge(&self, sightings: &[Sighting]) -> Verdict {
+        let frames: Vec<FrameHeader> = sightings.iter().map(|sighting| sighting.frame).collect();
+        self.chain.judge(&frames)
+    }
+
+    fn quarantine(&mut self, range: Range<Offset>) {
+        if !range.is_empty() {
+            tracing::error!(
+                "partition {}: acknowledged records {} to {} are damaged",
+                self.id,
+                range.start,
+                range.end
+            );
+            self.recovery.quarantined.push(range);
+        }
+    }
+
+    /// How far behind a break frames may lie that were being written: as many lost frames as may
+    /// be in flight, and one behind them.
+    fn reach(&self) -> u64 {
+        self.last().frame_bytes_max * (LOG_WRITES_IN_FLIGHT_MAX as u64 + 1)
+    }
+
+    /// All intact headers behind the break: of the present chunk and of each chunk ahead as far as
+    /// `reach` goes.
+    async fn sightings(
+        &mut self,
+        reader: &mut ChunkReader,
+        reach: u64,
+    ) -> io::Result<Vec<Sighting>> {
+        let mut seen = Vec::new();
+        let from = self.last().end_position;
+        let end = frames_end(self.last().chunk.size_bytes, Room::Tombstone);
+        let upto = end.min(from.saturating_add(reach));
+        self.sight(reader, 0, from..upto, &mut seen).await?;
+        for index in 0..self.ahead.len() {
+            let header = self.ahead[index];
+            if header.first_sequence < self.chain.next_sequence {
+                continue;
+            }
+            let mut ahead = self.reader(Some(&header)).await?;
+            let end = frames_end(header.size_bytes, Room::Tombstone);
+            let upto = end.min(FRAMES_POSITION.saturating_add(reach));
+            self.sight(&mut ahead, index + 1, FRAMES_POSITION..upto, &mut seen)
+                .await?;
+        }
+        Ok(seen)
+    }
+
+    async fn sight(
+        &self,
+        reader: &mut ChunkReader,
+        chunk: usize,
+        range: Range<u64>,
+        seen: &mut Vec<Sighting>,
+    ) -> io::Result<()> {
+        let mut position = range.start;
+        while position < range.end {
+            let step = match reader.frame_header(position, self.id).await? {
+                Some(frame) => {
+                    seen.push(Sighting {
+                        chunk,
+                        position,
+                        frame,
+                    });
+                    u64::from(frame.frame_bytes)
+                }
+                None => FRAME_ALIGNMENT_BYTES as u64,
+            };
+            position += step;
+        }
+        Ok(())
+    }
+
+    /// Whether something was begun to be written where the chain ends.
+    async fn is_garbage(&self, reader: &mut ChunkReader) -> io::Result<bool> {
+        let end = frames_end(self.last().chunk.size_bytes, Room::Tombstone);
+        let position = self.last().end_position;
+        if position >= end {
+            return Ok(false);
+        }
+        let block = reader.at(position, FRAME_ALIGNMENT_BYTES).await?;
+        let damaged = block.get(4..8) == Some(&crate::frame::FRAME_MAGIC)
+            && FrameHeader::read(block).is_err();
+        Ok(damaged)
+    }
+
+    /// The state of the log as it was found.
+    fn finish(mut self, config: LogConfig) -> (State, Recovery) {
+        if self.last_kind == FrameKind::Tombstone {
+            self.passed_by.extend(self.ahead.drain(..));
+            for chunk in self.chunks.drain(..) {
+                let generation = chunk.chunk.stamp.generation;
+                self.store.retire(chunk.chunk, generation);
+            }
+            self.chain = Chain {
+                next_sequence: 1,
+                previous_crc: 0,
+                end_offset: Offset::ZERO,
+                incarnation: self.chain.incarnation,
+                claim: Claim::default(),
+            };
+            self.start_offset = Offset::ZERO;
+            self.epochs = Epochs::default();
+            self.recovery = Recovery::default();
+        } else {
+            self.account_for_everything();
+        }
+        self.passed_by.extend(self.ahead.drain(..));
+        self.store.adopt(Found {
+            chunks: std::mem::take(&mut self.passed_by),
+            remembered: None,
+        });
+        let state = self.state(config);
+        (state, self.recovery)
+    }
+
+    /// Chunks below the log's start go; offsets that no chunk covers are damage.
+    fn account_for_everything(&mut self) {
+        if let Some(floor) = self.floor
+            && self.chunks.is_empty()
+            && floor.sequence > 0
+        {
+            // Not a single chunk is left of a log that had some.
+            self.quarantine(self.start_offset..floor.end_offset);
+            self.chain.next_sequence = floor.sequence + 1;
+            self.chain.previous_crc = floor.crc;
+            self.chain.end_offset = floor.end_offset;
+        }
+        self.start_offset = self.start_offset.min(self.chain.end_offset);
+        while self.chunks.len() > 1 && self.chunks[0].end_offset <= self.start_offset {
+            let chunk = self
+                .chunks
+                .pop_front()
+                .expect("there are two at least")
+                .chunk;
+            let generation = chunk.stamp.generation;
+            self.store.retire(chunk, generation);
+        }
+        let mut expected = self.start_offset;
+        let mut gaps = Vec::new();
+        for chunk in &self.chunks {
+            gaps.push(expected..chunk.base_offset);
+            expected = expected.max(chunk.end_offset);
+        }
+        for gap in gaps {
+            let known = self.recovery.quarantined.iter();
+            if !gap.is_empty() && !known.clone().any(|range| range.contains(&gap.start)) {
+                self.quarantine(gap);
+            }
+        }
+        let start = self.start_offset;
+        self.recovery.quarantined.retain_mut(|range| {
+            range.start = range.start.max(start);
+            !range.is_empty()
+        });
+        self.recovery.quarantined.sort_by_key(|range| range.start);
+        self.epochs.end_at(self.chain.end_offset);
+        self.epochs.start_at(start);
+        if let Some(last) = self.chunks.back_mut()
+            && start >= last.end_offset
+        {
+            last.payload_bytes = 0;
+            last.max_timestamp = Timestamp::NONE;
+        }
+    }
+
+    fn state(&mut self, config: LogConfig) -> State {
+        let last = self.chunks.back();
+        let reached = Boundary {
+            sequence: self.chain.next_sequence - 1,
+            crc: self.chain.previous_crc,
+            incarnation: self.chain.incarnation,
+            end_offset: self.chain.end_offset,
+            first_sequence: last.map_or(0, |last| last.first_sequence),
+            position: last.map_or(0, |last| last.end_position),
+            payload_bytes: last.map_or(0, |last| last.payload_bytes),
+            max_timestamp: last.map_or(Timestamp::NONE, |last| last.max_timestamp),
+        };
+        let sealed = last.is_none()
+            || (self.last_kind != FrameKind::Data && self.last_claim + 1 == reached.sequence);
+        State {
+            config,
+            phase: Phase::Open,
+            end_offset: reached.end_offset,
+            open: None,
+            queued: VecDeque::new(),
+            group_size: GroupSize::new(),
+            epochs: std::mem::take(&mut self.epochs),
+            last_append: io::now(),
+            next_sequence: self.chain.next_sequence,
+            previous_crc: self.chain.previous_crc,
+            chunks: std::mem::take(&mut self.chunks),
+            in_flight: VecDeque::new(),
+            next_flight: 0,
+            ready: None,
+            allocating: false,
+            released: reached,
+            synced: reached,
+            unsynced: Vec::new(),
+            start_offset: self.start_offset,
+            start_requested: self.start_offset,
+            starts: VecDeque::new(),
+            hot: VecDeque::new(),
+            waiters: Vec::new(),
+            sealed,
+            quarantined: self.recovery.quarantined.clone(),
+            wake_scheduled: false,
+            seal_scheduled: !sealed,
+            told_stopped: false,
+        }
+    }
+}
+
+/// Sorts headers into the order of the chain and takes out those that a later start left behind:
+/// when a chunk was begun at a sequence, whatever older starts had begun at or above it had been
+/// cut off.
+fn without_stale(mut headers: Vec<ChunkHeader>) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
+    headers.sort_by_key(|header| (header.first_sequence, header.incarnation));
+    let (mut current, mut stale) = (Vec::new(), Vec::new());
+    let mut newest = Incarnation(0);
+    for same_start in headers.chunk_by(|one, other| one.first_sequence == other.first_sequence) {
+        let of_these = same_start.iter().map(|header| header.incarnation).max();
+        newest = newest.max(of_these.unwrap_or_default());
+        for header in same_start {
+            let place = if header.incarnation < newest {
+                &mut stale
+            } else {
+                &mut current
+            };
+            place.push(*header);
+        }
+    }
+    (current, stale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::ChunkStamp;
+    use crate::log::ChunkId;
+    use crate::model::TopicId;
+
+    /// Chunks as (first sequence, incarnation); `expected` are those that are current.
+    fn check(chunks: &[(u64, u64)], expected: &[(u64, u64)]) {
+        let header = |(first_sequence, incarnation): &(u64, u64)| ChunkHeader {
+            first_sequence: *first_sequence,
+            incarnation: Incarnation(*incarnation),
+            partition: PartitionId {
+                topic_id: TopicId::ZERO,
+                index: 0,
+            },
+            ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
+        };
+        let (current, stale) = without_stale(chunks.iter().map(header).collect());
+        let key = |header: &ChunkHeader| (header.first_sequence, header.incarnation.0);
+        assert_eq!(
+            current.iter().map(key).collect::<Vec<_>>(),
+            expected,
+            "{chunks:?}"
+        );
+        assert_eq!(current.len() + stale.len(), chunks.len());
+    }
+
+    #[test]
+    fn what_an_older_start_began_behind_a_cut_is_stale() {
+        check(&[], &[]);
+        check(&[(9, 1), (1, 1), (5, 1)], &[(1, 1), (5, 1), (9, 1)]);
+        check(&[(1, 1), (5, 1), (9, 1), (5, 2)], &[(1, 1), (5, 2)]);
+        check(&[(1, 1), (5, 1), (4, 2), (8, 2)], &[(1, 1), (4, 2), (8, 2)]);
+        check(&[(1, 1), (5, 1), (7, 2)], &[(1, 1), (5, 1), (7, 2)]);
+        check(&[(1, 3), (1, 1), (2, 2)], &[(1, 3)]);
+    }
+}

@@ -1,0 +1,233 @@
+//! The scan at start: every chunk's header and every checkpoint, once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::io::{self, AlignedBuf, ErrorKind, File, Open, fs};
+use crate::limits::SCAN_READS_MAX;
+use crate::model::{CoreId, PartitionId};
+
+use super::checkpoint::{self, CHECKPOINTS_DIR, Remembered};
+use super::chunk::{ChunkHeader, ChunkId, ChunkRole, FRAMES_POSITION};
+use super::pool::{FreeChunk, FreeChunks};
+use super::store::{CHUNKS_DIR, Directory};
+
+/// What a data directory holds, by partition. Made once at start, then taken apart: each partition
+/// by the core that owns it, the free chunks by the core that their number names.
+#[derive(Debug)]
+pub struct Inventory {
+    partitions: BTreeMap<PartitionId, Found>,
+    free: Vec<FreeChunk>,
+    unreadable: Vec<ChunkId>,
+    last_id: u64,
+    directory: Arc<Directory>,
+}
+
+/// What the scan has found of one partition; empty for a new one.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub(super) chunks: Vec<ChunkHeader>,
+    pub(super) remembered: Option<Remembered>,
+}
+
+/// The free chunks of one core, and the numbers of those that it will create.
+#[derive(Debug)]
+pub struct Pool {
+    pub(super) free: FreeChunks,
+    pub(super) directory: Arc<Directory>,
+}
+
+/// Scans the data directory `dir`, creating what is missing in it. The caller has locked it.
+///
+/// Everything that is there is made durable first: after a mere kill of the process, what it wrote
+/// may still be in a volatile cache, and what recovery accepts is visible at once and must stay.
+pub async fn scan(dir: &Path) -> io::Result<Inventory> {
+    let chunks_dir = dir.join(CHUNKS_DIR);
+    let checkpoints_dir = dir.join(CHECKPOINTS_DIR);
+    for path in [&chunks_dir, &checkpoints_dir] {
+        match fs::create_dir(path).await {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    fs::sync_file_system(dir).await?;
+    let mut inventory = Inventory {
+        partitions: BTreeMap::new(),
+        free: Vec::new(),
+        unreadable: Vec::new(),
+        last_id: 0,
+        directory: Arc::default(),
+    };
+    inventory.scan_chunks(&chunks_dir).await?;
+    inventory.scan_checkpoints(&checkpoints_dir).await?;
+    Ok(inventory)
+}
+
+impl Inventory {
+    /// The partitions that have chunks.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        let with_chunks = self
+            .partitions
+            .iter()
+            .filter(|(_, found)| !found.chunks.is_empty());
+        with_chunks.map(|(partition, _)| *partition)
+    }
+
+    /// Takes out what was found of one partition, for `Log::open` or `ChunkStore::adopt`.
+    pub fn take(&mut self, partition: PartitionId) -> Found {
+        self.partitions.remove(&partition).unwrap_or_default()
+    }
+
+    /// Chunks whose header cannot be read. They are left as they are: they may hold records.
+    pub fn unreadable(&self) -> &[ChunkId] {
+        &self.unreadable
+    }
+
+    /// Takes out the part of one core, of `cores`; each core's once.
+    pub fn pool(&mut self, core: CoreId, cores: u16) -> Pool {
+        let (core, cores) = (u64::from(core.0), u64::from(cores));
+        assert!(core < cores, "cores are numbered from 0");
+        let past = self.last_id + 1;
+        let first_id = past + (core + cores - past % cores) % cores;
+        let mut free = FreeChunks::numbered(first_id, cores);
+        for chunk in self.free.extract_if(.., |chunk| chunk.id.0 % cores == core) {
+            free.put(chunk);
+        }
+        Pool {
+            free,
+            directory: self.directory.clone(),
+        }
+    }
+
+    async fn scan_chunks(&mut self, dir: &Path) -> io::Result<()> {
+        let mut ids = Vec::new();
+        for name in fs::list_dir(dir).await? {
+            match ChunkId::of_file_name(&name) {
+                Some(id) => ids.push(id),
+                // A chunk that was not finished when the power went.
+                None if name.ends_with(".new") => fs::remove_file(dir.join(&name)).await?,
+                None => tracing::warn!("{}/{name} is not a chunk", dir.display()),
+            }
+        }
+        self.last_id = ids.iter().map(|id| id.0).max().unwrap_or(0);
+        let headers = stream::iter(ids)
+            .map(|id| async move { (id, read_header(dir, id).await) })
+            .buffered(SCAN_READS_MAX);
+        let mut headers = std::pin::pin!(headers);
+        while let Some((id, header)) = headers.next().await {
+            self.note_chunk(id, header);
+        }
+        Ok(())
+    }
+
+    fn note_chunk(&mut self, id: ChunkId, header: io::Result<Option<ChunkHeader>>) {
+        match header {
+            Ok(Some(header)) if header.role == ChunkRole::Segment => {
+                self.partitions
+                    .entry(header.partition)
+                    .or_default()
+                    .chunks
+                    .push(header);
+            }
+            Ok(Some(header)) => self.free.push(FreeChunk {
+                id,
+                generation: header.stamp.generation,
+                size_bytes: header.size_bytes,
+            }),
+            Ok(None) => {
+                tracing::error!("the header of chunk {} is damaged", id.file_name());
+                self.unreadable.push(id);
+            }
+            Err(error) => {
+                tracing::error!("chunk {} cannot be read: {error}", id.file_name());
+                self.unreadable.push(id);
+            }
+        }
+    }
+
+    async fn scan_checkpoints(&mut self, dir: &Path) -> io::Result<()> {
+        for name in fs::list_dir(dir).await? {
+            if !name.starts_with("core-") || name.ends_with(".tmp") {
+                continue;
+            }
+            let path = dir.join(&name);
+            let bytes = match fs::read_small(&path).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::warn!("{} cannot be read: {error}", path.display());
+                    continue;
+                }
+            };
+            match checkpoint::decode(&bytes) {
+                Some(entries) => self.note_checkpoint(entries),
+                None => tracing::warn!("{} is damaged; more is replayed", path.display()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Of two checkpoints of one partition (it was another core's before) the later one counts.
+    fn note_checkpoint(&mut self, entries: Vec<(PartitionId, Remembered)>) {
+        for (partition, remembered) in entries {
+            let found = self.partitions.entry(partition).or_default();
+            let age = |of: &Remembered| (of.durable.incarnation, of.durable.sequence);
+            let newer = found
+                .remembered
+                .as_ref()
+                .is_none_or(|other| age(&remembered) > age(other));
+            if newer {
+                found.remembered = Some(remembered);
+            }
+        }
+    }
+}
+
+async fn read_header(dir: &Path, id: ChunkId) -> io::Result<Option<ChunkHeader>> {
+    let file = File::open(dir.join(id.file_name()), Open::Read).await?;
+    let length = file.len().await?;
+    let wanted = FRAMES_POSITION.min(length) as usize;
+    let (read, buffer) = file.read_at(AlignedBuf::zeroed(wanted), 0).await;
+    let read = read?;
+    Ok(ChunkHeader::newest(&buffer[..read], id, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory(last_id: u64, free: &[u64]) -> Inventory {
+        let free = free.iter().map(|id| FreeChunk {
+            id: ChunkId(*id),
+            generation: 1,
+            size_bytes: 100,
+        });
+        Inventory {
+            partitions: BTreeMap::new(),
+            free: free.collect(),
+            unreadable: Vec::new(),
+            last_id,
+            directory: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn cores_never_create_the_same_chunk() {
+        for last_id in 0..10 {
+            for cores in 1..5u16 {
+                let mut inventory = inventory(last_id, &[1, 2, 3, 4, 5, 6, 7]);
+                let mut free = 0;
+                for core in 0..cores {
+                    let pool = inventory.pool(CoreId(core), cores).free;
+                    assert!(pool.next_id > last_id);
+                    assert_eq!(pool.next_id % u64::from(cores), u64::from(core));
+                    assert_eq!(pool.id_step, u64::from(cores));
+                    free += pool.count(100);
+                }
+                assert_eq!(free, 7);
+            }
+        }
+    }
+}

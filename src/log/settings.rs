@@ -1,0 +1,67 @@
+//! What an owner sets of a log and of a shard's chunk store.
+
+use std::time::Duration;
+
+use crate::limits::{CHUNK_BYTES, HOT_TAIL_BYTES_MAX, LOG_SEAL_IDLE_MS, STORAGE_RESERVE_BYTES};
+
+/// What "durable" means: `corelog.durability`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The data sync has completed: survives a power cut.
+    Sync,
+    /// The write has completed: survives the process, not a power cut.
+    Written,
+}
+
+/// What an owner may set per log; all of it may change while the log is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Payload of a segment before a new one begins, in bytes (`segment.bytes`).
+    pub segment_bytes: u64,
+    /// Age of a segment before a new one begins, in ms (`segment.ms`), jitter subtracted.
+    pub segment_ms: i64,
+    /// Oldest segments go while the log is larger, in bytes (`retention.bytes`); `None`: never.
+    pub retention_bytes: Option<u64>,
+    /// Segments go when their newest record is older, in ms (`retention.ms`); `None`: never.
+    pub retention_ms: Option<i64>,
+}
+
+impl Default for LogConfig {
+    /// Kafka's defaults: 1 GiB, 7 days, no limit by size, 7 days.
+    fn default() -> LogConfig {
+        const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: WEEK_MS,
+            retention_bytes: None,
+            retention_ms: Some(WEEK_MS),
+        }
+    }
+}
+
+/// What an owner sets per shard, once.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// What acknowledgements wait for.
+    pub durability: Durability,
+    /// The size classes of chunk files, in bytes, ascending; tests make them a few blocks.
+    pub chunk_bytes: Vec<u64>,
+    /// Written buffers kept for readers of the tail, in bytes.
+    pub hot_bytes: usize,
+    /// Space left for the metadata log, in bytes.
+    pub reserve_bytes: u64,
+    /// How long a log gets nothing before it is sealed.
+    pub seal_idle: Duration,
+}
+
+impl Default for StoreConfig {
+    fn default() -> StoreConfig {
+        StoreConfig {
+            durability: Durability::Sync,
+            chunk_bytes: CHUNK_BYTES.to_vec(),
+            hot_bytes: HOT_TAIL_BYTES_MAX,
+            reserve_bytes: STORAGE_RESERVE_BYTES,
+            seal_idle: Duration::from_millis(LOG_SEAL_IDLE_MS),
+        }
+    }
+}

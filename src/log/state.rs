@@ -1,0 +1,330 @@
+//! What one log knows of itself in memory, and what becomes of a frame when its write is done.
+//! Decisions only: no I/O, no awaiting.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::frame::{FrameHeader, FrameKind, Incarnation};
+use crate::io::Instant;
+use crate::io::sync::oneshot;
+use crate::model::{LeaderEpoch, Offset, Timestamp};
+
+use super::chunk::{Chunk, ChunkHeader};
+use super::epochs::Epochs;
+use super::group::{Group, GroupSize};
+use super::hot::HotFrame;
+use super::index::Index;
+use super::pool::FreeChunk;
+use super::settings::{Durability, LogConfig};
+use super::store::Stopped;
+
+/// One chunk of one log, oldest first in `State::chunks`; frames are added to the last one only.
+#[derive(Debug)]
+pub(super) struct LogChunk {
+    pub(super) chunk: Rc<Chunk>,
+    pub(super) segment: u64,
+    pub(super) frame_bytes_max: u64,
+    pub(super) base_offset: Offset,
+    /// The offset after the last record built into it; the next chunk's base offset.
+    pub(super) end_offset: Offset,
+    pub(super) first_sequence: u64,
+    /// Where the next frame goes.
+    pub(super) end_position: u64,
+    /// Batches in it, above what the log's start has passed, in bytes.
+    pub(super) payload_bytes: u64,
+    pub(super) max_timestamp: Timestamp,
+    pub(super) stamped: Timestamp,
+    /// The index of the last chunk; those of the others are in the store's cache or on disk.
+    pub(super) index: Index,
+}
+
+/// A point between two frames. Everything before it is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Boundary {
+    /// Of the frame before the point.
+    pub(super) sequence: u64,
+    pub(super) crc: u32,
+    pub(super) incarnation: Incarnation,
+    pub(super) end_offset: Offset,
+    /// The chunk that the point lies in, by its first sequence (0: no chunk yet), and where in it.
+    pub(super) first_sequence: u64,
+    pub(super) position: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) max_timestamp: Timestamp,
+}
+
+/// A write that was submitted and has not been released: the header of a chunk, or a frame.
+///
+/// Released in the order of submission, whatever order the completions come in: an acknowledged
+/// frame must have everything before it on the disk, or recovery would not find it.
+pub(super) struct Flight {
+    pub(super) id: u64,
+    pub(super) done: bool,
+    pub(super) frame: Option<FlyingFrame>,
+}
+
+/// The frame of a `Flight`.
+pub(super) struct FlyingFrame {
+    pub(super) kind: FrameKind,
+    pub(super) chunk: Rc<Chunk>,
+    pub(super) base_offset: Offset,
+    pub(super) log_start_offset: Offset,
+    pub(super) durable_through: u64,
+    /// The point behind the frame.
+    pub(super) after: Boundary,
+    pub(super) payload: Bytes,
+    pub(super) memory_bytes: usize,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// All records below this offset are durable.
+    Offset(Offset),
+    /// The frame with this sequence was released.
+    Released(u64),
+    /// The frame with this sequence survives a power cut.
+    Synced(u64),
+}
+
+/// Somebody who waits.
+pub(super) type Waiter = (Goal, oneshot::Sender<Result<(), Stopped>>);
+
+/// Whether the log still takes appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Closed,
+    Deleted,
+}
+
+/// Everything one log knows. Owned by its core; a crash loses what is not in a durable frame.
+pub(super) struct State {
+    pub(super) config: LogConfig,
+    pub(super) phase: Phase,
+
+    // As appended: offsets were given, nothing is promised.
+    pub(super) end_offset: Offset,
+    pub(super) open: Option<Group>,
+    pub(super) queued: VecDeque<Group>,
+    pub(super) group_size: GroupSize,
+    pub(super) epochs: Epochs,
+    pub(super) last_append: Instant,
+
+    // As built: frames with a place in a chunk, submitted to the disk.
+    pub(super) next_sequence: u64,
+    pub(super) previous_crc: u32,
+    pub(super) chunks: VecDeque<LogChunk>,
+    pub(super) in_flight: VecDeque<Flight>,
+    pub(super) next_flight: u64,
+    pub(super) ready: Option<FreeChunk>,
+    pub(super) allocating: bool,
+
+    // As released: durable in the sense of the policy in force.
+    pub(super) released: Boundary,
+    /// Surely on the medium; `released`, unless writes are not synced one by one.
+    pub(super) synced: Boundary,
+    /// Chunks with released frames that were not synced, and the last such frame's sequence.
+    pub(super) unsynced: Vec<(Rc<Chunk>, u64)>,
+    pub(super) start_offset: Offset,
+    /// Where the log starts in the frames that are built from now on.
+    pub(super) start_requested: Offset,
+    /// Starts that wait for the frame that says so to be synced.
+    pub(super) starts: VecDeque<(u64, Offset)>,
+    pub(super) hot: VecDeque<HotFrame>,
+    pub(super) waiters: Vec<Waiter>,
+    /// The last frame claims that everything before it is durable.
+    pub(super) sealed: bool,
+    /// Damaged acknowledged ranges, as recovery found them.
+    pub(super) quarantined: Vec<Range<Offset>>,
+
+    // Reminders.
+    pub(super) wake_scheduled: bool,
+    pub(super) seal_scheduled: bool,
+    /// The owner was told that writes have stopped.
+    pub(super) told_stopped: bool,
+}
+
+/// What releasing frames has brought about, to be carried out without a borrow of the state.
+#[derive(Default)]
+pub(super) struct Released {
+    /// The durable offset advanced.
+    pub(super) advanced: bool,
+    /// Bytes of batches that no longer wait.
+    pub(super) payload_bytes: usize,
+    /// Frames that were kept for readers: base offset and memory.
+    pub(super) hot: Vec<(Offset, usize)>,
+    /// Chunks that the log's start has passed.
+    pub(super) retired: Vec<Rc<Chunk>>,
+}
+
+impl LogChunk {
+    /// An empty chunk with this header.
+    pub(super) fn new(header: &ChunkHeader) -> LogChunk {
+        LogChunk {
+            chunk: Rc::new(Chunk {
+                id: header.id,
+                stamp: header.stamp,
+                size_bytes: header.size_bytes,
+            }),
+            segment: header.segment,
+            frame_bytes_max: u64::from(header.frame_bytes_max),
+            base_offset: header.base_offset,
+            end_offset: header.base_offset,
+            first_sequence: header.first_sequence,
+            end_position: super::chunk::FRAMES_POSITION,
+            payload_bytes: 0,
+            max_timestamp: Timestamp::NONE,
+            stamped: header.stamped,
+            index: Index::default(),
+        }
+    }
+
+    /// Takes note of the frame that goes to `end_position`.
+    pub(super) fn note(&mut self, frame: &FrameHeader) {
+        self.index
+            .note(self.chunk.size_bytes, self.end_position, frame);
+        self.end_position += u64::from(frame.frame_bytes);
+        self.end_offset = frame.end_offset;
+        self.payload_bytes += u64::from(frame.payload_bytes);
+        self.max_timestamp = self.max_timestamp.max(frame.max_timestamp);
+    }
+}
+
+impl State {
+    /// The exclusive end of what is durable by the policy in force.
+    pub(super) fn durable_offset(&self) -> Offset {
+        self.released.end_offset
+    }
+
+    /// The epoch that a frame without batches carries.
+    pub(super) fn mark_epoch(&self) -> LeaderEpoch {
+        self.epochs.latest().unwrap_or_default()
+    }
+
+    /// Closes the open group: no batch joins it any more. `full` if one wanted to and could not.
+    pub(super) fn close_group(&mut self, full: bool) {
+        if let Some(mut group) = self.open.take() {
+            self.group_size.learn(group.frame_bytes(), full);
+            group.log_start_offset = self.start_requested;
+            self.queued.push_back(group);
+        }
+    }
+
+    /// Queues a frame without batches behind everything appended; gives its sequence.
+    pub(super) fn queue_mark(&mut self, kind: FrameKind) -> u64 {
+        self.close_group(false);
+        let mut mark = Group::mark(kind, self.end_offset, self.mark_epoch());
+        mark.log_start_offset = self.start_requested;
+        self.queued.push_back(mark);
+        self.next_sequence + self.queued.len() as u64 - 1
+    }
+
+    /// The sequence of the frame that will hold the last record appended so far.
+    pub(super) fn last_sequence(&self) -> u64 {
+        let waiting = self.queued.len() as u64 + u64::from(self.open.is_some());
+        self.next_sequence + waiting - 1
+    }
+
+    /// Whether nothing waits for the disk.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.open.is_none() && self.queued.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Whether `goal` is reached.
+    pub(super) fn reached(&self, goal: Goal) -> bool {
+        match goal {
+            Goal::Offset(offset) => self.durable_offset() >= offset,
+            Goal::Released(sequence) => self.released.sequence >= sequence,
+            Goal::Synced(sequence) => self.synced.sequence >= sequence,
+        }
+    }
+
+    /// A write has completed. Releases every frame that has nothing undone before it.
+    pub(super) fn complete(&mut self, flight: u64, durability: Durability) -> Released {
+        let done = self.in_flight.iter_mut().find(|other| other.id == flight);
+        done.expect("a flight completes once").done = true;
+        let mut released = Released::default();
+        while self.in_flight.front().is_some_and(|flight| flight.done) {
+            let flight = self.in_flight.pop_front().expect("looked at above");
+            if let Some(frame) = flight.frame {
+                self.release(frame, durability, &mut released);
+            }
+        }
+        released
+    }
+
+    fn release(&mut self, frame: FlyingFrame, durability: Durability, released: &mut Released) {
+        released.advanced |= frame.after.end_offset > self.released.end_offset;
+        released.payload_bytes += frame.payload.len();
+        self.released = frame.after;
+        self.sealed = frame.kind != FrameKind::Data
+            && frame.durable_through + 1 == frame.after.sequence
+            && self.open.is_none()
+            && self.queued.is_empty();
+        self.starts
+            .push_back((frame.after.sequence, frame.log_start_offset));
+        match durability {
+            Durability::Sync => self.mark_synced(frame.after, released),
+            Durability::Written => self.note_unsynced(&frame.chunk, frame.after.sequence),
+        }
+        if frame.kind == FrameKind::Data {
+            released.hot.push((frame.base_offset, frame.memory_bytes));
+            self.hot.push_back(HotFrame {
+                base_offset: frame.base_offset,
+                end_offset: frame.after.end_offset,
+                payload: frame.payload,
+                memory_bytes: frame.memory_bytes,
+            });
+        }
+    }
+
+    fn note_unsynced(&mut self, chunk: &Rc<Chunk>, sequence: u64) {
+        match self.unsynced.last_mut() {
+            Some((last, through)) if Rc::ptr_eq(last, chunk) => *through = sequence,
+            _ => self.unsynced.push((chunk.clone(), sequence)),
+        }
+    }
+
+    /// Everything up to `boundary` survives a power cut: moves of the log start up to there count,
+    /// and the chunks that they pass are given back. Not before: a start that a crash takes back
+    /// would point into chunks that were overwritten.
+    pub(super) fn mark_synced(&mut self, boundary: Boundary, released: &mut Released) {
+        self.synced = boundary;
+        self.unsynced
+            .retain(|(_, through)| *through > boundary.sequence);
+        while let Some((sequence, start)) = self.starts.front().copied() {
+            if sequence > boundary.sequence {
+                break;
+            }
+            self.starts.pop_front();
+            self.start_offset = self.start_offset.max(start);
+        }
+        self.epochs.start_at(self.start_offset);
+        // The chain of what remains must begin in a chunk that is on the disk already.
+        while self.chunks.len() > 1
+            && self.chunks[0].end_offset <= self.start_offset
+            && self.chunks[1].first_sequence <= self.synced.sequence
+        {
+            let passed = self.chunks.pop_front().expect("there are two at least");
+            released.retired.push(passed.chunk);
+        }
+        // The last chunk stays, for the frames to come; its records no longer count.
+        if let Some(last) = self.chunks.back_mut()
+            && self.start_offset >= last.end_offset
+        {
+            last.payload_bytes = 0;
+            last.max_timestamp = Timestamp::NONE;
+        }
+    }
+
+    /// Drops what the log keeps for readers of its tail; gives the memory.
+    pub(super) fn drop_hot(&mut self) -> usize {
+        let bytes = self.hot.iter().map(|frame| frame.memory_bytes).sum();
+        self.hot = VecDeque::new();
+        bytes
+    }
+}

@@ -1,0 +1,386 @@
+//! The chunk store of one shard: what all of the shard's logs share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::io::sync::{Notify, Semaphore};
+use crate::io::{self, Instant};
+use crate::limits::{
+    CHUNK_FILES_OPEN_MAX, CHUNKS_CREATING_MAX, COLD_READS_MAX, LOG_PENDING_BYTES_MAX,
+    RECOVERIES_MAX, STORAGE_RETRY_MS,
+};
+use crate::metrics;
+use crate::model::CoreId;
+
+use super::cache::IndexCache;
+use super::chunk::{Chunk, frame_capacity};
+use super::files::Files;
+use super::handle::Log;
+use super::hot::HotTails;
+use super::pool::{CreateError, FreeChunk, FreeChunks};
+use super::scan::{Found, Pool};
+use super::settings::StoreConfig;
+
+/// The directory of the pool, below the data directory.
+pub(super) const CHUNKS_DIR: &str = "chunks";
+
+/// The chunk files, open files, buffers and budgets of one shard.
+///
+/// Owned by one core and never sent. It holds no record itself; a crash loses nothing of it that
+/// the chunk headers do not say.
+pub struct ChunkStore {
+    dir: PathBuf,
+    core: CoreId,
+    pub(super) config: StoreConfig,
+    pub(super) files: Files,
+    pub(super) free: RefCell<FreeChunks>,
+    pub(super) creating: Semaphore,
+    pub(super) indexes: IndexCache,
+    pub(super) hot: HotTails,
+    pub(super) cold_reads: Semaphore,
+    pub(super) recoveries: Semaphore,
+    directory: Arc<Directory>,
+    /// Sizes of chunk that are being created ahead of need.
+    refilling: RefCell<HashSet<u64>>,
+    full: Cell<bool>,
+    probing: Cell<bool>,
+    space_returned: Notify,
+    space_ran_out: Notify,
+    pending_bytes: Cell<usize>,
+    room: Notify,
+    /// Logs with an unsealed tail, by the time at which they were appended to last, or earlier.
+    unsealed: RefCell<VecDeque<(Instant, Weak<Log>)>>,
+    me: Weak<ChunkStore>,
+}
+
+/// What all shards of one data directory share: whether it still takes writes.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    stopped: AtomicBool,
+}
+
+/// The data directory takes no writes any more: one failed, or could not be synced. It is never
+/// tried again, because a failed sync says nothing about what it covered; reads go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the data directory has stopped taking writes")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl ChunkStore {
+    /// Opens the store of one shard of the data directory `dir`, with the chunks that the scan
+    /// found free for it. Starts the task that seals idle logs.
+    pub fn open(dir: &Path, core: CoreId, pool: Pool, config: StoreConfig) -> Rc<ChunkStore> {
+        assert!(
+            !config.chunk_bytes.is_empty(),
+            "there is at least one size of chunk"
+        );
+        assert!(config.chunk_bytes.is_sorted(), "sizes of chunks ascend");
+        let store = Rc::new_cyclic(|me| ChunkStore {
+            dir: dir.to_owned(),
+            core,
+            files: Files::new(dir.join(CHUNKS_DIR), CHUNK_FILES_OPEN_MAX),
+            free: RefCell::new(pool.free),
+            creating: Semaphore::new(CHUNKS_CREATING_MAX),
+            indexes: IndexCache::new(),
+            hot: HotTails::new(config.hot_bytes),
+            cold_reads: Semaphore::new(COLD_READS_MAX),
+            recoveries: Semaphore::new(RECOVERIES_MAX),
+            directory: pool.directory,
+            refilling: RefCell::default(),
+            full: Cell::new(false),
+            probing: Cell::new(false),
+            space_returned: Notify::new(),
+            space_ran_out: Notify::new(),
+            pending_bytes: Cell::new(0),
+            room: Notify::new(),
+            unsealed: RefCell::default(),
+            me: me.clone(),
+            config,
+        });
+        io::spawn(seal_idle_logs(
+            Rc::downgrade(&store),
+            store.config.seal_idle,
+        ))
+        .detach();
+        store
+    }
+
+    /// Whether a write or a sync of the data directory failed, on whichever core.
+    pub fn is_stopped(&self) -> bool {
+        self.directory.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last chunk that was needed could not be had.
+    pub fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    /// Bytes of batches appended and not yet durable.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes.get()
+    }
+
+    /// Waits until the shard's logs may be appended to again: the back-pressure of the disk.
+    pub async fn wait_room(&self) {
+        loop {
+            let room = self.room.notified();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Recycles the chunks of a partition that the metadata log no longer knows. The caller must be
+    /// sure that it was deleted: its records are gone with this.
+    pub fn adopt(&self, found: Found) {
+        let mut free = self.free.borrow_mut();
+        for header in found.chunks {
+            free.put(FreeChunk {
+                id: header.id,
+                generation: header.stamp.generation,
+                size_bytes: header.size_bytes,
+            });
+        }
+        drop(free);
+        self.tidy_pool();
+    }
+
+    /// The files that are open now.
+    pub fn open_files(&self) -> usize {
+        self.files.open_count()
+    }
+
+    /// The bytes of written buffers that are kept for readers of the tail.
+    pub fn hot_bytes(&self) -> usize {
+        self.hot.bytes()
+    }
+
+    /// The longest frame that any chunk takes.
+    pub(super) fn frame_bytes_max(&self) -> u64 {
+        let largest = self
+            .config
+            .chunk_bytes
+            .last()
+            .expect("asserted when opened");
+        frame_capacity(*largest)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.pending_bytes.get() < LOG_PENDING_BYTES_MAX
+    }
+
+    pub(super) fn add_pending(&self, bytes: usize) {
+        self.pending_bytes.set(self.pending_bytes.get() + bytes);
+    }
+
+    pub(super) fn sub_pending(&self, bytes: usize) {
+        let had_room = self.has_room();
+        self.pending_bytes.set(self.pending_bytes.get() - bytes);
+        if !had_room && self.has_room() {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Stops writes, for good and on every core.
+    pub(super) fn stop(&self, cause: &str) {
+        if !self.directory.stopped.swap(true, Ordering::Relaxed) {
+            tracing::error!("the data directory stops taking writes: {cause}");
+        }
+        self.space_returned.notify_waiters();
+        self.space_ran_out.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// A free chunk, if there is one; another is created ahead when it was the last of its size.
+    pub(super) fn try_take(&self, wanted: u64, least: u64) -> Option<FreeChunk> {
+        let chunk = self.free.borrow_mut().take(wanted, least, self.full.get());
+        if chunk.is_some() {
+            self.refill(wanted);
+        }
+        metrics::set(
+            metrics::Gauge::FreeChunks,
+            self.free.borrow().total_count() as u64,
+        );
+        chunk
+    }
+
+    /// A chunk of `wanted` bytes, or in need any of at least `least`. `Full` once per call: the
+    /// caller says so to whom it may concern and then waits for space.
+    pub(super) async fn allocate(
+        &self,
+        wanted: u64,
+        least: u64,
+        privileged: bool,
+    ) -> Result<FreeChunk, CreateError> {
+        if let Some(chunk) = self.try_take(wanted, least) {
+            return Ok(chunk);
+        }
+        let mut result = self.create_chunk(wanted, privileged).await;
+        if matches!(result, Err(CreateError::Full)) && least < wanted {
+            result = self.create_chunk(least, privileged).await;
+        }
+        match result {
+            Ok(_) => self.found_space(),
+            Err(CreateError::Full) => {
+                self.full.set(true);
+                self.space_ran_out.notify_waiters();
+                if let Some(chunk) = self.try_take(wanted, least) {
+                    return Ok(chunk);
+                }
+                self.probe_for_space();
+            }
+            Err(CreateError::Stopped) => {}
+        }
+        result
+    }
+
+    /// Waits until a chunk may be had again, or the data directory stops.
+    pub(super) async fn wait_space(&self) {
+        loop {
+            let returned = self.space_returned.notified();
+            if !self.full.get() || self.is_stopped() {
+                return;
+            }
+            returned.await;
+        }
+    }
+
+    /// Waits until there is no space, or the data directory stops.
+    pub(super) async fn wait_full(&self) {
+        loop {
+            let ran_out = self.space_ran_out.notified();
+            if self.full.get() || self.is_stopped() {
+                return;
+            }
+            ran_out.await;
+        }
+    }
+
+    /// The file of this core's checkpoint.
+    pub(super) fn checkpoint_path(&self) -> PathBuf {
+        super::checkpoint::path_of(&self.dir, self.core)
+    }
+
+    /// Takes back a chunk that its log has dropped durably; it is recycled when its readers are
+    /// done.
+    pub(super) fn retire(&self, chunk: Rc<Chunk>, generation: u64) {
+        self.files.forget(chunk.id);
+        self.indexes.forget(chunk.id);
+        self.free.borrow_mut().retire(chunk, generation);
+        self.tidy_pool();
+    }
+
+    /// The log has a tail that is to be sealed when it stays idle.
+    pub(super) fn note_unsealed(&self, log: Weak<Log>) {
+        self.unsealed.borrow_mut().push_back((io::now(), log));
+    }
+
+    fn tidy_pool(&self) {
+        let mut free = self.free.borrow_mut();
+        free.reclaim();
+        let any_free = free.total_count() > 0;
+        drop(free);
+        if any_free && self.full.get() {
+            self.found_space();
+        }
+        let store = self.me.clone();
+        io::spawn(async move {
+            if let Some(store) = store.upgrade() {
+                store.remove_surplus().await;
+            }
+        })
+        .detach();
+    }
+
+    fn found_space(&self) {
+        self.full.set(false);
+        self.space_returned.notify_waiters();
+    }
+
+    /// Creates one chunk of this size ahead of need, off the path of any append.
+    fn refill(&self, size_bytes: u64) {
+        let needed = self.free.borrow().count(size_bytes) == 0
+            && !self.full.get()
+            && !self.is_stopped()
+            && self.refilling.borrow_mut().insert(size_bytes);
+        if !needed {
+            return;
+        }
+        let store = self.me.clone();
+        io::spawn(async move {
+            let Some(store) = store.upgrade() else { return };
+            let created = store.create_chunk(size_bytes, false).await;
+            store.refilling.borrow_mut().remove(&size_bytes);
+            if let Ok(chunk) = created {
+                store.free.borrow_mut().put(chunk);
+            }
+        })
+        .detach();
+    }
+
+    /// Tries again, now and then, until there is space.
+    fn probe_for_space(&self) {
+        if self.probing.replace(true) {
+            return;
+        }
+        let store = self.me.clone();
+        io::spawn(async move {
+            loop {
+                io::sleep(Duration::from_millis(STORAGE_RETRY_MS)).await;
+                let Some(store) = store.upgrade() else { return };
+                if !store.is_stopped() && store.full.get() && !store.probe_once().await {
+                    continue;
+                }
+                store.probing.set(false);
+                return;
+            }
+        })
+        .detach();
+    }
+
+    async fn probe_once(&self) -> bool {
+        self.free.borrow_mut().reclaim();
+        if self.free.borrow().total_count() == 0 {
+            match self.create_chunk(self.config.chunk_bytes[0], false).await {
+                Ok(chunk) => self.free.borrow_mut().put(chunk),
+                Err(CreateError::Full) => return false,
+                Err(CreateError::Stopped) => return true,
+            }
+        }
+        self.found_space();
+        true
+    }
+}
+
+/// Seals the logs that got nothing for `idle`, as long as the store lives.
+async fn seal_idle_logs(store: Weak<ChunkStore>, idle: Duration) {
+    loop {
+        io::sleep(idle).await;
+        loop {
+            let Some(store) = store.upgrade() else { return };
+            let mut unsealed = store.unsealed.borrow_mut();
+            let due = unsealed
+                .front()
+                .is_some_and(|(since, _)| io::now() - *since >= idle);
+            let entry = if due { unsealed.pop_front() } else { None };
+            drop(unsealed);
+            match entry.map(|(_, log)| log.upgrade()) {
+                Some(Some(log)) => log.seal_if_idle(),
+                Some(None) => {}
+                None => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! From groups to the disk: one write at a time, a second one only when much waits.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
+use crate::io::{self, AlignedBuf, Sync};
+use crate::limits::{
+    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES,
+    LOG_WRITES_IN_FLIGHT_MAX,
+};
+use crate::metrics::{self, Counter, Stage};
+use crate::model::{PartitionId, Timestamp};
+
+use super::chunk::{
+    Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity, frames_end,
+};
+use super::group::Group;
+use super::handle::{Log, LogEvent};
+use super::index::footer_bytes;
+use super::pool::{CreateError, FreeChunk, header_blocks};
+use super::settings::Durability;
+use super::state::{Boundary, Flight, FlyingFrame, LogChunk, State};
+use super::store::{ChunkStore, Stopped};
+
+/// What the log wants of the disk next.
+enum Step {
+    /// Nothing, until more is appended or a write completes.
+    Wait,
+    /// A chunk of `wanted` bytes, or in need one of at least `least`.
+    NeedChunk { wanted: u64, least: u64 },
+    /// These writes, all at once.
+    Write(Vec<Write>),
+}
+
+/// One write.
+struct Write {
+    /// The flight that it completes; `None` for a footer, which nobody waits for.
+    flight: Option<u64>,
+    chunk: Rc<Chunk>,
+    bytes: Bytes,
+    position: u64,
+    sync: Sync,
+}
+
+/// What a frame's header and a chunk's header say beside what the state knows.
+struct Writer {
+    partition: PartitionId,
+    incarnation: Incarnation,
+    durability: Durability,
+    now: Timestamp,
+}
+
+impl Log {
+    /// Starts every write that may start now.
+    pub(super) fn kick(&self) {
+        loop {
+            if self.store.is_stopped() {
+                self.give_up();
+                return;
+            }
+            let writer = Writer {
+                partition: self.id,
+                incarnation: self.incarnation,
+                durability: self.store.config.durability,
+                now: io::wall_clock(),
+            };
+            let step = self.state.borrow_mut().next_step(&self.store, &writer);
+            match step {
+                Step::Wait => return,
+                Step::NeedChunk { wanted, least } => {
+                    io::spawn(self.rc().fetch_chunk(wanted, least)).detach();
+                    return;
+                }
+                Step::Write(writes) => {
+                    for write in writes {
+                        io::spawn(self.rc().run_write(write)).detach();
+                    }
+                }
+            }
+        }
+    }
+
+    fn rc(&self) -> Rc<Log> {
+        self.me.upgrade().expect("a method of it is running")
+    }
+
+    async fn run_write(self: Rc<Log>, write: Write) {
+        let began = io::now();
+        let length = write.bytes.len() as u64;
+        if let Err(error) = self
+            .store
+            .write(&write.chunk, write.bytes, write.position, write.sync)
+            .await
+        {
+            let file = write.chunk.id.file_name();
+            self.store
+                .stop(&format!("write of {length} bytes to {file}: {error}"));
+            self.give_up();
+            return;
+        }
+        let Some(flight) = write.flight else { return };
+        metrics::record(Stage::Sync, io::now() - began);
+        let durability = self.store.config.durability;
+        let released = self.state.borrow_mut().complete(flight, durability);
+        self.carry_out(released);
+        self.kick();
+    }
+
+    /// Gets the chunk that `next_step` asked for, however long there is no space for it.
+    async fn fetch_chunk(self: Rc<Log>, wanted: u64, least: u64) {
+        let privileged = self.id == PartitionId::METADATA;
+        let mut told = false;
+        loop {
+            match self.store.allocate(wanted, least, privileged).await {
+                Ok(chunk) => {
+                    let mut state = self.state.borrow_mut();
+                    state.allocating = false;
+                    state.ready = Some(chunk);
+                    drop(state);
+                    break;
+                }
+                Err(CreateError::Full) => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.tell(LogEvent::StorageFull);
+                    }
+                    self.store.wait_space().await;
+                }
+                Err(CreateError::Stopped) => {
+                    self.state.borrow_mut().allocating = false;
+                    break;
+                }
+            }
+        }
+        self.kick();
+    }
+
+    /// Writes have stopped: whoever waits is told so, what is not on the disk is dropped.
+    pub(super) fn give_up(&self) {
+        let mut state = self.state.borrow_mut();
+        let waiters = std::mem::take(&mut state.waiters);
+        let waiting = state.queued.iter().chain(&state.open);
+        let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
+        state.queued.clear();
+        state.open = None;
+        let tell = !std::mem::replace(&mut state.told_stopped, true);
+        drop(state);
+        self.store.sub_pending(waiting);
+        for (_, waiter) in waiters {
+            let _ = waiter.send(Err(Stopped));
+        }
+        if tell {
+            self.tell(LogEvent::Stopped);
+        }
+    }
+
+    /// Syncs one chunk's file, or stops the data directory.
+    pub(super) async fn sync_chunk(&self, chunk: &Chunk) -> Result<(), Stopped> {
+        let synced = async { self.store.files.get(chunk.id).await?.sync().await };
+        metrics::add(Counter::Syncs, 1);
+        synced.await.map_err(|error| {
+            self.store
+                .stop(&format!("sync of {}: {error}", chunk.id.file_name()));
+            self.give_up();
+            Stopped
+        })
+    }
+}
+
+impl ChunkStore {
+    /// One write to a chunk, counted.
+    pub(super) async fn write(
+        &self,
+        chunk: &Chunk,
+        bytes: Bytes,
+        position: u64,
+        sync: Sync,
+    ) -> io::Result<()> {
+        let file = self.files.get(chunk.id).await?;
+        metrics::add(Counter::GroupWrites, 1);
+        metrics::add(Counter::WrittenBytes, bytes.len() as u64);
+        metrics::add(Counter::Syncs, u64::from(sync == Sync::Data));
+        file.write_at(bytes, position, sync).await
+    }
+
+    /// The size of the next chunk: the class after the one that filled fast, before the one that
+    /// filled slowly, not much larger than a segment, and large enough for the frame.
+    fn next_class(&self, last: Option<&LogChunk>, segment_bytes: u64, now: Timestamp) -> u64 {
+        let classes = &self.config.chunk_bytes;
+        let index = match last {
+            None => 0,
+            Some(last) => {
+                let size = last.chunk.size_bytes;
+                let index = classes.partition_point(|class| *class < size);
+                let filled_in_ms = now.0.saturating_sub(last.stamped.0);
+                if filled_in_ms < CHUNK_FILL_FAST_MS {
+                    index + 1
+                } else if filled_in_ms > CHUNK_FILL_SLOW_MS {
+                    index.saturating_sub(1)
+                } else {
+                    index
+                }
+            }
+        };
+        let whole_segment = classes.partition_point(|class| frame_capacity(*class) < segment_bytes);
+        classes[index.min(whole_segment).min(classes.len() - 1)]
+    }
+
+    /// The smallest class that takes a frame of `frame_bytes`.
+    fn least_class(&self, frame_bytes: u64) -> u64 {
+        let classes = self.config.chunk_bytes.iter();
+        let fitting = classes
+            .copied()
+            .find(|class| frame_capacity(*class) >= frame_bytes);
+        fitting.expect("append refuses a batch that no class takes")
+    }
+}
+
+impl State {
+    fn next_step(&mut self, store: &ChunkStore, writer: &Writer) -> Step {
+        let frames_in_flight = self
+            .in_flight
+            .iter()
+            .filter(|flight| flight.frame.is_some());
+        let frames_in_flight = frames_in_flight.count();
+        let waiting = self.queued.iter().chain(&self.open);
+        let waiting_bytes: usize = waiting.map(|group| group.frame_bytes()).sum();
+        let Some(group) = self.queued.front().or(self.open.as_ref()) else {
+            return Step::Wait;
+        };
+        let second = frames_in_flight > 0;
+        if frames_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
+            || (second && waiting_bytes < LOG_SECOND_WRITE_BYTES)
+        {
+            return Step::Wait;
+        }
+        let room = self.room_of(group);
+        let frame_bytes = group.frame_bytes() as u64;
+        let rolls = self.must_roll(group, writer.now);
+        if !rolls && self.has_place(frame_bytes, room) {
+            let group = self.take_group();
+            return Step::Write(vec![self.build(group, writer)]);
+        }
+        if self.is_seal(group) {
+            // A seal is not worth a chunk. The tail stays ambiguous until something is appended.
+            self.queued.pop_front();
+            self.sealed = self.queued.is_empty() && self.open.is_none();
+            return Step::Write(Vec::new());
+        }
+        self.next_step_in_a_new_chunk(store, writer, frame_bytes, rolls)
+    }
+
+    fn next_step_in_a_new_chunk(
+        &mut self,
+        store: &ChunkStore,
+        writer: &Writer,
+        frame_bytes: u64,
+        rolls: bool,
+    ) -> Step {
+        if self.allocating {
+            return Step::Wait;
+        }
+        let least = store.least_class(frame_bytes);
+        let class = store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now);
+        let wanted = class.max(least);
+        let ready = self.ready.take_if(|ready| ready.size_bytes >= least);
+        let Some(free) = ready.or_else(|| store.try_take(wanted, least)) else {
+            self.allocating = true;
+            return Step::NeedChunk { wanted, least };
+        };
+        let group = self.take_group();
+        let mut writes = Vec::with_capacity(3);
+        writes.extend(self.footer());
+        writes.push(self.start_chunk(free, frame_bytes, rolls, writer));
+        writes.push(self.build(group, writer));
+        Step::Write(writes)
+    }
+
+    /// The group that goes out next; the open one only if none is queued before it.
+    fn take_group(&mut self) -> Group {
+        if self.queued.is_empty() {
+            self.close_group(false);
+        }
+        self.queued
+            .pop_front()
+            .expect("the caller has seen that there is one")
+    }
+
+    fn is_seal(&self, group: &Group) -> bool {
+        group.kind == FrameKind::Mark && group.log_start_offset <= self.start_offset
+    }
+
+    fn room_of(&self, group: &Group) -> Room {
+        match group.kind {
+            FrameKind::Tombstone => Room::Tombstone,
+            FrameKind::Mark if !self.is_seal(group) => Room::Mark,
+            FrameKind::Data | FrameKind::Mark => Room::Ordinary,
+        }
+    }
+
+    fn has_place(&self, frame_bytes: u64, room: Room) -> bool {
+        self.chunks.back().is_some_and(|last| {
+            let end = last.end_position + frame_bytes;
+            frame_bytes <= last.frame_bytes_max && end <= frames_end(last.chunk.size_bytes, room)
+        })
+    }
+
+    /// Whether the group begins a new segment, by size or by age.
+    fn must_roll(&self, group: &Group, now: Timestamp) -> bool {
+        let Some(last) = self.chunks.back() else {
+            return false;
+        };
+        let segment = self
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.segment == last.segment);
+        let (mut bytes, mut began) = (0, last.stamped);
+        for chunk in segment {
+            bytes += chunk.payload_bytes;
+            began = began.min(chunk.stamped);
+        }
+        let grown = bytes + group.payload_bytes() as u64 > self.config.segment_bytes;
+        let aged = now.0.saturating_sub(began.0) >= self.config.segment_ms;
+        group.kind == FrameKind::Data && bytes > 0 && (grown || aged)
+    }
+
+    /// The footer of the last chunk, which gets no more frames; its index leaves memory.
+    fn footer(&mut self) -> Option<Write> {
+        let last = self.chunks.back_mut()?;
+        let index = std::mem::take(&mut last.index);
+        if index.first_position() != Some(FRAMES_POSITION) {
+            // Empty, or known in part only since a recovery; readers rebuild it.
+            return None;
+        }
+        let size = last.chunk.size_bytes;
+        let bytes = footer_bytes(size);
+        let mut footer = AlignedBuf::zeroed(bytes as usize);
+        let fits = index.write_footer(&last.chunk.stamp, &mut footer);
+        fits.then(|| Write {
+            flight: None,
+            chunk: last.chunk.clone(),
+            bytes: footer.freeze(),
+            position: size - bytes,
+            sync: Sync::None,
+        })
+    }
+
+    /// Makes a free chunk the last one of this log. Its header is written together with the first
+    /// frame, not before: neither is released without the other.
+    fn start_chunk(&mut self, free: FreeChunk, frame: u64, rolls: bool, writer: &Writer) -> Write {
+        let segment = self
+            .chunks
+            .back()
+            .map_or(0, |last| last.segment + u64::from(rolls));
+        let header = ChunkHeader {
+            id: free.id,
+            role: ChunkRole::Segment,
+            stamp: ChunkStamp {
+                generation: free.generation + 1,
+                nonce: io::random_bytes(),
+            },
+            size_bytes: free.size_bytes,
+            frame_bytes_max: frame.max(LOG_GROUP_BYTES_MAX as u64) as u32,
+            partition: writer.partition,
+            segment,
+            base_offset: self
+                .chunks
+                .back()
+                .map_or(self.released.end_offset, |last| last.end_offset),
+            first_sequence: self.next_sequence,
+            previous_crc: self.previous_crc,
+            incarnation: writer.incarnation,
+            stamped: writer.now,
+        };
+        self.chunks.push_back(LogChunk::new(&header));
+        let chunk = self.chunks.back().expect("just pushed").chunk.clone();
+        let flight = self.take_off(None);
+        Write {
+            flight: Some(flight),
+            chunk,
+            bytes: header_blocks(&header),
+            position: 0,
+            sync: Sync::Data,
+        }
+    }
+
+    /// Gives a group its place, its sequence and its link: from here on it is a frame.
+    fn build(&mut self, group: Group, writer: &Writer) -> Write {
+        let last = self
+            .chunks
+            .back_mut()
+            .expect("the caller has seen to a chunk");
+        let position = last.end_position;
+        let memory_bytes = group.memory_bytes();
+        let mut header = group.header(FrameHeader {
+            kind: group.kind,
+            batch_count: 0,
+            frame_bytes: 0,
+            payload_bytes: 0,
+            batches_crc: 0,
+            previous_crc: self.previous_crc,
+            sequence: self.next_sequence,
+            durable_through: self.synced.sequence,
+            partition: writer.partition,
+            leader_epoch: group.leader_epoch,
+            base_offset: group.base_offset,
+            end_offset: group.end_offset,
+            max_timestamp: group.max_timestamp,
+            log_start_offset: group.log_start_offset,
+            chunk: last.chunk.stamp,
+            incarnation: writer.incarnation,
+            segment: last.segment,
+            written: writer.now,
+            crc: 0,
+        });
+        let (frame, crc) = group.into_frame(&header);
+        header.crc = crc;
+        last.note(&header);
+        let after = Boundary {
+            sequence: header.sequence,
+            crc,
+            incarnation: header.incarnation,
+            end_offset: header.end_offset,
+            first_sequence: last.first_sequence,
+            position: last.end_position,
+            payload_bytes: last.payload_bytes,
+            max_timestamp: last.max_timestamp,
+        };
+        let chunk = last.chunk.clone();
+        self.next_sequence += 1;
+        self.previous_crc = crc;
+        let flight = self.take_off(Some(FlyingFrame {
+            kind: header.kind,
+            chunk: chunk.clone(),
+            base_offset: header.base_offset,
+            log_start_offset: header.log_start_offset,
+            durable_through: header.durable_through,
+            after,
+            payload: payload_of(&frame, &header),
+            memory_bytes,
+        }));
+        let written = header.kind == FrameKind::Data && writer.durability == Durability::Written;
+        let sync = if written { Sync::None } else { Sync::Data };
+        Write {
+            flight: Some(flight),
+            chunk,
+            bytes: frame,
+            position,
+            sync,
+        }
+    }
+
+    fn take_off(&mut self, frame: Option<FlyingFrame>) -> u64 {
+        let id = self.next_flight;
+        self.next_flight += 1;
+        self.in_flight.push_back(Flight {
+            id,
+            done: false,
+            frame,
+        });
+        id
+    }
+}
+
+/// The batches of a frame.
+fn payload_of(frame: &Bytes, header: &FrameHeader) -> Bytes {
+    let start = crate::frame::FRAME_HEADER_BYTES;
+    frame.slice(start..start + header.payload_bytes as usize)
+}
