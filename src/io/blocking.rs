@@ -79,3 +79,9 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 pub fn sleep(duration: Duration) {
     std::thread::sleep(duration);
 }
+
+/// The addresses of a host name, or of an address in text, in the resolver's order.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    use std::net::ToSocketAddrs;
+    Ok((host, port).to_socket_addrs()?.collect())
+}
