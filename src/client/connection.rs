@@ -180,6 +180,11 @@ impl Connection {
         })
     }
 
+    /// Whether an answer has begun to arrive, or the connection broke.
+    pub fn has_answer(&self) -> Result<bool, ClientError> {
+        self.stream.has_input().map_err(|cause| self.broken(cause))
+    }
+
     /// Takes the answer to the oldest request in flight.
     pub fn receive<R: KafkaResponse>(&mut self) -> Result<R, ClientError> {
         let (version, body) = self.receive_body()?;

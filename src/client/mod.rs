@@ -38,8 +38,12 @@ mod cluster;
 mod connection;
 mod error;
 
+mod assignor;
+mod consumer;
 mod groups;
+mod membership;
 mod offsets;
+mod producer;
 mod topics;
 
 mod clock;
@@ -49,8 +53,11 @@ pub use cluster::{
     Client, ClusterDescription, Node, PartitionDescription, Target, TopicDescription, topic_name,
 };
 pub use connection::{ClientOptions, Connection};
+pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, FetchedBatch, OffsetReset, StartAt};
 pub use error::ClientError;
 pub use groups::{CommittedOffset, GroupDescription, GroupListing, MemberDescription};
+pub use membership::GroupOptions;
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use partitioner::{murmur2, partition_of};
+pub use producer::{Acks, Delivery, Producer, ProducerOptions, ProducerRecord};
 pub use topics::{ConfigChange, ConfigEntry, ConfigOwner, ConfigSource, NewTopic};

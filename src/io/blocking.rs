@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use std::io::{stderr, stdin, stdout};
 
-use super::Result;
+use super::{ErrorKind, Result};
 
 /// A connection whose calls block the thread.
 #[derive(Debug)]
@@ -37,6 +37,17 @@ impl TcpStream {
     /// The other end.
     pub fn peer_addr(&self) -> Result<SocketAddr> {
         self.0.peer_addr()
+    }
+
+    /// Whether a read would return at once: with bytes, the end of the stream, or an error.
+    pub fn has_input(&self) -> Result<bool> {
+        self.0.set_nonblocking(true)?;
+        let peeked = self.0.peek(&mut [0]);
+        self.0.set_nonblocking(false)?;
+        match peeked {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            _ => Ok(true),
+        }
     }
 
     /// Ends both directions, and wakes a thread that reads from another handle.
