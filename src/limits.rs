@@ -31,8 +31,11 @@ pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
 pub const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
 /// A request that carries a handful of ids, in bytes.
 pub const REQUEST_SMALL_BYTES_MAX: usize = 256 << 10;
-/// A request that names topics, each with a few numbers or settings, in bytes.
+/// A request that names topics, each with a few numbers, in bytes.
 pub const REQUEST_MEDIUM_BYTES_MAX: usize = 4 << 20;
+/// A request whose arrays hold arrays of elements of few bytes, such as settings of topics, in
+/// bytes: decoded they may take 40 times as much.
+pub const REQUEST_NESTED_BYTES_MAX: usize = 2 << 20;
 /// A request that carries what a consumer group holds, in bytes.
 pub const REQUEST_LARGE_BYTES_MAX: usize = 16 << 20;
 /// A response that a client reads, in bytes.

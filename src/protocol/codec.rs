@@ -13,8 +13,8 @@ use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, Decoder};
 
 use crate::limits::{
     REQUEST_ELEMENTS_MAX, REQUEST_LARGE_BYTES_MAX, REQUEST_MEDIUM_BYTES_MAX,
-    REQUEST_SMALL_BYTES_MAX, REQUEST_STRING_BYTES_MAX, RESPONSE_BYTES_MAX, RESPONSE_ELEMENTS_MAX,
-    TAGGED_FIELD_BYTES_MAX, TAGGED_FIELDS_MAX,
+    REQUEST_NESTED_BYTES_MAX, REQUEST_SMALL_BYTES_MAX, REQUEST_STRING_BYTES_MAX,
+    RESPONSE_BYTES_MAX, RESPONSE_ELEMENTS_MAX, TAGGED_FIELD_BYTES_MAX, TAGGED_FIELDS_MAX,
 };
 
 use super::api::ApiKey;
@@ -198,19 +198,20 @@ fn request_limits(api: ApiKey) -> DecodeLimits {
         | ApiKey::DescribeGroups
         | ApiKey::DeleteGroups
         | ApiKey::DescribeCluster => limits(REQUEST_SMALL_BYTES_MAX, 0),
-        // Names of topics with a few numbers or settings each.
+        // Settings of topics, topics of groups.
+        ApiKey::OffsetFetch
+        | ApiKey::CreateTopics
+        | ApiKey::DescribeConfigs
+        | ApiKey::AlterConfigs
+        | ApiKey::CreatePartitions
+        | ApiKey::IncrementalAlterConfigs => limits(REQUEST_NESTED_BYTES_MAX, 0),
+        // Names of topics with a few numbers each.
         ApiKey::ListOffsets
         | ApiKey::Metadata
-        | ApiKey::OffsetFetch
-        | ApiKey::CreateTopics
         | ApiKey::DeleteTopics
         | ApiKey::DeleteRecords
         | ApiKey::OffsetForLeaderEpoch
-        | ApiKey::DescribeConfigs
-        | ApiKey::AlterConfigs
         | ApiKey::DescribeLogDirs
-        | ApiKey::CreatePartitions
-        | ApiKey::IncrementalAlterConfigs
         | ApiKey::OffsetDelete
         | ApiKey::DescribeProducers
         | ApiKey::DescribeTopicPartitions => limits(REQUEST_MEDIUM_BYTES_MAX, 0),
