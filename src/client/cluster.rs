@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
 use crate::io::blocking;
 use crate::model::{LeaderEpoch, NodeId, TopicId, TopicName, TopicPartition};
@@ -105,6 +106,8 @@ impl fmt::Debug for Client {
     }
 }
 
+/// How long a topic that was only mentioned may take to come about.
+const CREATION_WAIT: Duration = Duration::from_secs(10);
 /// The coordinator type of a consumer group in FindCoordinator.
 const GROUP_KEY_TYPE: i8 = 0;
 
@@ -125,7 +128,7 @@ impl Client {
             connections: HashMap::new(),
             seed: None,
         };
-        client.refresh(&[])?;
+        client.refresh(&[], false)?;
         Ok(client)
     }
 
@@ -156,7 +159,7 @@ impl Client {
     /// One topic, asked now; never created by asking.
     pub fn topic(&mut self, name: &TopicName) -> Result<TopicDescription, ClientError> {
         self.retry(|client| {
-            client.refresh(std::slice::from_ref(name))?;
+            client.refresh(std::slice::from_ref(name), false)?;
             client.known_topic(name)
         })
     }
@@ -178,7 +181,7 @@ impl Client {
             return Ok(leader);
         }
         self.retry(|client| {
-            client.refresh(std::slice::from_ref(&partition.topic))?;
+            client.refresh(std::slice::from_ref(&partition.topic), false)?;
             client.known_topic(&partition.topic)?;
             client
                 .known_leader(partition)
@@ -218,8 +221,8 @@ impl Client {
     }
 
     /// Asks for the cluster and the given topics. Topics that do not exist are forgotten.
-    fn refresh(&mut self, names: &[TopicName]) -> Result<(), ClientError> {
-        let response = self.ask_metadata(Some(names), false)?;
+    fn refresh(&mut self, names: &[TopicName], allow_creation: bool) -> Result<(), ClientError> {
+        let response = self.ask_metadata(Some(names), allow_creation)?;
         for topic in &response.topics {
             match error_code(topic.error_code) {
                 ErrorCode::None | ErrorCode::LeaderNotAvailable => {
@@ -239,15 +242,25 @@ impl Client {
         Ok(())
     }
 
-    /// Has the broker create a topic as it creates those that clients only mention, if it does.
-    pub fn mention_topic(&mut self, name: &TopicName) -> Result<(), ClientError> {
-        self.retry(|client| {
-            let names = std::slice::from_ref(name);
-            let response = client.ask_metadata(Some(names), true)?;
-            let errors = response.topics.iter().map(|topic| topic.error_code);
-            let code = errors.into_iter().find(|&code| code != 0).unwrap_or(0);
-            ClientError::check(ApiKey::Metadata, name, code, None)
-        })
+    /// One topic, asked now; the broker may create it as it creates those that clients only
+    /// mention, which takes a moment.
+    pub fn topic_or_create(&mut self, name: &TopicName) -> Result<TopicDescription, ClientError> {
+        let deadline = clock::now() + self.options.retry_for.min(CREATION_WAIT);
+        loop {
+            self.retry(|client| client.refresh(std::slice::from_ref(name), true))?;
+            let found = self.known_topic(name);
+            let has_leaders = |topic: &TopicDescription| {
+                !topic.partitions.is_empty()
+                    && topic
+                        .partitions
+                        .iter()
+                        .all(|partition| partition.leader.is_some())
+            };
+            if found.as_ref().is_ok_and(has_leaders) || clock::now() >= deadline {
+                return found;
+            }
+            blocking::sleep(clock::RETRY_PAUSE);
+        }
     }
 
     fn ask_metadata(
@@ -337,7 +350,7 @@ impl Client {
             Target::Any => self.any_connection(),
             Target::Controller => {
                 if self.cluster.controller.is_none() {
-                    self.refresh(&[])?;
+                    self.refresh(&[], false)?;
                 }
                 match self.cluster.controller {
                     Some(node) => self.node_connection(node),
@@ -405,7 +418,7 @@ impl Client {
             }
         };
         if find(&self.cluster).is_none() {
-            self.refresh(&[])?;
+            self.refresh(&[], false)?;
         }
         find(&self.cluster).ok_or_else(|| ClientError::Broker {
             api: ApiKey::Metadata,

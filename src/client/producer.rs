@@ -293,13 +293,7 @@ impl Producer {
         record: &ProducerRecord<'_>,
     ) -> Result<usize, ClientError> {
         if !self.topics.contains_key(topic) {
-            let described = match self.client.topic(topic) {
-                Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
-                    self.client.mention_topic(topic)?;
-                    self.client.topic(topic)?
-                }
-                other => other?,
-            };
+            let described = self.client.topic_or_create(topic)?;
             let queues = TopicQueues {
                 id: described.id,
                 partitions: described

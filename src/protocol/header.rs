@@ -106,7 +106,10 @@ pub const RESPONSE_PREFIX_BYTES_MAX: usize = 9;
 mod tests {
     use super::*;
 
-    fn check(bytes: &[u8], expected: Result<(ApiKey, i16, Option<&str>, &[u8]), HeaderError>) {
+    /// API, version, client id and body.
+    type Parts<'a> = (ApiKey, i16, Option<&'a str>, &'a [u8]);
+
+    fn check(bytes: &[u8], expected: Result<Parts<'_>, HeaderError>) {
         let got = RequestHeader::decode(&Bytes::copy_from_slice(bytes));
         let got = got.as_ref().map(|(header, body)| {
             assert_eq!(header.correlation_id, 0x0102_0304);

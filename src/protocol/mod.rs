@@ -39,4 +39,3 @@ pub use codec::{
 };
 pub use error_code::ErrorCode;
 pub use header::{HeaderError, RESPONSE_PREFIX_BYTES_MAX, RequestHeader, decode_response_header};
-pub use wire::WireError;

@@ -29,18 +29,21 @@ fn remove(bytes: usize) {
 
 // SAFETY: every call goes to the system's allocator unchanged; the counters are not memory.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: as `System`, which gets the arguments unchanged.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         add(layout.size());
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: as `System`, which gets the arguments unchanged.
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         remove(layout.size());
         // SAFETY: the caller keeps the contract of `dealloc`, and `memory` came from `System`.
         unsafe { System.dealloc(memory, layout) }
     }
 
+    // SAFETY: as `System`, which gets the arguments unchanged.
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // Old and new memory may exist at once.
         add(size);
