@@ -109,7 +109,11 @@ pub(super) fn run(
     stop: Stop,
     on_ready: impl FnOnce(&start::Ready) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Settings { config, log_lines_dropped, .. } = settings;
+    let Settings {
+        config,
+        log_lines_dropped,
+        ..
+    } = settings;
     let config = Arc::new(config);
     let cores = cores(&config);
     let board = Board::new(cores.len());
@@ -134,7 +138,9 @@ pub(super) fn run(
             cluster_id: ready.cluster_id.to_string(),
         })?;
     }
-    let ended = node.join().map_err(|_| Failure::new("a core has panicked; see the log"))?;
+    let ended = node
+        .join()
+        .map_err(|_| Failure::new("a core has panicked; see the log"))?;
     drop(admin);
     ended.map_err(|error| Failure::new(error.to_string()))
 }
@@ -145,7 +151,9 @@ fn start_admin(
     ready: &Ready,
     log_lines_dropped: Box<dyn Fn() -> u64 + Send>,
 ) -> Result<Option<Admin>, Failure> {
-    let Some(address) = config.engine.admin_listener else { return Ok(None) };
+    let Some(address) = config.engine.admin_listener else {
+        return Ok(None);
+    };
     let facts = NodeFacts {
         version: env!("CARGO_PKG_VERSION"),
         node_id: config.node_id.0,
@@ -154,7 +162,11 @@ fn start_admin(
         api_name: |key| ApiKey::from_code(key).map(ApiKey::name),
         error_name: |code| ErrorCode::from_code(code).map(ErrorCode::name),
     };
-    let housekeeping = Housekeeping { board, facts, log_lines_dropped };
+    let housekeeping = Housekeeping {
+        board,
+        facts,
+        log_lines_dropped,
+    };
     let started = admin::start(address, housekeeping).map_err(|error| {
         Failure::new(format!("cannot serve metrics on {address}: {error}"))
             .try_this("--override corelog.admin.listener=127.0.0.1:0, or an empty value for none")

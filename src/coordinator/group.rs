@@ -141,6 +141,8 @@ pub(super) struct Group {
     pub(super) pending_joins: BTreeSet<Arc<str>>,
     /// Members of the generation that have not sent SyncGroup.
     pub(super) pending_syncs: BTreeSet<Arc<str>>,
+    /// Whether the leader's assignment for this generation is on its way to the log.
+    pub(super) is_assigning: bool,
     /// Whether a member came during the delay of a new group's first rebalance.
     pub(super) member_arrived: bool,
     /// What the members subscribe to, where that is known.
@@ -168,6 +170,7 @@ impl Group {
             joining_count: 0,
             pending_joins: BTreeSet::new(),
             pending_syncs: BTreeSet::new(),
+            is_assigning: false,
             member_arrived: false,
             subscribed_topics: None,
             record: Slot::default(),
@@ -208,6 +211,49 @@ impl Group {
             && self.pending_joins.is_empty()
             && self.offsets.is_empty()
             && self.record.is_blank()
+    }
+
+    /// The invariants that stand above, checked; for tests.
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        let joining = self
+            .members
+            .values()
+            .filter(|member| member.is_joining())
+            .count();
+        assert_eq!(self.joining_count, joining);
+        let statics = self
+            .members
+            .values()
+            .filter(|member| member.instance_id.is_some());
+        assert_eq!(self.static_members.len(), statics.clone().count());
+        for member in statics {
+            let instance_id = member.instance_id.as_ref().expect("filtered above");
+            assert_eq!(self.static_members.get(instance_id), Some(&member.id));
+        }
+        assert_eq!(self.leader.is_some(), !self.members.is_empty());
+        assert!(
+            self.leader
+                .iter()
+                .all(|leader| self.members.contains_key(leader))
+        );
+        assert!(self.state != GroupState::Empty || self.members.is_empty());
+        assert!(
+            self.pending_joins
+                .iter()
+                .all(|id| !self.members.contains_key(id))
+        );
+        assert!(
+            self.pending_syncs
+                .iter()
+                .all(|id| self.members.contains_key(id))
+        );
+        let supported: usize = self
+            .members
+            .values()
+            .map(|member| member.protocols.len())
+            .sum();
+        assert_eq!(self.protocol_counts.values().sum::<usize>(), supported);
     }
 
     /// Whether the member is who it says it is.
@@ -431,6 +477,7 @@ impl Group {
         // Kafka's generations are Java ints; beyond the last one they start over.
         self.generation = self.generation.checked_add(1).unwrap_or(0);
         self.pending_syncs.clear();
+        self.is_assigning = false;
         if self.members.is_empty() {
             self.leader = None;
             self.protocol_name = None;

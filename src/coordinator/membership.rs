@@ -64,7 +64,9 @@ fn await_assignment(group: &mut Group, step: &mut Step<'_>, token: Token, reques
         step.refuse_sync(older, GroupError::RebalanceInProgress);
     }
     synced(group, step, &request.member_id);
-    if !group.is_leader(&request.member_id) {
+    // A leader that asks again must not store a second assignment for one generation: the
+    // members would be given the first, and a restart would give them the second.
+    if !group.is_leader(&request.member_id) || group.is_assigning {
         return;
     }
     let given = request.assignments.into_iter();
@@ -81,6 +83,7 @@ fn await_assignment(group: &mut Group, step: &mut Step<'_>, token: Token, reques
         generation: group.generation,
         assignment,
     };
+    group.is_assigning = true;
     step.append(group, vec![change], after);
 }
 

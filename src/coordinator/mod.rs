@@ -21,7 +21,7 @@
 mod event;
 mod request;
 
-mod coordinator;
+mod machine;
 mod serve;
 mod step;
 
@@ -43,9 +43,9 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-pub use coordinator::Coordinator;
 pub use event::{Effect, Event, Now, OffsetsRecord, Ticket, Token};
 pub use group::GroupState;
+pub use machine::Coordinator;
 pub use record::{RecordError, RecordKey};
 pub use request::{
     CommitPartition, CommitRequest, CommittedOffset, DeleteGroupRequest, DeleteOffsetsRequest,

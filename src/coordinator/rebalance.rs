@@ -173,6 +173,7 @@ pub(super) fn assign(
     step: &mut Step<'_>,
     mut assignment: BTreeMap<Arc<str>, Bytes>,
 ) {
+    group.is_assigning = false;
     for member in group.members.values_mut() {
         member.assignment = assignment.remove(&member.id).unwrap_or_default();
     }
@@ -182,6 +183,7 @@ pub(super) fn assign(
 
 /// The assignment could not be stored: everyone who waits for it is told to start over.
 pub(super) fn assignment_failed(group: &mut Group, step: &mut Step<'_>) {
+    group.is_assigning = false;
     for member in group.members.values_mut() {
         member.assignment = Bytes::new();
     }

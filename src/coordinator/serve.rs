@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::coordinator::{Coordinator, Phase};
 use super::event::{Effect, Now, Token};
 use super::group::{Group, GroupState};
+use super::machine::{Coordinator, Phase};
 use super::offsets::{self, refuse_commit};
 use super::record::RecordKey;
 use super::request::{

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Shard;
 use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
-use crate::model::OFFSETS_TOPIC;
 use crate::frame::BatchRules;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::{Durability, Found, Log, LogConfig, Replay};
+use crate::model::OFFSETS_TOPIC;
 use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
 

@@ -17,7 +17,10 @@ fn topic(name: &str) -> TopicName {
 }
 
 fn partition(name: &str, index: i32) -> TopicPartition {
-    TopicPartition { topic: topic(name), index }
+    TopicPartition {
+        topic: topic(name),
+        index,
+    }
 }
 
 fn create(client: &mut Client, name: &str, partitions: i32) {
@@ -48,8 +51,9 @@ fn produce(client: Client, name: &str, partitions: i32, values: std::ops::Range<
 /// Reads `count` records from the start of all partitions, and checks that each partition's
 /// values are in order and at consecutive offsets.
 fn consume(client: Client, name: &str, partitions: i32, count: usize) -> Vec<u32> {
-    let starts: Vec<_> =
-        (0..partitions).map(|index| (partition(name, index), StartAt::Earliest)).collect();
+    let starts: Vec<_> = (0..partitions)
+        .map(|index| (partition(name, index), StartAt::Earliest))
+        .collect();
     let mut consumer = Consumer::assign(client, &starts, ConsumerOptions::default()).unwrap();
     let mut next = vec![Offset(0); partitions as usize];
     let mut last = vec![None; partitions as usize];
@@ -95,7 +99,11 @@ fn a_restart_on_another_number_of_cores_keeps_everything() {
         let known = node.client().topic(&topic("kept")).unwrap();
         assert_eq!(known.id, id);
         let values = consume(node.client(), "kept", 7, from as usize + 1000);
-        assert_eq!(values, (0..from + 1000).collect::<Vec<_>>(), "{cores} cores");
+        assert_eq!(
+            values,
+            (0..from + 1000).collect::<Vec<_>>(),
+            "{cores} cores"
+        );
     }
 }
 
@@ -110,13 +118,21 @@ fn committed_offsets_and_groups_survive_a_restart() {
         Consumer::subscribe(node.client(), options, ConsumerOptions::default()).unwrap();
     let mut count = 0;
     while count < 100 {
-        count += consumer.poll().unwrap().iter().map(|b| b.records().unwrap().len()).sum::<usize>();
+        count += consumer
+            .poll()
+            .unwrap()
+            .iter()
+            .map(|b| b.records().unwrap().len())
+            .sum::<usize>();
     }
     consumer.commit().unwrap();
     consumer.close().unwrap();
     let node = node.restart(1);
     let committed = node.client().committed_offsets("readers", None).unwrap();
-    let mut offsets: Vec<_> = committed.iter().map(|c| (c.partition.index, c.offset.0)).collect();
+    let mut offsets: Vec<_> = committed
+        .iter()
+        .map(|c| (c.partition.index, c.offset.0))
+        .collect();
     offsets.sort_unstable();
     assert_eq!(offsets, [(0, 50), (1, 50)]);
 }
@@ -125,9 +141,15 @@ fn committed_offsets_and_groups_survive_a_restart() {
 fn offsets_are_found_by_time_and_records_deleted() {
     let node = RunningNode::start_new(2);
     create(&mut node.client(), "timed", 1);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     let now_ms = now.as_millis() as i64;
-    let options = ProducerOptions { acks: Acks::Leader, is_idempotent: false, ..Default::default() };
+    let options = ProducerOptions {
+        acks: Acks::Leader,
+        is_idempotent: false,
+        ..Default::default()
+    };
     let mut producer = Producer::new(node.client(), options).unwrap();
     for value in 0..100i64 {
         let record = ProducerRecord {
@@ -140,16 +162,25 @@ fn offsets_are_found_by_time_and_records_deleted() {
     producer.flush().unwrap();
     let mut client = node.client();
     let mut offset_of = |spec| {
-        let listed = client.list_offsets(&[(partition("timed", 0), spec)]).unwrap();
+        let listed = client
+            .list_offsets(&[(partition("timed", 0), spec)])
+            .unwrap();
         listed[0].offset.0
     };
     assert_eq!(offset_of(OffsetSpec::Earliest), 0);
     assert_eq!(offset_of(OffsetSpec::Latest), 100);
-    assert_eq!(offset_of(OffsetSpec::AtOrAfter(Timestamp(now_ms - 1000 + 42))), 42);
+    assert_eq!(
+        offset_of(OffsetSpec::AtOrAfter(Timestamp(now_ms - 1000 + 42))),
+        42
+    );
     assert_eq!(offset_of(OffsetSpec::MaxTimestamp), 99);
-    client.delete_records(&partition("timed", 0), Some(Offset(42))).unwrap();
+    client
+        .delete_records(&partition("timed", 0), Some(Offset(42)))
+        .unwrap();
     let node = node.restart(2);
-    let listed = node.client().list_offsets(&[(partition("timed", 0), OffsetSpec::Earliest)]);
+    let listed = node
+        .client()
+        .list_offsets(&[(partition("timed", 0), OffsetSpec::Earliest)]);
     assert_eq!(listed.unwrap()[0].offset.0, 42);
 }
 

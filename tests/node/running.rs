@@ -46,7 +46,12 @@ impl RunningNode {
             node::serve_until(config, board, &cores, stopped, ready).unwrap();
         });
         let address = receiver.recv().expect("the node starts").to_string();
-        RunningNode { directory, address, stop, thread: Some(thread) }
+        RunningNode {
+            directory,
+            address,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     pub fn client(&self) -> Client {

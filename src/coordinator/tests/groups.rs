@@ -23,7 +23,7 @@ fn a_first_member_waits_for_company_and_leads() {
     assert_eq!(joined.members.len(), 1);
     assert_eq!(joined.members[0].metadata, subscription(&["t"]));
     assert_eq!(world.state("g"), GroupState::CompletingRebalance);
-    world.sync_all("g", &[first.clone()], &first, 1);
+    world.sync_all("g", std::slice::from_ref(&first), &first, 1);
     let shown = world.describe("g").unwrap();
     assert_eq!(shown.protocol_name, "range");
     assert_eq!(shown.members[0].assignment, first.as_bytes());
@@ -418,7 +418,7 @@ fn the_protocol_that_most_prefer_wins_among_those_all_support() {
     let ids = lists.map(|_| world.member_id("g"));
     let mut tokens = Vec::new();
     for (names, id) in lists.iter().zip(&ids) {
-        let mut request = join_request("g", &id);
+        let mut request = join_request("g", id);
         request.protocols = names
             .iter()
             .map(|name| (name.to_string(), Bytes::from(name.to_string())))

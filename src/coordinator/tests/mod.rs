@@ -4,5 +4,6 @@ mod script;
 mod world;
 
 mod groups;
+mod interleavings;
 mod offsets;
 mod static_members;
