@@ -13,6 +13,7 @@ use super::topic::topic_value;
 use super::value::Value;
 use super::values::{BrokerValues, Overrides};
 use crate::limits::CONFIG_VALUE_BYTES_MAX;
+use crate::model::NodeId;
 
 /// What to do with one configuration (KIP-339).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,16 @@ pub enum BrokerScope {
     ClusterDefault,
     /// For this broker.
     ThisBroker,
+}
+
+impl BrokerScope {
+    /// The node whose configurations these are; `None` is all nodes.
+    pub fn node(self, this: NodeId) -> Option<i32> {
+        match self {
+            BrokerScope::ClusterDefault => None,
+            BrokerScope::ThisBroker => Some(this.0),
+        }
+    }
 }
 
 /// Checks the configurations of a topic that is to be created. `internal` topics are the

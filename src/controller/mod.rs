@@ -19,4 +19,4 @@ pub use decide::{
 pub use directory::{DirectoryError, DirectoryIdentity, claim};
 pub use image::{Change, Image, PartitionMeta, TopicMeta};
 pub use journal::{Controller, Deltas, JournalError};
-pub use record::{Record, RecordError};
+pub use record::{PartitionRecord, Record, RecordError};

@@ -17,10 +17,10 @@ pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Metadata, 0, 13);
 /// The first version in which a client may forbid that topics are made for it.
 const AUTO_CREATION_CHOICE_FROM: i16 = 4;
 /// Authorised operations are not told unless they are asked for.
-const OPERATIONS_NOT_TOLD: i32 = i32::MIN;
+pub(super) const OPERATIONS_NOT_TOLD: i32 = i32::MIN;
 /// What may be done with a topic where nothing is forbidden: the bits of READ, WRITE, CREATE,
 /// DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS (KIP-430).
-const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
+pub(super) const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// The same for the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS,
 /// ALTER_CONFIGS, IDEMPOTENT_WRITE.
 pub(super) const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);

@@ -11,10 +11,23 @@ mod list_offsets;
 mod metadata;
 mod produce;
 
+mod create_partitions;
+mod create_topics;
 mod delete_records;
+mod delete_topics;
 mod init_producer_id;
 mod offset_for_leader_epoch;
 
+mod alter_configs;
+mod describe_configs;
+mod incremental_alter_configs;
+
+mod describe_cluster;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+
+mod configs;
 mod errors;
 mod sessions;
 

@@ -92,9 +92,19 @@ const APIS: &[Api] = &[
     cold!(list_offsets),
     cold!(metadata),
     hot!(api_versions),
+    cold!(create_topics),
+    cold!(delete_topics),
     cold!(delete_records),
     cold!(init_producer_id),
     cold!(offset_for_leader_epoch),
+    cold!(describe_configs),
+    cold!(alter_configs),
+    cold!(describe_log_dirs),
+    cold!(create_partitions),
+    cold!(incremental_alter_configs),
+    cold!(describe_cluster),
+    cold!(describe_producers),
+    cold!(describe_topic_partitions),
 ];
 
 /// What is served, for ApiVersions.

@@ -405,7 +405,7 @@ pub(in crate::config) const GROUP_KEYS: &[Key] = &[
         ),
     int("offsets.topic.segment.bytes")
         .default("104857600")
-        .valid(Valid::AtLeast(1))
+        .valid(Valid::AtLeast(1_048_576))
         .high()
         .doc("segment.bytes of __consumer_offsets when it is created."),
 ];
