@@ -12,14 +12,14 @@ use super::position::{self, Position};
 /// ./corelog-data, all cores.
 #[derive(Debug, Parser)]
 #[command(name = "corelog", version, max_term_width = 100)]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(super) command: Option<Command>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Start a broker
     Start(StartArguments),
     /// Create, list, describe, delete and alter topics
@@ -43,7 +43,7 @@ pub enum Command {
 
 /// Where the cluster is, and how to print.
 #[derive(Args, Clone, Debug)]
-pub struct ClusterArguments {
+pub(super) struct ClusterArguments {
     /// A broker of the cluster; several with commas between
     #[arg(
         short,
@@ -51,15 +51,15 @@ pub struct ClusterArguments {
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:9092"
     )]
-    pub bootstrap_server: String,
+    pub(super) bootstrap_server: String,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    pub(super) output: OutputFormat,
 }
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(super) enum OutputFormat {
     /// Text for people, as Apache Kafka's tools print it
     Table,
     /// JSON for scripts
@@ -68,26 +68,26 @@ pub enum OutputFormat {
 
 /// `corelog start`.
 #[derive(Args, Clone, Debug, Default)]
-pub struct StartArguments {
+pub(super) struct StartArguments {
     /// A server.properties file; without it the embedded defaults count
-    pub file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// Set a key over the file and the environment; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
+    pub(super) overrides: Vec<String>,
     /// How log lines look; as corelog.log.format
     #[arg(long, value_enum)]
-    pub log_format: Option<LogFormatArgument>,
+    pub(super) log_format: Option<LogFormatArgument>,
     /// Write a JSON object with the addresses to this file once clients are served
     #[arg(long, value_name = "FILE")]
-    pub ready_file: Option<PathBuf>,
+    pub(super) ready_file: Option<PathBuf>,
     /// Stop, as after SIGTERM, when the standard input ends
     #[arg(long)]
-    pub stop_at_end_of_input: bool,
+    pub(super) stop_at_end_of_input: bool,
 }
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormatArgument {
+pub(super) enum LogFormatArgument {
     /// Kafka's one-line form
     Text,
     /// One JSON object a line
@@ -96,7 +96,7 @@ pub enum LogFormatArgument {
 
 /// `corelog topic`.
 #[derive(Debug, Subcommand)]
-pub enum TopicCommand {
+pub(super) enum TopicCommand {
     /// Create a topic
     Create {
         /// The topic's name
@@ -165,39 +165,39 @@ pub enum TopicCommand {
 
 /// `corelog produce`.
 #[derive(Args, Clone, Debug)]
-pub struct ProduceArguments {
+pub(super) struct ProduceArguments {
     /// The topic
-    pub topic: String,
+    pub(super) topic: String,
     /// Files to read lines from, instead of the standard input
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// The partition; otherwise the key decides, or records go round
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
-    pub partition: Option<i32>,
+    pub(super) partition: Option<i32>,
     /// The key of every record
     #[arg(short, long, conflicts_with = "key_delimiter")]
-    pub key: Option<String>,
+    pub(super) key: Option<String>,
     /// What separates key and value in a line
     #[arg(short = 'K', long, value_name = "TEXT")]
-    pub key_delimiter: Option<String>,
+    pub(super) key_delimiter: Option<String>,
     /// A header of every record; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = key_value)]
-    pub headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
     /// How batches are compressed
     #[arg(short = 'z', long, value_enum, default_value_t = Compression::None)]
-    pub compression: Compression,
+    pub(super) compression: Compression,
     /// An empty value is null (a tombstone), an empty key is no key
     #[arg(short = 'Z', long)]
-    pub null: bool,
+    pub(super) null: bool,
     /// What to wait for: every in-sync replica, the leader, or nothing
     #[arg(short, long, value_enum, default_value_t = AcksArgument::All)]
-    pub acks: AcksArgument,
+    pub(super) acks: AcksArgument,
     #[command(flatten)]
-    pub cluster: ClusterArguments,
+    pub(super) cluster: ClusterArguments,
 }
 
 /// How batches are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Compression {
+pub(super) enum Compression {
     /// Not at all
     None,
     /// gzip
@@ -212,7 +212,7 @@ pub enum Compression {
 
 /// What a producer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AcksArgument {
+pub(super) enum AcksArgument {
     /// Every in-sync replica
     #[value(alias = "-1")]
     All,
@@ -227,33 +227,33 @@ pub enum AcksArgument {
 /// `corelog consume`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = FORMAT_HELP)]
-pub struct ConsumeArguments {
+pub(super) struct ConsumeArguments {
     /// The topics
     #[arg(required = true)]
-    pub topics: Vec<String>,
+    pub(super) topics: Vec<String>,
     /// One partition only
     #[arg(short, long, value_name = "N", conflicts_with = "group")]
     #[arg(value_parser = clap::value_parser!(i32).range(0..))]
-    pub partition: Option<i32>,
+    pub(super) partition: Option<i32>,
     /// Where to begin: beginning, end, N, -N (that many before the end), s@TIME (milliseconds or
     /// a date)
     #[arg(short, long, value_name = "WHERE", default_value = "beginning")]
     #[arg(allow_hyphen_values = true, value_parser = position::parse)]
-    pub offset: Position,
+    pub(super) offset: Position,
     /// Exit at the end of the partitions
     #[arg(short, long)]
-    pub exit: bool,
+    pub(super) exit: bool,
     /// Exit after so many records
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// Share the partitions with the members of this group, and commit what was printed
     #[arg(short, long, visible_short_alias = 'G', value_name = "ID")]
-    pub group: Option<String>,
+    pub(super) group: Option<String>,
     /// How to print a record
     #[arg(short, long, default_value = r"%s\n", hide_default_value = true)]
-    pub format: String,
+    pub(super) format: String,
     #[command(flatten)]
-    pub cluster: ClusterArguments,
+    pub(super) cluster: ClusterArguments,
 }
 
 const FORMAT_HELP: &str = r"Format letters (default %s\n):
@@ -264,7 +264,7 @@ const FORMAT_HELP: &str = r"Format letters (default %s\n):
 
 /// `corelog group`.
 #[derive(Debug, Subcommand)]
-pub enum GroupCommand {
+pub(super) enum GroupCommand {
     /// List the groups
     List {
         #[command(flatten)]
@@ -293,66 +293,66 @@ pub enum GroupCommand {
 #[derive(Args, Clone, Debug)]
 #[command(group = clap::ArgGroup::new("scope").required(true))]
 #[command(group = clap::ArgGroup::new("to").required(true))]
-pub struct ResetArguments {
+pub(super) struct ResetArguments {
     /// The group
-    pub group: String,
+    pub(super) group: String,
     /// A topic, or partitions of it; may be repeated
     #[arg(long = "topic", value_name = "TOPIC[:N,N]", group = "scope")]
-    pub topics: Vec<String>,
+    pub(super) topics: Vec<String>,
     /// Every topic that the group has offsets of
     #[arg(long, group = "scope")]
-    pub all_topics: bool,
+    pub(super) all_topics: bool,
     /// To the first record that is there
     #[arg(long, group = "to")]
-    pub to_earliest: bool,
+    pub(super) to_earliest: bool,
     /// After the last record
     #[arg(long, group = "to")]
-    pub to_latest: bool,
+    pub(super) to_latest: bool,
     /// To an offset
     #[arg(long, value_name = "N", group = "to")]
     #[arg(value_parser = clap::value_parser!(i64).range(0..))]
-    pub to_offset: Option<i64>,
+    pub(super) to_offset: Option<i64>,
     /// So many records forward, or back if negative
     #[arg(long, value_name = "N", group = "to", allow_negative_numbers = true)]
-    pub shift_by: Option<i64>,
+    pub(super) shift_by: Option<i64>,
     /// To the first record that is not older: YYYY-MM-DDTHH:MM:SS[.mmm][Z|+HH:MM], in UTC unless
     /// it says otherwise
     #[arg(long, value_name = "DATE", group = "to")]
-    pub to_datetime: Option<String>,
+    pub(super) to_datetime: Option<String>,
     /// Only show what would change; so it is without --execute
     #[arg(long, conflicts_with = "execute")]
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
     /// Change it
     #[arg(long)]
-    pub execute: bool,
+    pub(super) execute: bool,
     #[command(flatten)]
-    pub cluster: ClusterArguments,
+    pub(super) cluster: ClusterArguments,
 }
 
 /// `corelog demo`.
 #[derive(Args, Clone, Debug)]
-pub struct DemoArguments {
+pub(super) struct DemoArguments {
     /// How many records
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub records: u64,
+    pub(super) records: u64,
     /// Bytes of each record's value
     #[arg(long, value_name = "N", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u64).range(16..=100_000))]
-    pub record_size: u64,
+    pub(super) record_size: u64,
     /// Partitions of the topic
     #[arg(long, value_name = "N", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=1000))]
-    pub partitions: i32,
+    pub(super) partitions: i32,
     /// Where the temporary directory is made; the system's place for such otherwise
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    pub(super) dir: Option<PathBuf>,
     /// Set a key of the broker; may be repeated
     #[arg(long = "override", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
+    pub(super) overrides: Vec<String>,
     /// For people or for scripts
     #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    pub(super) output: OutputFormat,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

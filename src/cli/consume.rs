@@ -210,7 +210,7 @@ impl Printer {
             }
             self.left = self.left.map(|left| left - 1);
             next = record.offset.next();
-            let headers: Vec<_> = record.headers.clone().collect();
+            let headers: Vec<_> = record.headers.collect();
             let shown = Shown {
                 partition: &batch.partition,
                 offset: record.offset,

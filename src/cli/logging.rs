@@ -10,9 +10,11 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::datetime::DateTime;
@@ -39,10 +41,10 @@ pub(super) fn start(
     level: &str,
     coloured: bool,
 ) -> Result<Logging, BadLevel> {
-    let filter = EnvFilter::try_new(level).map_err(|_| BadLevel)?;
+    let targets = targets(level)?;
     let (writer, logging) = queue(out);
     let clock = wall_clock;
-    let subscriber = subscriber(writer, Line { format, clock }, coloured, filter);
+    let subscriber = subscriber(writer, Line { format, clock }, coloured, targets);
     // A second log in one process (tests) leaves the first in place.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(logging)
@@ -73,14 +75,33 @@ fn subscriber(
     writer: NonBlocking,
     line: Line,
     coloured: bool,
-    filter: EnvFilter,
+    targets: Targets,
 ) -> impl Subscriber + Send + Sync {
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = tracing_subscriber::fmt::layer()
         .with_ansi(coloured)
         .with_writer(writer)
-        .event_format(line)
-        .finish()
+        .event_format(line);
+    tracing_subscriber::registry().with(layer.with_filter(targets))
+}
+
+/// Reads `LEVEL` and `ROOM=LEVEL`, separated by commas. What names no level is refused here:
+/// `Targets` would take it for a room.
+fn targets(text: &str) -> Result<Targets, BadLevel> {
+    let mut targets = Targets::new();
+    for directive in text.split(',').map(str::trim) {
+        let (target, level) = match directive.rsplit_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+            None => (None, directive),
+        };
+        // An empty text parses as a level, too.
+        let level: Option<LevelFilter> = level.parse().ok().filter(|_| !level.is_empty());
+        let level = level.ok_or(BadLevel)?;
+        targets = match target {
+            Some(target) => targets.with_target(target, level),
+            None => targets.with_default(level),
+        };
+    }
+    Ok(targets)
 }
 
 /// Formats one event as one line.
@@ -275,8 +296,8 @@ mod tests {
         let lines = Lines::default();
         let (writer, logging) = queue(lines.clone());
         let clock = || Timestamp(1_795_329_425_123);
-        let filter = EnvFilter::try_new("info").expect("a level");
-        let subscriber = subscriber(writer, Line { format, clock }, coloured, filter);
+        let targets = targets("info,corelog::quiet=warn").expect("levels");
+        let subscriber = subscriber(writer, Line { format, clock }, coloured, targets);
         tracing::subscriber::with_default(subscriber, body);
         drop(logging);
         let bytes = lines.0.lock().expect("not poisoned").clone();
@@ -288,6 +309,7 @@ mod tests {
         let lines = logged(LogFormat::Text, false, || {
             tracing::info!(target: "corelog::net", port = 9092, host = "a\nb", "listens");
             tracing::debug!(target: "corelog::net", "is below the level");
+            tracing::info!(target: "corelog::quiet", "is below its room's level");
             tracing::warn!(target: "corelog::log", "cut a torn tail of {} bytes", 512);
         });
         let expected = "[2026-11-22 06:37:05,123] INFO listens port=9092 host=a\\nb (corelog::net)\n\
@@ -355,7 +377,16 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_refused() {
-        assert!(EnvFilter::try_new("info,corelog::log=debug").is_ok());
-        assert!(start(std::io::sink(), LogFormat::Text, "corelog=loud", false).is_err());
+        let check = |text: &str, is_level: bool| {
+            assert_eq!(targets(text).is_ok(), is_level, "{text}");
+        };
+        check("info", true);
+        check("WARN", true);
+        check("off", true);
+        check("info, corelog::log=debug,corelog::net = trace", true);
+        check("loud", false);
+        check("corelog=loud", false);
+        check("info,", false);
+        check("", false);
     }
 }

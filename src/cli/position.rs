@@ -4,7 +4,7 @@ use crate::model::{Offset, Timestamp};
 
 /// A place to begin, before the broker was asked what offset that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
+pub(super) enum Position {
     /// The first record that is there.
     Beginning,
     /// After the last record.
@@ -19,7 +19,7 @@ pub enum Position {
 
 /// Reads `beginning`, `end`, `N`, `-N` or `s@TIME`, TIME being milliseconds since the epoch or a
 /// date.
-pub fn parse(text: &str) -> Result<Position, String> {
+pub(super) fn parse(text: &str) -> Result<Position, String> {
     let number = |text: &str| text.parse::<i64>().ok();
     let position = match text {
         "beginning" | "earliest" => Some(Position::Beginning),

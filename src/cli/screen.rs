@@ -8,14 +8,14 @@ use super::arguments::OutputFormat;
 use super::failure::Failure;
 
 /// The standard output of a command, and how to write on it.
-pub struct Screen {
+pub(super) struct Screen {
     out: Box<dyn Write>,
     format: OutputFormat,
 }
 
 impl Screen {
     /// Results go to `out`.
-    pub fn new(out: impl Write + 'static, format: OutputFormat) -> Screen {
+    pub(super) fn new(out: impl Write + 'static, format: OutputFormat) -> Screen {
         Screen {
             out: Box::new(out),
             format,
@@ -23,7 +23,7 @@ impl Screen {
     }
 
     /// Prints a result in the form that was asked for; only that form is made.
-    pub fn show(
+    pub(super) fn show(
         &mut self,
         text: impl FnOnce() -> String,
         json: impl FnOnce() -> Value,
@@ -36,37 +36,37 @@ impl Screen {
     }
 
     /// Writes bytes as they are.
-    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         Ok(self.out.write_all(bytes)?)
     }
 
     /// Sees to it that everything written is out.
-    pub fn flush(&mut self) -> Result<(), Failure> {
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }
 
     /// Whether results are for scripts.
-    pub fn is_json(&self) -> bool {
+    pub(super) fn is_json(&self) -> bool {
         self.format == OutputFormat::Json
     }
 }
 
 /// Rows under headings, each column as wide as its widest cell.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these headings and no rows.
-    pub fn new(headings: &[&str]) -> Table {
+    pub(super) fn new(headings: &[&str]) -> Table {
         Table {
             rows: vec![headings.iter().map(|heading| heading.to_string()).collect()],
         }
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that each row has as many words as headings.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         let shown = |cell: String| {
             if cell.is_empty() {
                 "-".to_string()

@@ -28,7 +28,7 @@
 //!     let mut consumer = Consumer::assign(client, &[(partition, StartAt::Earliest)], options)?;
 //!     let mut consumer = Consumer::subscribe(client, GroupOptions::new(id, topics), options)?;
 //!     consumer.poll()?                                 // Vec<FetchedBatch>, waits up to max_wait
-//!     batch.records()?                                 // Vec<ConsumerRecord>, from the position on
+//!     batch.records()?                                 // Vec<ConsumerRecord>, from the position
 //!     consumer.commit()?, consumer.close()?
 //!
 //! One thread uses one client. A producer and a consumer own the client that they were given;
