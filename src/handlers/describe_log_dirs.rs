@@ -1,4 +1,4 @@
-//! DescribeLogDirs (key 35), versions 1 to 5.
+//! DescribeLogDirs (key 35), versions 1 to 4.
 //!
 //! There is one data directory. Sizes are the logical ones of the logs; a topic has no directory
 //! whose size `du` could tell.
@@ -17,7 +17,7 @@ use crate::protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse,
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 use crate::shard::{PartitionState, PartitionsWanted};
 
-pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::DescribeLogDirs, 1, 5);
+pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::DescribeLogDirs, 1, 4);
 
 pub(super) async fn handle(
     client: &Rc<Client>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Client, Reply};
 use crate::metrics;
 use crate::protocol::{
-    self, ApiKey, ApiSpec, HeaderError, ProtocolError, RequestHeader, WireError,
+    self, ApiKey, ApiSpec, HeaderError, ProtocolError, RequestHeader, wire::WireError,
 };
 
 /// A request whose header is read.

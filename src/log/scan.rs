@@ -12,7 +12,7 @@ use crate::model::{CoreId, PartitionId};
 
 use super::checkpoint::{self, CHECKPOINTS_DIR, Remembered};
 use super::chunk::{ChunkHeader, ChunkId, ChunkRole, FRAMES_POSITION};
-use super::pool::{FreeChunk, FreeChunks};
+use super::pool::FreeChunk;
 use super::store::{CHUNKS_DIR, Directory};
 
 /// What a data directory holds, by partition. Made once at start, then taken apart: each partition
@@ -36,7 +36,9 @@ pub struct Found {
 /// The free chunks of one core, and the numbers of those that it will create.
 #[derive(Debug)]
 pub struct Pool {
-    pub(super) free: FreeChunks,
+    pub(super) free: Vec<FreeChunk>,
+    pub(super) first_id: u64,
+    pub(super) id_step: u64,
     pub(super) directory: Arc<Directory>,
 }
 
@@ -92,12 +94,13 @@ impl Inventory {
         assert!(core < cores, "cores are numbered from 0");
         let past = self.last_id + 1;
         let first_id = past + (core + cores - past % cores) % cores;
-        let mut free = FreeChunks::numbered(first_id, cores);
-        for chunk in self.free.extract_if(.., |chunk| chunk.id.0 % cores == core) {
-            free.put(chunk);
-        }
         Pool {
-            free,
+            free: self
+                .free
+                .extract_if(.., |chunk| chunk.id.0 % cores == core)
+                .collect(),
+            first_id,
+            id_step: cores,
             directory: self.directory.clone(),
         }
     }

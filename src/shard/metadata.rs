@@ -8,7 +8,7 @@ use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
 use crate::frame::BatchRules;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
-use crate::log::{Durability, Found, Log, LogConfig, Replay};
+use crate::log::{Found, Log, LogConfig, Replay};
 use crate::model::OFFSETS_TOPIC;
 use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
@@ -249,7 +249,6 @@ impl Shard {
             topic.name.is_internal() || config.cleanup_policy == config::CleanupPolicy::Compact;
         let limit = |value: i64| u64::try_from(value).ok().filter(|_| !keeps_all);
         LogConfig {
-            durability: durability(&self.config.borrow()),
             segment_bytes: u64::try_from(config.segment_bytes).unwrap_or(1),
             segment_ms: config.segment_ms,
             retention_bytes: limit(config.retention_bytes),
@@ -261,8 +260,20 @@ impl Shard {
 /// Tells people what recovery found.
 fn report(topic: &TopicName, id: PartitionId, log: &Log) {
     let recovery = log.recovery();
-    if !recovery.is_clean() {
-        tracing::warn!("{topic}-{}: {recovery}", id.index);
+    if let Some(cut) = recovery.cut {
+        tracing::info!(
+            "{topic}-{}: a tail that was not acknowledged is cut at offset {cut}",
+            id.index
+        );
+    }
+    for range in &recovery.quarantined {
+        tracing::error!(
+            "{topic}-{}: offsets {} to {} are damaged on the disk and kept from readers. Likely \
+             cause: the disk; to see: dmesg | grep -i error, smartctl -a DEVICE",
+            id.index,
+            range.start,
+            range.end
+        );
     }
 }
 
@@ -278,19 +289,11 @@ pub(super) fn configured(
         .map(Arc::new)
 }
 
-/// How the metadata log is kept: everything, and always synced.
+/// How the metadata log is kept: everything.
 pub(super) fn metadata_log_config() -> LogConfig {
     LogConfig {
-        durability: Durability::Sync,
         retention_bytes: None,
         retention_ms: None,
         ..LogConfig::default()
-    }
-}
-
-fn durability(config: &BrokerConfig) -> Durability {
-    match config.engine.durability {
-        config::Durability::Sync => Durability::Sync,
-        config::Durability::Written => Durability::Written,
     }
 }

@@ -55,7 +55,8 @@ struct Progress {
 struct Seed {
     identity: Identity,
     records: Arc<[Record]>,
-    pool: Pool,
+    /// `None` for core 0, which has its own already.
+    pool: Option<Pool>,
     found: Vec<(PartitionId, Found)>,
     orphans: Vec<Found>,
 }
@@ -225,11 +226,9 @@ impl Shard {
             Some((store, controller, lock)) => (store, Some(controller), Some(lock)),
             None => {
                 let config = store_config(&launch.config);
-                (
-                    ChunkStore::open(&launch.config.data_dir, core, seed.pool, config),
-                    None,
-                    None,
-                )
+                let pool = seed.pool.expect("core 0 gives every other core its pool");
+                let store = ChunkStore::open(&launch.config.data_dir, core, pool, config);
+                (store, None, None)
             }
         };
         let mut image = Image::default();
@@ -315,7 +314,7 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
         .await
         .map_err(StartError::Scan)?;
     let cores_count = launch.cores_count();
-    let pool = inventory.pool(CoreId(0), cores_count);
+    let pool = inventory.pool(CoreId(0), cores_count as u16);
     let store = ChunkStore::open(&config.data_dir, CoreId(0), pool, store_config(config));
     let found = inventory.take(PartitionId::METADATA);
     let log_config = metadata::metadata_log_config();
@@ -362,11 +361,7 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
     );
     for (core, (sender, found)) in senders.into_iter().zip(found).enumerate() {
         let core = CoreId(core as u16);
-        let pool = if core.0 == 0 {
-            Pool::default()
-        } else {
-            inventory.pool(core, cores_count)
-        };
+        let pool = (core.0 > 0).then(|| inventory.pool(core, cores_count as u16));
         // A core that has failed meanwhile has said so itself.
         let _ = sender.send(Seed {
             identity: identity.clone(),
@@ -387,11 +382,19 @@ fn store_config(config: &BrokerConfig) -> StoreConfig {
     let tail_bytes = usize::try_from(config.engine.tail_cache_bytes).unwrap_or(0);
     let reserve_bytes = u64::try_from(config.engine.reserve_bytes).unwrap_or(0);
     let mut store = StoreConfig {
+        durability: match config.engine.durability {
+            config::Durability::Sync => log::Durability::Sync,
+            config::Durability::Written => log::Durability::Written,
+        },
         hot_bytes: tail_bytes,
         reserve_bytes,
         ..StoreConfig::default()
     };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);
-    store.chunk_bytes.retain(|bytes| *bytes >= least);
+    let most = u64::try_from(config.engine.chunk_max_bytes).unwrap_or(0);
+    let fits = |bytes: &u64| (least..=most).contains(bytes);
+    if store.chunk_bytes.iter().any(fits) {
+        store.chunk_bytes.retain(fits);
+    }
     store
 }

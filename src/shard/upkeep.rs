@@ -18,9 +18,6 @@ impl Shard {
         self.every(UPKEEP_TICK_MS, |shard| async move {
             shard.publish_figures().await
         });
-        self.every(UPKEEP_TICK_MS, |shard| async move {
-            shard.seal_idle_logs().await
-        });
         let retention_ms = config.topics.retention_check_interval_ms;
         self.every(interval(retention_ms), |shard| async move {
             shard.enforce_retention().await
@@ -70,15 +67,6 @@ impl Shard {
         }
     }
 
-    async fn seal_idle_logs(self: &Rc<Self>) {
-        for (at, partition) in self.all_partitions().into_iter().enumerate() {
-            partition.log().seal_if_idle().await;
-            if at % 256 == 0 {
-                io::yield_now().await;
-            }
-        }
-    }
-
     fn expire_producers(&self) {
         let now = io::wall_clock();
         let expiration_ms = i64::from(self.config().producers.id_expiration_ms);
@@ -95,7 +83,7 @@ impl Shard {
         });
         let entries = entries.collect();
         if let Err(error) = checkpoint::write(&self.store, entries).await {
-            tracing::warn!("checkpoint not written, the next start replays more: {error}");
+            tracing::warn!("checkpoint not written, the next start replays more: {error:?}");
         }
     }
 
