@@ -22,7 +22,10 @@ pub(super) async fn handle(
 ) -> AlterConfigsResponse {
     let config = client.shard.config();
     let mut response = AlterConfigsResponse::default();
-    let names = request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
+    let names = request
+        .resources
+        .iter()
+        .map(|one| (one.resource_type, one.resource_name.as_str()));
     let (mut changes, mut places) = (Vec::new(), Vec::new());
     for (resource, once) in request.resources.iter().zip(configs::stand_once(names)) {
         let mut answer = AlterConfigsResourceResponse::default();

@@ -49,7 +49,9 @@ impl Resource {
                     "Unexpected broker id, expected {} or empty string, but received {id}",
                     node.0
                 ))),
-                Err(_) => Err(bad("A broker's name must be its id, a whole number.".to_owned())),
+                Err(_) => Err(bad(
+                    "A broker's name must be its id, a whole number.".to_owned()
+                )),
             },
             other => Err(bad(format!(
                 "Resources of type {other} have no configurations here; topics ({TOPIC}) and \
@@ -60,7 +62,10 @@ impl Resource {
 }
 
 fn bad(message: String) -> BadResource {
-    BadResource { error: ErrorCode::InvalidRequest, message }
+    BadResource {
+        error: ErrorCode::InvalidRequest,
+        message,
+    }
 }
 
 /// Which of these resources stand only once, by type and name.
@@ -95,7 +100,11 @@ mod tests {
 
     #[test]
     fn resources_are_topics_and_brokers() {
-        check(2, "a", Ok(Resource::Topic(TopicName::new("a").expect("a name"))));
+        check(
+            2,
+            "a",
+            Ok(Resource::Topic(TopicName::new("a").expect("a name"))),
+        );
         check(2, "a b", Err(ErrorCode::InvalidTopicException));
         check(2, "", Err(ErrorCode::InvalidRequest));
         check(4, "", Ok(Resource::Broker(BrokerScope::ClusterDefault)));
@@ -109,6 +118,9 @@ mod tests {
     #[test]
     fn a_resource_that_stands_twice_is_found_each_time() {
         let resources = [(2, "a"), (4, "a"), (2, "b"), (2, "a")];
-        assert_eq!(stand_once(resources.into_iter()), [false, true, true, false]);
+        assert_eq!(
+            stand_once(resources.into_iter()),
+            [false, true, true, false]
+        );
     }
 }

@@ -21,13 +21,18 @@ pub(super) async fn handle(
     let (asked, refused) = split(&request.topics);
     response.results = refused;
     let requests = asked.iter().map(|topic| new_partitions(topic)).collect();
-    let results = client.shard.add_partitions(requests, request.validate_only).await;
+    let results = client
+        .shard
+        .add_partitions(requests, request.validate_only)
+        .await;
     for (topic, result) in asked.into_iter().zip(results) {
         response.results.push(match result {
             Ok(()) => answer(topic, ErrorCode::None, None),
-            Err(refused) => {
-                answer(topic, errors::of_refused(refused.reason), Some(refused.message))
-            }
+            Err(refused) => answer(
+                topic,
+                errors::of_refused(refused.reason),
+                Some(refused.message),
+            ),
         });
     }
     response
@@ -36,7 +41,10 @@ pub(super) async fn handle(
 /// The topics that may be asked of the controller, and the answers for those that stand twice.
 fn split(
     topics: &[CreatePartitionsTopic],
-) -> (Vec<&CreatePartitionsTopic>, Vec<CreatePartitionsTopicResult>) {
+) -> (
+    Vec<&CreatePartitionsTopic>,
+    Vec<CreatePartitionsTopicResult>,
+) {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for topic in topics {
         *counts.entry(topic.name.as_str()).or_default() += 1;
@@ -91,7 +99,11 @@ mod tests {
         let (found, answers) = split(&topics);
         let found: Vec<_> = found.iter().map(|topic| topic.name.as_str()).collect();
         let answers: Vec<_> = answers.iter().map(|answer| answer.name.as_str()).collect();
-        assert_eq!((found, answers), (asked.to_vec(), refused.to_vec()), "{names:?}");
+        assert_eq!(
+            (found, answers),
+            (asked.to_vec(), refused.to_vec()),
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -27,10 +27,15 @@ pub(super) async fn handle(
     let (asked, refused) = split(&request.topics);
     response.topics = refused;
     let topics = asked.iter().map(|topic| new_topic(topic)).collect();
-    let results = client.shard.create_topics(topics, request.validate_only).await;
+    let results = client
+        .shard
+        .create_topics(topics, request.validate_only)
+        .await;
     let config = client.shard.config();
     let answers = asked.iter().zip(results);
-    response.topics.extend(answers.map(|(topic, result)| answer(&topic.name, result, &config)));
+    response
+        .topics
+        .extend(answers.map(|(topic, result)| answer(&topic.name, result, &config)));
     response
 }
 
@@ -46,13 +51,21 @@ fn split(topics: &[CreatableTopic]) -> (Vec<&CreatableTopic>, Vec<CreatableTopic
         match counts.get_mut(topic.name.as_str()) {
             Some(_) if topic.name.as_str() == METADATA_TOPIC => {
                 counts.remove(METADATA_TOPIC);
-                refused.push(failed(&topic.name, ErrorCode::TopicAuthorizationFailed, None));
+                refused.push(failed(
+                    &topic.name,
+                    ErrorCode::TopicAuthorizationFailed,
+                    None,
+                ));
             }
             Some(1) => asked.push(topic),
             Some(_) => {
                 counts.remove(topic.name.as_str());
                 let message = "Duplicate topic name.".to_owned();
-                refused.push(failed(&topic.name, ErrorCode::InvalidRequest, Some(message)));
+                refused.push(failed(
+                    &topic.name,
+                    ErrorCode::InvalidRequest,
+                    Some(message),
+                ));
             }
             // Answered with the first of its name.
             None => {}
@@ -68,7 +81,9 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
         name: text(&topic.name),
         partitions_count: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignment: assignment.map(|one| (one.partition_index, one.broker_ids.clone())).collect(),
+        assignment: assignment
+            .map(|one| (one.partition_index, one.broker_ids.clone()))
+            .collect(),
         configs: topic
             .configs
             .iter()
@@ -85,7 +100,11 @@ fn answer(
     let topic = match result {
         Ok(topic) => topic,
         Err(refused) => {
-            return failed(name, errors::of_refused(refused.reason), Some(refused.message));
+            return failed(
+                name,
+                errors::of_refused(refused.reason),
+                Some(refused.message),
+            );
         }
     };
     let mut answer = CreatableTopicResult::default();
@@ -131,16 +150,25 @@ mod tests {
         let (found, answers) = split(&topics);
         let found: Vec<_> = found.iter().map(|topic| topic.name.as_str()).collect();
         assert_eq!(found, asked, "{names:?}");
-        let answers: Vec<_> =
-            answers.iter().map(|answer| (answer.name.as_str(), answer.error_code)).collect();
-        let refused: Vec<_> = refused.iter().map(|(name, error)| (*name, error.code())).collect();
+        let answers: Vec<_> = answers
+            .iter()
+            .map(|answer| (answer.name.as_str(), answer.error_code))
+            .collect();
+        let refused: Vec<_> = refused
+            .iter()
+            .map(|(name, error)| (*name, error.code()))
+            .collect();
         assert_eq!(answers, refused, "{names:?}");
     }
 
     #[test]
     fn a_name_that_stands_twice_is_refused_once() {
         check(&["a", "b"], &["a", "b"], &[]);
-        check(&["a", "b", "a", "a"], &["b"], &[("a", ErrorCode::InvalidRequest)]);
+        check(
+            &["a", "b", "a", "a"],
+            &["b"],
+            &[("a", ErrorCode::InvalidRequest)],
+        );
         let own = (METADATA_TOPIC, ErrorCode::TopicAuthorizationFailed);
         check(&[METADATA_TOPIC, "a", METADATA_TOPIC], &["a"], &[own]);
     }

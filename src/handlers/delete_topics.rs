@@ -31,9 +31,11 @@ pub(super) async fn handle(
             .iter()
             .map(|topic| (topic.name.clone(), TopicId::from(topic.topic_id)))
             .collect(),
-        false => {
-            request.topic_names.iter().map(|name| (Some(name.clone()), TopicId::ZERO)).collect()
-        }
+        false => request
+            .topic_names
+            .iter()
+            .map(|name| (Some(name.clone()), TopicId::ZERO))
+            .collect(),
     };
     let mut response = DeleteTopicsResponse::default();
     let (wanted, refused) = client.shard.with_image(|image| split(&asked, image));
@@ -74,7 +76,9 @@ fn split(asked: &[Asked], image: &Image) -> (Vec<(Asked, TopicRef)>, Vec<Deletab
     // A topic that was named both ways is deleted once.
     let mut named_ids = HashSet::new();
     for topic in asked {
-        let Some(count) = counts.remove(topic) else { continue };
+        let Some(count) = counts.remove(topic) else {
+            continue;
+        };
         let (name, id) = topic.clone();
         let mut refuse = |message: &str| {
             let code = ErrorCode::InvalidRequest;
@@ -135,23 +139,39 @@ mod tests {
     const ID: TopicId = TopicId([7; 16]);
 
     fn check(asked: &[(Option<&str>, TopicId)], wanted: &[TopicRef], messages: &[&str]) {
-        let asked: Vec<Asked> =
-            asked.iter().map(|(name, id)| (name.map(StrBytes::from), *id)).collect();
+        let asked: Vec<Asked> = asked
+            .iter()
+            .map(|(name, id)| (name.map(StrBytes::from), *id))
+            .collect();
         let (found, refused) = split(&asked, &Image::default());
         let found: Vec<_> = found.into_iter().map(|(_, topic)| topic).collect();
         assert_eq!(found, wanted, "{asked:?}");
-        let refused: Vec<_> =
-            refused.iter().filter_map(|answer| Some(answer.error_message.as_ref()?.as_str())).collect();
+        let refused: Vec<_> = refused
+            .iter()
+            .filter_map(|answer| Some(answer.error_message.as_ref()?.as_str()))
+            .collect();
         assert_eq!(refused, messages, "{asked:?}");
     }
 
     #[test]
     fn topics_are_named_once_in_one_of_two_ways() {
         let name = TopicRef::Name("a".to_owned());
-        check(&[(Some("a"), TopicId::ZERO)], std::slice::from_ref(&name), &[]);
+        check(
+            &[(Some("a"), TopicId::ZERO)],
+            std::slice::from_ref(&name),
+            &[],
+        );
         check(&[(None, ID)], &[TopicRef::Id(ID)], &[]);
-        check(&[(Some("a"), ID)], &[], &["You may not specify both topic name and topic id."]);
-        check(&[(None, TopicId::ZERO)], &[], &["Neither topic name nor id were specified."]);
+        check(
+            &[(Some("a"), ID)],
+            &[],
+            &["You may not specify both topic name and topic id."],
+        );
+        check(
+            &[(None, TopicId::ZERO)],
+            &[],
+            &["Neither topic name nor id were specified."],
+        );
         let twice = [(Some("a"), TopicId::ZERO), (Some("a"), TopicId::ZERO)];
         check(&twice, &[], &["Duplicate topic name."]);
         check(&[(None, ID), (None, ID)], &[], &["Duplicate topic id."]);

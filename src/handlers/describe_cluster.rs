@@ -51,7 +51,10 @@ fn wrong_endpoint(asked: i8) -> Option<(ErrorCode, &'static str)> {
             ErrorCode::MismatchedEndpointType,
             "The request was sent to a broker and asks for controllers.",
         )),
-        _ => Some((ErrorCode::UnsupportedEndpointType, "There are no endpoints of that type.")),
+        _ => Some((
+            ErrorCode::UnsupportedEndpointType,
+            "There are no endpoints of that type.",
+        )),
     }
 }
 
@@ -62,7 +65,11 @@ mod tests {
     #[test]
     fn only_brokers_are_described() {
         let check = |asked, expected| {
-            assert_eq!(wrong_endpoint(asked).map(|(error, _)| error), expected, "{asked}");
+            assert_eq!(
+                wrong_endpoint(asked).map(|(error, _)| error),
+                expected,
+                "{asked}"
+            );
         };
         check(1, None);
         check(2, Some(ErrorCode::MismatchedEndpointType));

@@ -21,11 +21,15 @@ pub(super) async fn handle(
 ) -> DescribeConfigsResponse {
     let config = client.shard.config();
     let topic = |name: &str| {
-        client.shard.with_image(|image| Some(image.topic_by_name(name)?.configs.clone()))
+        client
+            .shard
+            .with_image(|image| Some(image.topic_by_name(name)?.configs.clone()))
     };
     let mut response = DescribeConfigsResponse::default();
     for resource in &request.resources {
-        response.results.push(answer(resource, &request, &config, &topic));
+        response
+            .results
+            .push(answer(resource, &request, &config, &topic));
     }
     response
 }
@@ -121,7 +125,11 @@ mod tests {
             0 => Ok(found.configs.len()),
             code => Err(code),
         };
-        assert_eq!(found, expected.map_err(ErrorCode::code), "{kind} {name:?} {keys:?}");
+        assert_eq!(
+            found,
+            expected.map_err(ErrorCode::code),
+            "{kind} {name:?} {keys:?}"
+        );
     }
 
     #[test]
@@ -130,7 +138,12 @@ mod tests {
         check(2, "known", Some(&["retention.ms", "nonsense"]), Ok(1));
         check(2, "known", Some(&[]), Ok(0));
         check(2, "unknown", None, Err(ErrorCode::UnknownTopicOrPartition));
-        check(4, "1", None, Ok(config::broker_keys().filter(|key| !key.internal).count()));
+        check(
+            4,
+            "1",
+            None,
+            Ok(config::broker_keys().filter(|key| !key.internal).count()),
+        );
         check(4, "", None, Ok(0));
         check(4, "2", None, Err(ErrorCode::InvalidRequest));
         check(16, "x", None, Err(ErrorCode::InvalidRequest));
@@ -141,7 +154,9 @@ mod tests {
         let config = resolve(load(&Sources::default()).expect("good").0).expect("good");
         let described = || {
             let all = config::describe_topic(&config.values, &Overrides::new());
-            all.into_iter().find(|described| described.key.name == "segment.bytes").expect("it")
+            all.into_iter()
+                .find(|described| described.key.name == "segment.bytes")
+                .expect("it")
         };
         let mut request = DescribeConfigsRequest::default();
         let plain = told(described(), &request);

@@ -27,7 +27,10 @@ pub(super) async fn handle(
     let wanted = request.topics.as_ref().map(|topics| {
         let mut wanted: HashMap<&str, HashSet<i32>> = HashMap::new();
         for topic in topics {
-            wanted.entry(topic.topic.as_str()).or_default().extend(&topic.partitions);
+            wanted
+                .entry(topic.topic.as_str())
+                .or_default()
+                .extend(&topic.partitions);
         }
         wanted
     });
@@ -46,7 +49,9 @@ pub(super) async fn handle(
     }
     result.topics = topics(&states, |topic, index| match &wanted {
         None => true,
-        Some(wanted) => wanted.get(topic).is_some_and(|indices| indices.contains(&index)),
+        Some(wanted) => wanted
+            .get(topic)
+            .is_some_and(|indices| indices.contains(&index)),
     });
     let mut response = DescribeLogDirsResponse::default();
     response.results = vec![result];
@@ -56,7 +61,11 @@ pub(super) async fn handle(
 /// The directory's name from the root on, as tools that compare brokers expect it.
 fn absolute(directory: &Path) -> String {
     let absolute = std::path::absolute(directory);
-    absolute.as_deref().unwrap_or(directory).display().to_string()
+    absolute
+        .as_deref()
+        .unwrap_or(directory)
+        .display()
+        .to_string()
 }
 
 /// The partitions that are wanted, by topic and index.
@@ -94,7 +103,10 @@ mod tests {
 
     fn state(topic: &str, index: i32, size_bytes: u64) -> PartitionState {
         PartitionState {
-            partition: PartitionId { topic_id: TopicId([1; 16]), index },
+            partition: PartitionId {
+                topic_id: TopicId([1; 16]),
+                index,
+            },
             topic: TopicName::new(topic).expect("a name"),
             leader_epoch: LeaderEpoch(0),
             log_start_offset: Offset(0),
@@ -107,16 +119,27 @@ mod tests {
 
     #[test]
     fn partitions_stand_by_topic_and_index() {
-        let states = [state("b", 1, 10), state("a", 0, 5), state("b", 0, 7), state("c", 0, 1)];
+        let states = [
+            state("b", 1, 10),
+            state("a", 0, 5),
+            state("b", 0, 7),
+            state("c", 0, 1),
+        ];
         let found = topics(&states, |topic, _| topic != "c");
         let show = |topic: &DescribeLogDirsTopic| {
-            let sizes = topic.partitions.iter().map(|p| (p.partition_index, p.partition_size));
+            let sizes = topic
+                .partitions
+                .iter()
+                .map(|p| (p.partition_index, p.partition_size));
             (topic.name.as_str().to_owned(), sizes.collect::<Vec<_>>())
         };
         let found: Vec<_> = found.iter().map(show).collect();
         assert_eq!(
             found,
-            [("a".to_owned(), vec![(0, 5)]), ("b".to_owned(), vec![(0, 7), (1, 10)])]
+            [
+                ("a".to_owned(), vec![(0, 5)]),
+                ("b".to_owned(), vec![(0, 7), (1, 10)])
+            ]
         );
     }
 }

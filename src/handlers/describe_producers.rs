@@ -28,16 +28,26 @@ pub(super) async fn handle(
     let mut known = HashMap::new();
     let mut wanted = Vec::new();
     for topic in &request.topics {
-        let Some(found) = client.shard.topic_by_name(topic.name.as_str()) else { continue };
+        let Some(found) = client.shard.topic_by_name(topic.name.as_str()) else {
+            continue;
+        };
         known.insert(topic.name.as_str(), found.id);
         let ids = topic.partition_indexes.iter();
-        wanted.extend(ids.map(|index| PartitionId { topic_id: found.id, index: *index }));
+        wanted.extend(ids.map(|index| PartitionId {
+            topic_id: found.id,
+            index: *index,
+        }));
     }
     wanted.sort_unstable();
     wanted.dedup();
-    let states = client.shard.inspect(PartitionsWanted::WithProducers(wanted)).await;
-    let producers: HashMap<PartitionId, Vec<ActiveProducer>> =
-        states.into_iter().map(|state| (state.partition, state.producers)).collect();
+    let states = client
+        .shard
+        .inspect(PartitionsWanted::WithProducers(wanted))
+        .await;
+    let producers: HashMap<PartitionId, Vec<ActiveProducer>> = states
+        .into_iter()
+        .map(|state| (state.partition, state.producers))
+        .collect();
     let mut response = DescribeProducersResponse::default();
     for topic in &request.topics {
         let name = topic.name.as_str();
@@ -45,9 +55,14 @@ pub(super) async fn handle(
         answers.name = topic.name.clone();
         for index in &topic.partition_indexes {
             let found = known.get(name).and_then(|id| {
-                producers.get(&PartitionId { topic_id: *id, index: *index })
+                producers.get(&PartitionId {
+                    topic_id: *id,
+                    index: *index,
+                })
             });
-            answers.partitions.push(answer(name, *index, found.map(Vec::as_slice)));
+            answers
+                .partitions
+                .push(answer(name, *index, found.map(Vec::as_slice)));
         }
         response.topics.push(answers);
     }
@@ -88,7 +103,11 @@ mod tests {
 
     fn check(name: &str, producers: Option<&[ActiveProducer]>, expected: (i16, usize)) {
         let found = answer(name, 0, producers);
-        assert_eq!((found.error_code, found.active_producers.len()), expected, "{name}");
+        assert_eq!(
+            (found.error_code, found.active_producers.len()),
+            expected,
+            "{name}"
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub(super) async fn handle(
     let limit = client.shard.config().requests.describe_topic_partitions_max;
     let limit = request.response_partition_limit.min(limit).max(1) as usize;
     let leader = |id| client.shard.advertised(client.listener, Some(id)).id.0;
-    client.shard.with_image(|image| answer(&request, image, limit, leader))
+    client
+        .shard
+        .with_image(|image| answer(&request, image, limit, leader))
 }
 
 fn answer(
@@ -39,10 +41,13 @@ fn answer(
     leader: impl Fn(PartitionId) -> i32,
 ) -> DescribeTopicPartitionsResponse {
     let mut response = DescribeTopicPartitionsResponse::default();
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
-        let refuse = |topic: &asked::TopicRequest| {
-            refused(topic.name.as_str(), ErrorCode::InvalidRequest)
-        };
+    if request
+        .cursor
+        .as_ref()
+        .is_some_and(|cursor| cursor.partition_index < 0)
+    {
+        let refuse =
+            |topic: &asked::TopicRequest| refused(topic.name.as_str(), ErrorCode::InvalidRequest);
         response.topics = request.topics.iter().map(refuse).collect();
         return response;
     }
@@ -88,9 +93,15 @@ fn wanted<'a>(
 ) -> Vec<(&'a str, Option<&'a TopicMeta>)> {
     if request.topics.is_empty() {
         let all = image.topics().filter(|topic| topic.name.as_str() >= from);
-        return all.map(|topic| (topic.name.as_str(), Some(topic))).collect();
+        return all
+            .map(|topic| (topic.name.as_str(), Some(topic)))
+            .collect();
     }
-    let names: BTreeSet<&str> = request.topics.iter().map(|topic| topic.name.as_str()).collect();
+    let names: BTreeSet<&str> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.as_str())
+        .collect();
     names
         .into_iter()
         .filter(|name| *name >= from)
@@ -113,7 +124,10 @@ fn partition(
     image: &Image,
     leader: &impl Fn(PartitionId) -> i32,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let node = leader(PartitionId { topic_id: topic.id, index });
+    let node = leader(PartitionId {
+        topic_id: topic.id,
+        index,
+    });
     let mut told = DescribeTopicPartitionsResponsePartition::default();
     told.partition_index = index;
     told.leader_id = node;
@@ -153,7 +167,13 @@ mod tests {
             image.apply(&Record::TopicCreated {
                 id: [id; 16],
                 name: name.to_owned(),
-                partitions: vec![PartitionRecord { slot: 0, born_at_start: 0 }; count],
+                partitions: vec![
+                    PartitionRecord {
+                        slot: 0,
+                        born_at_start: 0
+                    };
+                    count
+                ],
                 configs: Vec::new(),
             });
         }
@@ -179,17 +199,28 @@ mod tests {
         let mut shown = Vec::new();
         for topic in &found.topics {
             let name = topic.name.as_ref().map_or("", |name| name.as_str());
-            let indices: Vec<_> =
-                topic.partitions.iter().map(|p| p.partition_index.to_string()).collect();
+            let indices: Vec<_> = topic
+                .partitions
+                .iter()
+                .map(|p| p.partition_index.to_string())
+                .collect();
             shown.push(match topic.error_code {
                 0 => format!("{name}:{}", indices.join(",")),
                 code => format!("{name}!{code}"),
             });
         }
         if let Some(next) = &found.next_cursor {
-            shown.push(format!("next {}:{}", next.topic_name.as_str(), next.partition_index));
+            shown.push(format!(
+                "next {}:{}",
+                next.topic_name.as_str(),
+                next.partition_index
+            ));
         }
-        assert_eq!(shown.join(" "), expected, "{topics:?} from {from:?} limit {limit}");
+        assert_eq!(
+            shown.join(" "),
+            expected,
+            "{topics:?} from {from:?} limit {limit}"
+        );
     }
 
     #[test]

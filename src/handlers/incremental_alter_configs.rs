@@ -22,7 +22,10 @@ pub(super) async fn handle(
 ) -> IncrementalAlterConfigsResponse {
     let config = client.shard.config();
     let mut response = IncrementalAlterConfigsResponse::default();
-    let names = request.resources.iter().map(|one| (one.resource_type, one.resource_name.as_str()));
+    let names = request
+        .resources
+        .iter()
+        .map(|one| (one.resource_type, one.resource_name.as_str()));
     let (mut changes, mut places) = (Vec::new(), Vec::new());
     for (resource, once) in request.resources.iter().zip(configs::stand_once(names)) {
         let mut answer = AlterConfigsResourceResponse::default();
@@ -57,7 +60,10 @@ pub(super) async fn handle(
 }
 
 fn invalid(message: &str) -> BadResource {
-    BadResource { error: ErrorCode::InvalidRequest, message: message.to_owned() }
+    BadResource {
+        error: ErrorCode::InvalidRequest,
+        message: message.to_owned(),
+    }
 }
 
 /// The change of one resource, to be decided where its configurations are current.
@@ -88,14 +94,17 @@ fn change(
 }
 
 fn alterations(resource: &AlterConfigsResource) -> Result<Vec<Alteration>, BadResource> {
-    let one = |set: &crate::protocol::messages::incremental_alter_configs_request::AlterableConfig| {
-        let op = AlterOp::from_wire(set.config_operation);
-        Ok(Alteration {
-            name: set.name.as_str().to_owned(),
-            op: op.ok_or_else(|| invalid("An operation is none of SET, DELETE, APPEND, SUBTRACT."))?,
-            value: set.value.as_ref().map(|value| value.as_str().to_owned()),
-        })
-    };
+    let one =
+        |set: &crate::protocol::messages::incremental_alter_configs_request::AlterableConfig| {
+            let op = AlterOp::from_wire(set.config_operation);
+            Ok(Alteration {
+                name: set.name.as_str().to_owned(),
+                op: op.ok_or_else(|| {
+                    invalid("An operation is none of SET, DELETE, APPEND, SUBTRACT.")
+                })?,
+                value: set.value.as_ref().map(|value| value.as_str().to_owned()),
+            })
+        };
     resource.configs.iter().map(one).collect()
 }
 

@@ -223,11 +223,11 @@ mod tests {
                 let mut inventory = inventory(last_id, &[1, 2, 3, 4, 5, 6, 7]);
                 let mut free = 0;
                 for core in 0..cores {
-                    let pool = inventory.pool(CoreId(core), cores).free;
-                    assert!(pool.next_id > last_id);
-                    assert_eq!(pool.next_id % u64::from(cores), u64::from(core));
+                    let pool = inventory.pool(CoreId(core), cores);
+                    assert!(pool.first_id > last_id);
+                    assert_eq!(pool.first_id % u64::from(cores), u64::from(core));
                     assert_eq!(pool.id_step, u64::from(cores));
-                    free += pool.count(100);
+                    free += pool.free.len();
                 }
                 assert_eq!(free, 7);
             }
