@@ -56,8 +56,10 @@
 //!   nothing else: not other writes, not the rest of an allocation, not the file's name.
 //! - **A file sync** makes durable what had completed when the sync began, and the size.
 //! - **A directory sync** makes the names of that directory durable, and what a rename ties to
-//!   them. Until then a created file may be gone, a removed one back, a renamed one under its
-//!   old name. Syncing a file does not make its name durable, though ext4 often does.
+//!   them, as they were when it began. Until then a created file may be gone, a removed one back,
+//!   a renamed one under its old name. Syncing a file does not make its name durable, though ext4
+//!   often does.
+//! - **A sync of the file system** does all of this for every file and directory.
 //! - **A power loss** keeps or loses each volatile sector, size and name. One of several ways is
 //!   drawn per crash: all lost, all kept, each write for itself (reordering), each sector for
 //!   itself (tearing), or a prefix of the completions with the next write torn. Of each

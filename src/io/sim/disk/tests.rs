@@ -39,7 +39,10 @@ fn remove(path: &str) -> Op {
 }
 
 fn sync_dir(path: &str) -> Op {
-    Op::SyncDir { path: path.into() }
+    Op::SyncDir {
+        path: path.into(),
+        through: 0,
+    }
 }
 
 fn write(inode: InodeId, sector: u64, sectors: u64, byte: u8, sync: bool) -> Op {
@@ -301,6 +304,24 @@ fn a_sync_covers_what_had_completed_when_it_began() {
     assert_eq!(sectors_of(&disk, "/f"), [1, 2, 3]);
     disk.lose_all_volatile();
     assert_eq!(sectors_of(&disk, "/f"), [1, 0, 0]);
+}
+
+#[test]
+fn a_sync_of_names_covers_what_had_completed_when_it_began() {
+    let everything = Op::SyncFileSystem {
+        path: "/".into(),
+        through: 0,
+    };
+    for sync in [sync_dir("/"), everything] {
+        let mut disk = disk();
+        made(&mut disk, "/before");
+        let (in_flight, _) = disk.begin(sync);
+        made(&mut disk, "/after");
+        disk.finish(in_flight).unwrap();
+        assert_eq!(disk.paths(), ["/after", "/before"]);
+        disk.lose_all_volatile();
+        assert_eq!(disk.paths(), ["/before"]);
+    }
 }
 
 #[test]
