@@ -174,8 +174,8 @@ fn start_admin(
     Ok(Some(started))
 }
 
-/// Runs a node's cores until `stop` turns true. `ready` is called once, on a core, when all listeners
-/// accept.
+/// Runs a node's cores until `stop` turns true. `ready` is called once, on a core, when all
+/// listeners accept.
 pub fn serve_until(
     config: SharedConfig,
     board: Board,

@@ -3,6 +3,10 @@
 //! Help texts stand in `golden/`. After a change that is meant, `UPDATE_GOLDEN=1 cargo test --test
 //! command_line` writes them anew; the difference is then for the reader of the commit.
 
+// The simulated io runs no real node.
+#[cfg(not(feature = "sim"))]
+mod node;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,13 +19,24 @@ struct Run {
 }
 
 fn run(line: &str) -> Run {
-    let words = line.split(' ').filter(|word| !word.is_empty());
-    let output = Command::new(env!("CARGO_BIN_EXE_corelog"))
-        .args(words)
+    run_with_input(line, "")
+}
+
+fn run_with_input(line: &str, input: &str) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corelog"))
+        .args(line.split(' ').filter(|word| !word.is_empty()))
         .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the binary runs");
+    // A command that does not read its input may end before it is written.
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
     Run {
         code: output.status.code().expect("it was not killed"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),

@@ -66,9 +66,10 @@ fn first_line(api: &Api) -> String {
         last,
         ..
     } = api;
-    match first == last {
-        true => format!("//! {name} (key {key}), version {first}."),
-        false => format!("//! {name} (key {key}), versions {first} to {last}."),
+    match last - first {
+        0 => format!("//! {name} (key {key}), version {first}."),
+        1 => format!("//! {name} (key {key}), versions {first} and {last}."),
+        _ => format!("//! {name} (key {key}), versions {first} to {last}."),
     }
 }
 
