@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::broker::BrokerConfig;
+use super::broker::{BrokerConfig, Durability};
 use super::key::{Effect, Key, Kind, Update};
 use super::registry::{broker_key, nearest_broker_key, nearest_topic_key, topic_key};
 use super::topic::topic_value;
@@ -135,6 +135,7 @@ pub fn alter_topic(
             continue;
         };
         check_effect(key, value, internal)?;
+        check_flush(config, key, value)?;
     }
     let after = applied(current, &changes);
     check_topic(&after, &config.values)?;
@@ -166,6 +167,7 @@ pub fn alter_broker(
             continue;
         };
         check_effect(key, value, false).map_err(in_request)?;
+        check_flush(config, key, value).map_err(in_request)?;
     }
     let after = applied(current, &changes);
     let (mut all, mut one) = (config.values.cluster_default(), config.values.this_broker());
@@ -328,6 +330,29 @@ fn check_effect(key: &Key, value: &str, internal: bool) -> Result<(), AlterError
     }
 }
 
+/// Refuses a flush that `written` would not make: what is durable is one for the whole broker.
+fn check_flush(config: &BrokerConfig, key: &Key, value: &str) -> Result<(), AlterError> {
+    let of_flush = FLUSH_KEYS.contains(&key.name) && value != i64::MAX.to_string();
+    match config.engine.durability {
+        Durability::Written if of_flush => Err(AlterError::InvalidConfig(format!(
+            "Unsupported value {value} for configuration {}: the broker runs with \
+             corelog.durability=written; start it with corelog.durability=sync, which syncs \
+             before every acknowledgement; allowed is {}",
+            key.name,
+            i64::MAX
+        ))),
+        Durability::Written | Durability::Sync => Ok(()),
+    }
+}
+
+/// The keys that ask for syncs.
+const FLUSH_KEYS: [&str; 4] = [
+    "flush.messages",
+    "flush.ms",
+    "log.flush.interval.messages",
+    "log.flush.interval.ms",
+];
+
 /// The checks that span several configurations of a topic.
 fn check_topic(after: &Overrides, values: &BrokerValues) -> Result<(), AlterError> {
     let lag = |name: &str| {
@@ -367,6 +392,7 @@ fn dynamic_broker_key(name: &str, scope: BrokerScope) -> Result<&'static Key, Al
 
 #[cfg(test)]
 mod tests {
+    use super::super::broker::EngineConfig;
     use super::super::resolve::resolve;
     use super::*;
 
@@ -507,6 +533,26 @@ mod tests {
             &[],
             &[("retention.ms", Set, Some(&long))],
             "config: Invalid value for configuration retention.ms: allowed are 8192 bytes",
+        );
+    }
+
+    #[test]
+    fn a_flush_that_would_not_happen_is_refused() {
+        let written = BrokerConfig {
+            engine: EngineConfig {
+                durability: Durability::Written,
+                ..config().engine
+            },
+            ..config()
+        };
+        let asked = alterations(&[("flush.messages", Set, Some("1"))]);
+        let alter = |config: &BrokerConfig| alter_topic(config, &Overrides::new(), &asked, false);
+        assert_eq!(show(alter(&config())), "flush.messages=1");
+        assert_eq!(
+            show(alter(&written)),
+            "config: Unsupported value 1 for configuration flush.messages: the broker runs with \
+             corelog.durability=written; start it with corelog.durability=sync, which syncs \
+             before every acknowledgement; allowed is 9223372036854775807",
         );
     }
 

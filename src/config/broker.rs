@@ -197,8 +197,6 @@ pub struct EngineConfig {
     pub pin_cores: bool,
     /// `corelog.admin.listener`; `None` when it is set to nothing.
     pub admin_listener: Option<SocketAddr>,
-    /// `corelog.ring.entries`: submission entries of one core's ring.
-    pub ring_entries: i32,
     /// `corelog.request.memory.bytes`, per core.
     pub request_memory_bytes: i64,
     /// `corelog.response.memory.bytes`, per core: answers and slices not yet sent.
@@ -207,18 +205,8 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
-    /// `corelog.chunk.max.bytes`: the size class that a busy partition ends with.
-    pub chunk_max_bytes: i32,
-    /// `corelog.group.max.bytes`: the largest commit group of one partition.
-    pub group_max_bytes: i32,
-    /// `corelog.group.linger.us`: how long an idle log waits for company before it writes.
-    pub group_linger_us: i32,
-    /// `corelog.writes.in.flight.max`, per core.
-    pub writes_in_flight_max: i32,
     /// `corelog.checkpoint.interval.ms`.
     pub checkpoint_interval_ms: i64,
-    /// `corelog.open.files.max`, per core.
-    pub open_files_max: i32,
     /// `corelog.reserve.bytes`: disk space that only metadata may use.
     pub reserve_bytes: i64,
     /// `corelog.log.format`.

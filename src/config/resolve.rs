@@ -261,25 +261,16 @@ impl Reader<'_> {
 
     fn engine(&mut self) -> EngineConfig {
         let engine = EngineConfig {
-            durability: match self.text("corelog.durability").as_str() {
-                "written" => Durability::Written,
-                _ => Durability::Sync,
-            },
+            durability: self.durability(),
             cores: self.int("corelog.cores"),
             cpus: self.cpus(),
             pin_cores: self.boolean("corelog.pin.cores"),
             admin_listener: self.admin_listener(),
-            ring_entries: self.power_of_two("corelog.ring.entries"),
             request_memory_bytes: self.long("corelog.request.memory.bytes"),
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
             tail_cache_bytes: self.long("corelog.tail.cache.bytes"),
-            chunk_min_bytes: self.power_of_two("corelog.chunk.min.bytes"),
-            chunk_max_bytes: self.power_of_two("corelog.chunk.max.bytes"),
-            group_max_bytes: self.int("corelog.group.max.bytes"),
-            group_linger_us: self.int("corelog.group.linger.us"),
-            writes_in_flight_max: self.int("corelog.writes.in.flight.max"),
+            chunk_min_bytes: self.int("corelog.chunk.min.bytes"),
             checkpoint_interval_ms: self.long("corelog.checkpoint.interval.ms"),
-            open_files_max: self.int("corelog.open.files.max"),
             reserve_bytes: self.long("corelog.reserve.bytes"),
             log_format: match self.text("corelog.log.format").as_str() {
                 "json" => LogFormat::Json,
@@ -287,13 +278,6 @@ impl Reader<'_> {
             },
             log_level: Arc::from(self.text("corelog.log.level")),
         };
-        if engine.chunk_min_bytes > engine.chunk_max_bytes {
-            let most = format!(
-                "at most corelog.chunk.max.bytes, {}",
-                engine.chunk_max_bytes
-            );
-            self.refuse("corelog.chunk.min.bytes", &most);
-        }
         if engine.cores as usize > engine.cpus.len() && !engine.cpus.is_empty() {
             let most = format!("at most the number of corelog.cpus, {}", engine.cpus.len());
             self.refuse("corelog.cores", &most);
@@ -301,12 +285,15 @@ impl Reader<'_> {
         engine
     }
 
-    fn power_of_two(&mut self, name: &str) -> i32 {
-        let value = self.int(name);
-        if value.count_ones() != 1 {
-            self.refuse(name, "a power of two");
+    /// `corelog.durability`, and nothing weaker than what Kafka's own keys ask for: a broker that
+    /// is told to flush by count or by time syncs before every acknowledgement.
+    fn durability(&self) -> Durability {
+        let flushes = ["log.flush.interval.messages", "log.flush.interval.ms"];
+        let flushes = flushes.iter().any(|name| self.long(name) != i64::MAX);
+        match self.text("corelog.durability").as_str() {
+            "written" if !flushes => Durability::Written,
+            _ => Durability::Sync,
         }
-        value
     }
 
     fn admin_listener(&mut self) -> Option<std::net::SocketAddr> {
@@ -405,7 +392,6 @@ mod tests {
         assert_eq!(config.offsets.topic_num_partitions, 50);
         assert_eq!(config.topics.config.retention_ms, 604_800_000);
         assert_eq!(config.topics.config.max_message_bytes, 1_048_588);
-        assert_eq!(config.topics.config.flush_ms, i64::MAX);
         assert_eq!(config.engine.durability, Durability::Sync);
         assert_eq!(config.engine.admin_listener, "127.0.0.1:9644".parse().ok());
     }
@@ -464,20 +450,6 @@ mod tests {
             ],
         );
         check(
-            "corelog.chunk.min.bytes=65536\ncorelog.chunk.max.bytes=100000",
-            &[
-                "Invalid value 100000 for configuration corelog.chunk.max.bytes: allowed is a power \
-             of two",
-            ],
-        );
-        check(
-            "corelog.chunk.min.bytes=131072\ncorelog.chunk.max.bytes=65536",
-            &[
-                "Invalid value 131072 for configuration corelog.chunk.min.bytes: allowed is at most \
-             corelog.chunk.max.bytes, 65536",
-            ],
-        );
-        check(
             "corelog.cpus=3-1\ncorelog.admin.listener=nowhere\ncluster.id=x",
             &[
                 "Invalid value x for configuration cluster.id: allowed is 22 characters of URL-safe \
@@ -501,6 +473,26 @@ mod tests {
                 "Invalid value here:2 for configuration max.connections.per.ip.overrides: allowed is \
              a list of address:number, for example 127.0.0.1:200",
             ],
+        );
+    }
+
+    #[test]
+    fn kafkas_flush_keys_can_only_add_syncs() {
+        let check = |text: &str, expected| {
+            let config = config(text).expect("a good file");
+            assert_eq!(config.engine.durability, expected, "{text:?}");
+        };
+        check("", Durability::Sync);
+        check("corelog.durability=written", Durability::Written);
+        let written = "corelog.durability=written\nlog.flush.interval.messages=1";
+        check(written, Durability::Sync);
+        check(
+            "corelog.durability=written\nlog.flush.interval.ms=100",
+            Durability::Sync,
+        );
+        check(
+            "corelog.durability=written\nlog.flush.scheduler.interval.ms=9",
+            Durability::Sync,
         );
     }
 

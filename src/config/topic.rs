@@ -64,8 +64,6 @@ pub struct TopicConfig {
     pub segment_ms: i64,
     /// The most that a roll by age may be early, so that partitions do not roll at once.
     pub segment_jitter_ms: i64,
-    /// How long a deleted segment's bytes stay on the disk, in milliseconds.
-    pub file_delete_delay_ms: i64,
     /// The largest batch that a producer may send, as it is stored, in bytes.
     pub max_message_bytes: i32,
     /// Whose clock timestamps are.
@@ -78,14 +76,6 @@ pub struct TopicConfig {
     pub compression_type: CompressionType,
     /// Replicas that must have a batch before acks=all is answered.
     pub min_insync_replicas: i32,
-    /// Bytes of log between two entries of the offset index.
-    pub index_interval_bytes: i32,
-    /// The largest offset index of a segment, in bytes.
-    pub segment_index_bytes: i32,
-    /// Kafka's flush by count of records; `i64::MAX` is never. Adds syncs, never removes any.
-    pub flush_messages: i64,
-    /// Kafka's flush by time, in milliseconds; `i64::MAX` is never. Adds syncs, never removes any.
-    pub flush_ms: i64,
 }
 
 impl BrokerConfig {
@@ -108,7 +98,6 @@ pub(super) fn topic_config(values: &BrokerValues, overrides: &Overrides) -> Topi
         segment_bytes: reader.int("segment.bytes"),
         segment_ms: reader.long("segment.ms"),
         segment_jitter_ms: reader.long("segment.jitter.ms"),
-        file_delete_delay_ms: reader.long("file.delete.delay.ms"),
         max_message_bytes: reader.int("max.message.bytes"),
         message_timestamp_type: match reader.value("message.timestamp.type").text() {
             "LogAppendTime" => TimestampType::LogAppendTime,
@@ -118,10 +107,6 @@ pub(super) fn topic_config(values: &BrokerValues, overrides: &Overrides) -> Topi
         message_timestamp_after_max_ms: reader.long("message.timestamp.after.max.ms"),
         compression_type: reader.compression_type(),
         min_insync_replicas: reader.int("min.insync.replicas"),
-        index_interval_bytes: reader.int("index.interval.bytes"),
-        segment_index_bytes: reader.int("segment.index.bytes"),
-        flush_messages: reader.long("flush.messages"),
-        flush_ms: reader.long("flush.ms"),
     }
 }
 
@@ -230,6 +215,8 @@ mod tests {
     fn a_brokers_value_out_of_the_topics_bounds_gives_way_to_the_default() {
         let one = Overrides::from([("log.flush.interval.ms".to_string(), "-1".to_string())]);
         let values = BrokerValues::default().with_dynamic(Overrides::new(), one);
-        assert_eq!(topic_config(&values, &Overrides::new()).flush_ms, i64::MAX);
+        let key = topic_key("flush.ms").expect("a key");
+        let value = topic_value(key, &Overrides::new(), &values);
+        assert_eq!(value, Value::Number(i64::MAX));
     }
 }

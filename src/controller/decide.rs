@@ -163,8 +163,11 @@ impl Rules<'_> {
         if !name.as_str().contains(['.', '_']) {
             return Ok(());
         }
-        let folded = name.as_str().replace('.', "_");
-        let collides = |topic: &&TopicMeta| topic.name.as_str().replace('.', "_") == folded;
+        let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        let collides = |topic: &&TopicMeta| {
+            let other = topic.name.as_str().bytes().map(fold);
+            other.eq(name.as_str().bytes().map(fold))
+        };
         match self.image.topics().find(collides) {
             None => Ok(()),
             Some(other) => refused(

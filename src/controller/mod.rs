@@ -13,6 +13,9 @@ mod image;
 mod journal;
 mod record;
 
+#[cfg(test)]
+mod tests;
+
 pub use decide::{
     ConfigChange, ConfigOwner, NewPartitions, NewTopic, Refused, RefusedReason, TopicRef,
 };

@@ -17,16 +17,12 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
             "How often each core writes its checkpoint: log positions, leader epochs and \
               producer state, which bound what a start must replay.",
         ),
-    int("corelog.chunk.max.bytes")
-        .default("16777216")
-        .valid(Valid::Between(65_536, 1 << 30))
-        .doc("The size of the chunks that a busy partition writes to. A power of two."),
     int("corelog.chunk.min.bytes")
         .default("262144")
-        .valid(Valid::Between(16_384, 1 << 30))
+        .valid(Valid::Between(1 << 18, 1 << 24))
         .doc(
-            "The size of a partition's first chunk; each next one is larger, up to \
-              corelog.chunk.max.bytes. A power of two.",
+            "The size of a partition's first chunk of disk; each next one is larger. A smaller \
+              number wastes less where there are many small partitions.",
         ),
     int("corelog.cores")
         .default("0")
@@ -49,17 +45,6 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
               power cut; written waits for the write's completion and survives a killed \
               process. What is in force is printed at the start.",
         ),
-    int("corelog.group.linger.us")
-        .default("0")
-        .valid(Valid::Between(0, 1_000_000))
-        .doc(
-            "How long an idle log waits for more batches before it writes. What arrives while \
-              a write is in flight goes out together in any case.",
-        ),
-    int("corelog.group.max.bytes")
-        .default("1048576")
-        .valid(Valid::Between(65_536, 64 << 20))
-        .doc("The most that one write of one partition carries. A larger batch goes alone."),
     string("corelog.log.format")
         .default("text")
         .valid(Valid::OneOf(&["text", "json"]))
@@ -68,10 +53,6 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
         "Which log lines are written: error, warn, info, debug, trace, or a list such as \
               info,corelog::log=debug.",
     ),
-    int("corelog.open.files.max")
-        .default("512")
-        .valid(Valid::Between(16, 65_536))
-        .doc("Chunk files that one core holds open."),
     boolean("corelog.pin.cores").default("true").doc(
         "Whether each shard's thread stays on its CPU. Turn it off where other programs \
               compete for the CPUs.",
@@ -97,22 +78,11 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
             "Bytes of answers that one core holds, made and not yet sent. When they are used \
               up, the core serves no further fetches until some are sent.",
         ),
-    int("corelog.ring.entries")
-        .default("1024")
-        .valid(Valid::Between(64, 32_768))
-        .doc("Submission entries of each core's io_uring ring. A power of two."),
     long("corelog.tail.cache.bytes")
         .default("134217728")
         .valid(Valid::AtLeast(0))
         .doc(
             "Bytes of freshly written frames that one core keeps in memory, so that consumers \
               at the end of a log are served without a read.",
-        ),
-    int("corelog.writes.in.flight.max")
-        .default("32")
-        .valid(Valid::Between(1, 1024))
-        .doc(
-            "Writes that one core has under way at once. Keep it below the nr_requests of the \
-              device's queue.",
         ),
 ];

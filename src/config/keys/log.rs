@@ -151,7 +151,8 @@ pub(in crate::config) const LOG_KEYS: &[Key] = &[
         .high()
         .doc(
             "A data sync of a partition happens at the latest after this many records. It can \
-              only add syncs to those that corelog.durability asks for.",
+              only add syncs: with corelog.durability=sync there is nothing to add, and with \
+              written any value but the default makes it sync.",
         ),
     long("log.flush.interval.ms")
         .cluster_wide()
@@ -159,7 +160,8 @@ pub(in crate::config) const LOG_KEYS: &[Key] = &[
         .synonyms(&[Synonym::same("log.flush.scheduler.interval.ms")])
         .doc(
             "A data sync of a partition happens at the latest this long after a record was \
-              written. When unset, log.flush.scheduler.interval.ms counts.",
+              written. It can only add syncs, as log.flush.interval.messages. When unset, \
+              log.flush.scheduler.interval.ms counts.",
         ),
     int("log.flush.offset.checkpoint.interval.ms")
         .default("60000")
@@ -181,6 +183,9 @@ pub(in crate::config) const LOG_KEYS: &[Key] = &[
         .default("4096")
         .valid(Valid::AtLeast(0))
         .cluster_wide()
+        .effect(Effect::Informational(
+            "indexes are derived from the log and choose their spacing",
+        ))
         .doc("Bytes of log between two entries of the offset index."),
     int("log.index.size.max.bytes")
         .default("10485760")
@@ -292,7 +297,10 @@ pub(in crate::config) const LOG_KEYS: &[Key] = &[
         .valid(Valid::AtLeast(0))
         .cluster_wide()
         .high()
-        .doc("How long the bytes of a deleted segment stay before their space is used again."),
+        .effect(Effect::Informational(
+            "the space of a deleted segment is used again as soon as no read needs it",
+        ))
+        .doc("How long a deleted segment stays on the disk."),
     int("message.max.bytes")
         .default("1048588")
         .valid(Valid::AtLeast(0))

@@ -11,6 +11,10 @@ const NOT_RECOMPRESSED: Effect = Effect::DefaultOnly(
     "the broker keeps batches as producers send them and does not recompress yet; set \
      compression.type at the producer instead",
 );
+const SYNCED: Effect = Effect::Informational(
+    "every acknowledgement waits for its data sync; with corelog.durability=written only the \
+     default is accepted for single topics",
+);
 const NOT_TIERED: Effect = Effect::DefaultOnly("tiered storage is not served");
 const NOT_REPLICATED: Effect =
     Effect::Informational("a single node has no replication traffic to throttle");
@@ -66,15 +70,16 @@ pub(in crate::config) const TOPIC_KEYS: &[Key] = &[
         .default("60000")
         .valid(Valid::AtLeast(0))
         .synonyms(&[Synonym::same("log.segment.delete.delay.ms")])
-        .doc("How long the bytes of a deleted segment stay before their space is used again."),
+        .effect(Effect::Informational(
+            "the space of a deleted segment is used again as soon as no read needs it",
+        ))
+        .doc("How long a deleted segment stays on the disk."),
     long("flush.messages")
         .default("9223372036854775807")
         .valid(Valid::AtLeast(1))
         .synonyms(&[Synonym::same("log.flush.interval.messages")])
-        .doc(
-            "A data sync happens at the latest after this many records. It can only add syncs \
-              to those that corelog.durability asks for.",
-        ),
+        .effect(SYNCED)
+        .doc("A data sync happens at the latest after this many records."),
     long("flush.ms")
         .default("9223372036854775807")
         .valid(Valid::AtLeast(0))
@@ -82,10 +87,8 @@ pub(in crate::config) const TOPIC_KEYS: &[Key] = &[
             Synonym::same("log.flush.interval.ms"),
             Synonym::same("log.flush.scheduler.interval.ms"),
         ])
-        .doc(
-            "A data sync happens at the latest this long after a record was written. It can \
-              only add syncs to those that corelog.durability asks for.",
-        ),
+        .effect(SYNCED)
+        .doc("A data sync happens at the latest this long after a record was written."),
     list("follower.replication.throttled.replicas")
         .default("")
         .valid(Valid::ThrottledReplicas)
@@ -95,10 +98,10 @@ pub(in crate::config) const TOPIC_KEYS: &[Key] = &[
         .default("4096")
         .valid(Valid::AtLeast(0))
         .synonyms(&[Synonym::same("log.index.interval.bytes")])
-        .doc(
-            "Bytes of log between two entries of the offset index; a smaller number makes \
-              single reads exact and the index larger.",
-        ),
+        .effect(Effect::Informational(
+            "indexes are derived from the log and choose their spacing",
+        ))
+        .doc("Bytes of log between two entries of the offset index."),
     list("leader.replication.throttled.replicas")
         .default("")
         .valid(Valid::ThrottledReplicas)
