@@ -391,10 +391,6 @@ fn store_config(config: &BrokerConfig) -> StoreConfig {
         ..StoreConfig::default()
     };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);
-    let most = u64::try_from(config.engine.chunk_max_bytes).unwrap_or(0);
-    let fits = |bytes: &u64| (least..=most).contains(bytes);
-    if store.chunk_bytes.iter().any(fits) {
-        store.chunk_bytes.retain(fits);
-    }
+    store.chunk_bytes.retain(|bytes| *bytes >= least);
     store
 }
