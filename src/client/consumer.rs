@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::frame::{self, BatchHeader, Record, RecordsError};
-use crate::io::{Instant, blocking};
+use crate::io::{self, Instant, blocking};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicName, TopicPartition};
 use crate::protocol::messages::StrBytes;
@@ -15,9 +15,8 @@ use crate::protocol::messages::fetch_request::{FetchPartition, FetchRequest, Fet
 use crate::protocol::messages::fetch_response::{FetchResponse, PartitionData};
 use crate::protocol::{ApiKey, ErrorCode};
 
-use super::clock;
 use super::cluster::Client;
-use super::connection::Connection;
+use super::connection::{Connection, RETRY_PAUSE};
 use super::error::{ClientError, error_code};
 use super::groups::CommittedOffset;
 use super::membership::{GroupOptions, Membership};
@@ -298,7 +297,7 @@ impl Consumer {
             .map(|(&node, _)| node)
             .collect();
         if asked.is_empty() {
-            blocking::sleep(self.options.max_wait.min(clock::RETRY_PAUSE));
+            blocking::sleep(self.options.max_wait.min(RETRY_PAUSE));
             return Ok(Vec::new());
         }
         let mut batches = Vec::new();
@@ -312,11 +311,11 @@ impl Consumer {
 
     fn keep_membership(&mut self, membership: &mut Membership) -> Result<(), ClientError> {
         if membership.is_current(&mut self.client)? {
-            let is_due = clock::now() >= self.commit_at;
+            let is_due = io::now() >= self.commit_at;
             if let Some(interval) = membership.options.auto_commit
                 && is_due
             {
-                self.commit_at = clock::now() + interval;
+                self.commit_at = io::now() + interval;
                 self.commit_as(membership)?;
             }
             return Ok(());
@@ -347,7 +346,7 @@ impl Consumer {
         }
         self.start(&fresh)?;
         let interval = membership.options.auto_commit.unwrap_or_default();
-        self.commit_at = clock::now() + interval;
+        self.commit_at = io::now() + interval;
         Ok(())
     }
 
@@ -414,7 +413,7 @@ impl Consumer {
 
     /// Sends a fetch to each leader that has none in flight.
     fn ask(&mut self) -> Result<(), ClientError> {
-        let now = clock::now();
+        let now = io::now();
         let mut by_leader: BTreeMap<NodeId, Vec<(TopicPartition, Offset, LeaderEpoch)>> =
             BTreeMap::new();
         let due = self
@@ -499,7 +498,7 @@ impl Consumer {
     fn postpone(&mut self, partition: &TopicPartition) {
         self.client.forget_topic(&partition.topic);
         if let Some(position) = self.positions.get_mut(partition) {
-            position.retry_at = clock::now() + clock::RETRY_PAUSE;
+            position.retry_at = io::now() + RETRY_PAUSE;
         }
     }
 

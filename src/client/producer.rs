@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::frame::{BatchBuilder, Codec};
-use crate::io::{Instant, blocking};
+use crate::io::{self, Instant, blocking};
 use crate::model::{
     NodeId, Offset, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName, TopicPartition,
 };
@@ -18,9 +18,8 @@ use crate::protocol::messages::produce_response::{PartitionProduceResponse, Prod
 use crate::protocol::messages::{InitProducerIdRequest, StrBytes};
 use crate::protocol::{ApiKey, ErrorCode};
 
-use super::clock;
 use super::cluster::{Client, Target};
-use super::connection::Connection;
+use super::connection::{Connection, RETRY_PAUSE};
 use super::error::{ClientError, error_code};
 use super::partitioner::partition_of;
 
@@ -254,9 +253,9 @@ impl Producer {
         topic: &TopicName,
         record: &ProducerRecord<'_>,
     ) -> Result<(), ClientError> {
-        let now = clock::now();
+        let now = io::now();
         let index = self.choose_partition(topic, record)?;
-        let timestamp = record.timestamp.unwrap_or_else(clock::wall_clock);
+        let timestamp = record.timestamp.unwrap_or_else(io::wall_clock);
         let queue = &mut self
             .topics
             .get_mut(topic)
@@ -373,7 +372,7 @@ impl Producer {
 
     /// Closes what is open, sends it, and returns when every batch was answered or given up.
     pub fn flush(&mut self) -> Result<(), ClientError> {
-        let now = clock::now();
+        let now = io::now();
         while let Some((_, partition)) = self.open.first() {
             let partition = partition.clone();
             self.close(&partition, now);
@@ -387,7 +386,7 @@ impl Producer {
 
     /// Sends what is due and takes the answers that have arrived, without waiting.
     pub fn poll(&mut self) -> Result<(), ClientError> {
-        self.close_old(clock::now());
+        self.close_old(io::now());
         let nodes: Vec<NodeId> = self.links.keys().copied().collect();
         for node in nodes {
             while self.links.get(&node).is_some_and(|link| {
@@ -416,7 +415,7 @@ impl Producer {
         match oldest.min_by_key(|&(sent, _)| sent) {
             Some((_, node)) => self.receive(node)?,
             None if self.ready.is_empty() => return Ok(()),
-            None => blocking::sleep(clock::RETRY_PAUSE),
+            None => blocking::sleep(RETRY_PAUSE),
         }
         self.pump()
     }
@@ -424,7 +423,7 @@ impl Producer {
     /// Sends closed batches to the leaders that may take more.
     fn pump(&mut self) -> Result<(), ClientError> {
         self.has_news = false;
-        let now = clock::now();
+        let now = io::now();
         let mut by_leader: BTreeMap<NodeId, Vec<TopicPartition>> = BTreeMap::new();
         for partition in self.ready.clone() {
             self.give_up_old(&partition, now);
@@ -535,7 +534,7 @@ impl Producer {
         leader: NodeId,
         mut batches: Vec<(TopicPartition, Batch)>,
     ) -> Result<(), ClientError> {
-        let now = clock::now();
+        let now = io::now();
         for (_, batch) in &mut batches {
             batch.first_sent.get_or_insert(now);
         }
@@ -646,7 +645,7 @@ impl Producer {
         self.ready_bytes += batch.bytes.len();
         let queue = self.queue(&partition);
         queue.is_held = true;
-        queue.retry_at = clock::now() + clock::RETRY_PAUSE;
+        queue.retry_at = io::now() + RETRY_PAUSE;
         let at = queue
             .ready
             .partition_point(|other| other.number < batch.number);
@@ -666,7 +665,7 @@ impl Producer {
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) {
-        let retry_at = clock::now() + clock::RETRY_PAUSE;
+        let retry_at = io::now() + RETRY_PAUSE;
         for partition in partitions {
             self.client.forget_topic(&partition.topic);
             self.queue(partition).retry_at = retry_at;
@@ -711,7 +710,7 @@ impl Producer {
         if self.identity.is_none() {
             return;
         }
-        self.close(partition, clock::now());
+        self.close(partition, io::now());
         let queue = self.queue(partition);
         queue.identity = None;
         queue.next_sequence = 0;
@@ -738,7 +737,7 @@ impl Producer {
         batch: Batch,
         outcome: Result<Offset, ClientError>,
     ) {
-        let now = clock::now();
+        let now = io::now();
         self.delivered.push(Delivery {
             partition,
             outcome,
