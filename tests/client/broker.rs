@@ -22,6 +22,8 @@ use corelog::protocol::produce::{
 };
 use corelog::protocol::{self, ApiKey, ApiSpec, ErrorCode, RequestHeader};
 
+use crate::coordinator::{Group, find_coordinator};
+
 pub(crate) const TOPIC: &str = "t";
 const TOPIC_ID: TopicId = TopicId([7; 16]);
 const NODE: i32 = 1;
@@ -53,6 +55,7 @@ pub(crate) struct State {
     pub(crate) produce_requests: usize,
     /// Whether the broker is one that does not know version 3 of ApiVersions.
     pub(crate) is_old: bool,
+    pub(crate) group: Group,
     /// Bytes of a half batch behind each answer to a fetch.
     pub(crate) half_batch: bool,
 }
@@ -175,6 +178,8 @@ fn answer(
         ApiKey::Produce => return produce(&body, version, state),
         ApiKey::Fetch => return Some(fetch(&body, version, state)),
         ApiKey::ListOffsets => list_offsets(body, version, state),
+        ApiKey::FindCoordinator => find_coordinator(version, body, NODE, address.port()),
+        api if let Some(body) = state.group.answer(api, version, body.clone()) => body,
         other => panic!("no client of these tests asks for {other}"),
     };
     Some(body.to_vec())

@@ -6,4 +6,6 @@
 
 mod broker;
 mod consuming;
+mod coordinator;
+mod grouping;
 mod producing;
