@@ -13,6 +13,28 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// A task polled for longer than this is counted as a stall of its core, in milliseconds.
 pub const TASK_STALL_MS: u64 = 10;
+/// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
+/// in one system call.
+pub const RING_SUBMISSIONS: u32 = 256;
+/// Entries of a core's completion queue; more completions than that wait inside the kernel.
+pub const RING_COMPLETIONS: u32 = 4096;
+/// Operations that one core has in flight; the next one fails with `ResourceBusy`.
+pub const IO_OPERATIONS_MAX: usize = 65_536;
+/// Tasks that run between two looks at the completions.
+pub const TASKS_PER_TURN: usize = 16;
+/// Socket operations that one poll of a task completes without waiting before it makes way for
+/// the core's other tasks.
+pub const IMMEDIATE_OPERATIONS_PER_POLL: u32 = 32;
+/// Messages that a receiver takes without waiting before it makes way for the core's other tasks.
+pub const MESSAGES_PER_POLL: usize = 128;
+/// Bytes of one operation on a file; longer ones are split.
+pub const FILE_OPERATION_BYTES_MAX: usize = 1 << 30;
+/// Request tags of a block device whose number the kernel does not tell.
+pub const DEVICE_REQUESTS_ASSUMED: u32 = 32;
+/// Bytes of one request to a block device whose limit the kernel does not tell.
+pub const DEVICE_REQUEST_BYTES_ASSUMED: u32 = 128 << 10;
+/// Connections that the kernel holds for a listener until they are accepted.
+pub const LISTEN_BACKLOG: i32 = 1024;
 
 /// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
 pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
@@ -21,6 +43,9 @@ pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Refused records of one batch that a Produce response names.
 pub const RECORD_ERRORS_MAX: usize = 1024;
 
+const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
+const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
+const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.

@@ -16,6 +16,7 @@ use futures_util::task::AtomicWaker;
 
 use super::park::ParkFlag;
 use super::sync::Semaphore;
+use crate::limits::MESSAGES_PER_POLL;
 
 /// Room is given back to senders in lots of this many messages, or when the mailbox runs empty.
 const ROOM_RETURN_COUNT: usize = 32;
@@ -28,6 +29,8 @@ pub struct Mailbox<T> {
     shared: Arc<Shared<T>>,
     /// Messages taken whose room has not been given back yet.
     taken_count: usize,
+    /// Messages taken in a row without waiting once.
+    streak: usize,
 }
 
 /// A sending end; any core may hold one.
@@ -55,6 +58,7 @@ pub fn channels<T: Send>(cores: usize, capacity: usize) -> Vec<(Mailbox<T>, Vec<
             let mailbox = Mailbox {
                 shared: own.clone(),
                 taken_count: 0,
+                streak: 0,
             };
             let senders = all
                 .iter()
@@ -89,9 +93,17 @@ impl<T: Send> Mailbox<T> {
     }
 
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        if self.streak >= MESSAGES_PER_POLL {
+            // Other cores may send faster than this task works: it makes way once in a while.
+            self.streak = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(message) = self.try_recv() {
+            self.streak += 1;
             return Poll::Ready(message);
         }
+        self.streak = 0;
         self.shared.receiver.register(context.waker());
         self.shared.waiting.announce();
         match self.try_recv() {

@@ -53,7 +53,6 @@ mod instant;
 mod open;
 mod statistics;
 mod task;
-#[cfg(feature = "sim")]
 mod time;
 
 /// What `park` counts as atomics; `tests/park_model.rs` puts loom's in their place.
@@ -72,7 +71,6 @@ mod uring;
 #[cfg(feature = "sim")]
 use sim as backend;
 #[cfg(not(feature = "sim"))]
-#[allow(unused_imports)]
 use uring as backend;
 
 pub mod blocking;
@@ -80,11 +78,8 @@ mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
 
-#[cfg(feature = "sim")]
 pub use backend::{File, Sleep, TcpListener, TcpStream, fs};
-#[cfg(feature = "sim")]
 pub use backend::{core, run, spawn, stats, yield_now};
-#[cfg(feature = "sim")]
 pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
 pub use buffer::AlignedBuf;
 pub use instant::Instant;
@@ -92,5 +87,4 @@ pub use open::{CoreSpec, DirLock, Open, Space, Sync};
 pub use statistics::Stats;
 pub use task::Task;
 pub use thread::{available_cpus, block_on_tokio, spawn_thread};
-#[cfg(feature = "sim")]
 pub use time::{sleep, timeout};

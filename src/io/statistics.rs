@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Counters of the running core; each only grows, except where it says "now".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// How the core waits for the machine: for a ring, the best of its modes that the kernel has.
+    pub ring: &'static str,
     /// Rounds of the loop: run some tasks, reap completions, fire timers.
     pub turns: u64,
     /// Times that a task was polled.

@@ -1,1 +1,52 @@
-//! The real machine.
+//! The real machine: one thread and one io_uring ring per core.
+//!
+//! Read in this order: `run` starts and stops the cores; `executor` is a core's loop; `ring` and
+//! `setup` are the kernel's side; `operations` keeps what the kernel works on, and is where memory
+//! safety is decided; `request` is what can be asked; the rest is files, sockets and time.
+//!
+//! # What a core does to others
+//!
+//! `remote` is all that other threads see: a queue of the core's own tasks that they woke, and an
+//! eventfd to end its sleep. Everything else stays on the thread.
+//!
+//! # What is not here yet, and where it would stand
+//!
+//! | what | where |
+//! |---|---|
+//! | a spin before parking | top of `Executor::park` |
+//! | shares for foreground and background tasks | `Executor::runnable` becomes a queue per share, chosen from in `run_tasks` |
+//! | wake-up by MSG_RING | `Remote::wake` |
+//! | multishot accept and receive with a buffer ring, zero-copy send | beside `wait` in `tcp` |
+//! | registered files and buffers | `Request::entry` |
+//! | one arena per core | behind `AlignedBuf::zeroed` |
+//! | a third backend on glommio | beside this directory, chosen in `io/mod.rs` |
+
+mod run;
+
+mod executor;
+mod remote;
+
+mod operations;
+mod request;
+mod ring;
+mod setup;
+
+mod timer;
+mod wheel;
+
+mod device;
+mod file;
+pub mod fs;
+mod inode;
+mod path;
+
+mod socket;
+mod tcp;
+
+mod clock;
+
+pub use clock::{now, random_bytes, random_u64, wall_clock};
+pub use file::File;
+pub use run::{core, run, spawn, stats, yield_now};
+pub use tcp::{TcpListener, TcpStream};
+pub use timer::{Sleep, sleep_until};

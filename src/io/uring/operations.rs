@@ -1,0 +1,384 @@
+#![allow(unsafe_code)]
+//! The table of operations in flight, and the future of one.
+//!
+//! An entry's memory belongs to the kernel from the moment it is pushed until its completion has
+//! been reaped. So the request lies in this table, not in the future: when the future is dropped,
+//! the entry becomes an orphan, and its memory is freed when its completion comes.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use io_uring::opcode;
+use slab::Slab;
+
+use super::executor;
+use super::request::Request;
+use super::ring::{Completion, Ring};
+use crate::io::sync::OwnedSemaphorePermit;
+use crate::io::{Error, ErrorKind};
+use crate::limits::IO_OPERATIONS_MAX;
+
+/// User data of a cancellation, whose own completion tells nothing.
+const CANCELLATION: u64 = u64::MAX;
+
+/// Every operation of one core that the kernel may still work on.
+pub(super) struct Operations {
+    entries: Slab<Entry>,
+    orphans: u64,
+}
+
+struct Entry {
+    state: State,
+    request: Request,
+    /// The operation's share of the device, held until the device is done with it.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+enum State {
+    /// A future waits for it; its waker, once it was polled.
+    Waiting(Option<Waker>),
+    /// The kernel has answered and the future has not looked yet.
+    Done(i32),
+    /// The future is gone.
+    Orphan,
+    /// The executor itself looks after it.
+    Standing,
+}
+
+/// An operation that has ended: the kernel's answer, and all that the operation was given.
+pub(super) struct Finished {
+    /// What the system call returns: a count, a descriptor, 0.
+    pub(super) result: Result<u32, Error>,
+    pub(super) request: Request,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Operations {
+    /// An empty table.
+    pub(super) fn new() -> Operations {
+        Operations {
+            entries: Slab::new(),
+            orphans: 0,
+        }
+    }
+
+    /// Operations that the kernel may still work on.
+    pub(super) fn in_flight(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Futures dropped before their operation had ended, so far.
+    pub(super) fn orphans(&self) -> u64 {
+        self.orphans
+    }
+
+    /// Starts an operation that no future waits for; `complete` tells when it ended.
+    pub(super) fn start_standing(&mut self, ring: &mut Ring, request: Request) -> usize {
+        self.push(
+            ring,
+            Entry {
+                state: State::Standing,
+                request,
+                permit: None,
+            },
+        )
+    }
+
+    fn push(&mut self, ring: &mut Ring, entry: Entry) -> usize {
+        let key = self.entries.insert(entry);
+        let entry = self.entries[key].request.entry().user_data(key as u64);
+        // SAFETY: the entry points into heap memory of the request, and its descriptor is one that
+        // the request has a share of. The request now lies in the table, and leaves it in two
+        // places only: `complete`, and `poll` and `abandon` in the state `Done`, all after the
+        // completion was reaped. A table that is dropped before leaks its entries.
+        unsafe { ring.push(&entry) };
+        key
+    }
+
+    /// Takes in one completion: wakes who waits, frees what nobody waits for. True if it belongs
+    /// to a standing operation, which has ended with it.
+    pub(super) fn complete(&mut self, completion: Completion, wakes: &mut Vec<Waker>) -> bool {
+        if completion.user_data == CANCELLATION {
+            return false;
+        }
+        let key = completion.user_data as usize;
+        let entry = &mut self.entries[key];
+        match std::mem::replace(&mut entry.state, State::Done(completion.result)) {
+            State::Waiting(waker) => {
+                wakes.extend(waker);
+                false
+            }
+            State::Orphan => {
+                self.entries.remove(key).request.undo(completion.result);
+                false
+            }
+            State::Standing => {
+                self.entries.remove(key);
+                true
+            }
+            State::Done(_) => panic!("operation {key} completed twice"),
+        }
+    }
+
+    fn poll(&mut self, key: usize, waker: &Waker) -> Poll<Finished> {
+        match &mut self.entries[key].state {
+            State::Waiting(Some(known)) if known.will_wake(waker) => Poll::Pending,
+            State::Waiting(known) => {
+                *known = Some(waker.clone());
+                Poll::Pending
+            }
+            State::Done(result) => {
+                let result = *result;
+                let entry = self.entries.remove(key);
+                Poll::Ready(Finished {
+                    result: answer(result),
+                    request: entry.request,
+                    permit: entry.permit,
+                })
+            }
+            State::Orphan | State::Standing => panic!("operation {key} has no future"),
+        }
+    }
+
+    /// The future is dropped.
+    fn abandon(&mut self, ring: &mut Ring, key: usize) {
+        match self.entries[key].state {
+            State::Done(result) => self.entries.remove(key).request.undo(result),
+            State::Waiting(_) => {
+                self.entries[key].state = State::Orphan;
+                self.orphans += 1;
+                if self.entries[key].request.waits_for_others() {
+                    cancel(ring, key);
+                }
+            }
+            State::Orphan | State::Standing => panic!("operation {key} has no future"),
+        }
+    }
+
+    /// Asks the kernel to end everything that may wait for ever, so that `in_flight` reaches 0.
+    pub(super) fn cancel_all(&mut self, ring: &mut Ring) {
+        for (key, entry) in &self.entries {
+            if entry.request.waits_for_others() && !matches!(entry.state, State::Done(_)) {
+                cancel(ring, key);
+            }
+        }
+    }
+}
+
+impl Drop for Operations {
+    /// What the kernel may still write to is leaked, never freed. A core that stops in order has
+    /// waited until there is nothing of it.
+    fn drop(&mut self) {
+        std::mem::forget(std::mem::take(&mut self.entries));
+    }
+}
+
+/// Asks the kernel to end an operation early; its completion comes all the same.
+fn cancel(ring: &mut Ring, key: usize) {
+    let entry = opcode::AsyncCancel::new(key as u64)
+        .build()
+        .user_data(CANCELLATION);
+    // SAFETY: a cancellation refers to no memory and no file, only to the user data of another.
+    unsafe { ring.push(&entry) };
+}
+
+fn answer(result: i32) -> Result<u32, Error> {
+    u32::try_from(result).map_err(|_| Error::from_raw_os_error(-result))
+}
+
+/// The future of one operation, of the core that started it.
+#[must_use = "an operation that is dropped at once is cancelled or runs unseen"]
+pub(super) struct Operation {
+    key: Option<usize>,
+    /// Its key means something on this thread only.
+    _local: PhantomData<*const ()>,
+}
+
+impl Operation {
+    /// Starts an operation. If the core has too many in flight, everything is given back with
+    /// `ResourceBusy`.
+    pub(super) async fn run(request: Request, permit: Option<OwnedSemaphorePermit>) -> Finished {
+        let started = executor::with(|core| {
+            let operations = &mut *core.operations.borrow_mut();
+            if operations.in_flight() >= IO_OPERATIONS_MAX {
+                return Err(Finished {
+                    result: Err(Error::from(ErrorKind::ResourceBusy)),
+                    request,
+                    permit,
+                });
+            }
+            let entry = Entry {
+                state: State::Waiting(None),
+                request,
+                permit,
+            };
+            Ok(operations.push(&mut core.ring.borrow_mut(), entry))
+        });
+        match started {
+            Ok(key) => {
+                Operation {
+                    key: Some(key),
+                    _local: PhantomData,
+                }
+                .await
+            }
+            Err(refused) => refused,
+        }
+    }
+}
+
+impl Future for Operation {
+    type Output = Finished;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Finished> {
+        let Some(key) = self.key else {
+            panic!("an operation was polled after its end")
+        };
+        let poll = executor::with(|core| core.operations.borrow_mut().poll(key, context.waker()));
+        if poll.is_ready() {
+            self.key = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        let Some(key) = self.key.take() else { return };
+        // Without an executor the table is gone too, and the kernel is done with the entry.
+        executor::try_with(|core| {
+            core.operations
+                .borrow_mut()
+                .abandon(&mut core.ring.borrow_mut(), key)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setup::STEPS;
+    use super::*;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    fn pipe() -> (Rc<OwnedFd>, OwnedFd) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        (Rc::new(reader.into()), writer.into())
+    }
+
+    fn start(operations: &mut Operations, ring: &mut Ring, request: Request) -> usize {
+        let entry = Entry {
+            state: State::Waiting(None),
+            request,
+            permit: None,
+        };
+        operations.push(ring, entry)
+    }
+
+    /// Reaps until `count` completions were taken in.
+    fn complete(operations: &mut Operations, ring: &mut Ring, count: usize) {
+        let (mut completions, mut taken) = (Vec::new(), 0);
+        while taken < count {
+            ring.park(Some(Duration::from_secs(10)));
+            completions.clear();
+            ring.reap(&mut completions);
+            assert!(!completions.is_empty(), "a completion is missing");
+            for completion in &completions {
+                operations.complete(*completion, &mut Vec::new());
+            }
+            taken += completions.len();
+        }
+    }
+
+    #[test]
+    fn an_abandoned_wait_is_cancelled_and_holds_its_file_until_then() {
+        let mut ring = Ring::open(&STEPS).unwrap();
+        let mut operations = Operations::new();
+        let (reader, _writer) = pipe();
+        let request = Request::Poll {
+            file: reader.clone(),
+            events: libc::POLLIN,
+        };
+        let key = start(&mut operations, &mut ring, request);
+        operations.abandon(&mut ring, key);
+        assert_eq!(
+            Rc::strong_count(&reader),
+            2,
+            "the kernel may still use the file"
+        );
+        assert_eq!((operations.in_flight(), operations.orphans()), (1, 1));
+        complete(&mut operations, &mut ring, 2);
+        assert_eq!(operations.in_flight(), 0);
+        assert_eq!(Rc::strong_count(&reader), 1);
+    }
+
+    #[test]
+    fn an_abandoned_open_closes_what_it_opened() {
+        let mut ring = Ring::open(&STEPS).unwrap();
+        let path = || c"/proc/self/status".to_owned();
+        // Once dropped before the completion was reaped, once after.
+        for reaped_first in [false, true] {
+            let mut operations = Operations::new();
+            let request = Request::Open {
+                path: path(),
+                flags: libc::O_RDONLY,
+            };
+            let key = start(&mut operations, &mut ring, request);
+            if reaped_first {
+                complete(&mut operations, &mut ring, 1);
+                let State::Done(descriptor) = operations.entries[key].state else {
+                    panic!()
+                };
+                operations.abandon(&mut ring, key);
+                assert!(!is_open(descriptor));
+            } else {
+                operations.abandon(&mut ring, key);
+                complete(&mut operations, &mut ring, 1);
+            }
+            assert_eq!(operations.in_flight(), 0);
+        }
+    }
+
+    fn is_open(descriptor: i32) -> bool {
+        let link = format!("/proc/self/fd/{descriptor}");
+        // Another test may have got the number since, but not for this file.
+        std::fs::read_link(link).is_ok_and(|target| target.ends_with("status"))
+    }
+
+    #[test]
+    fn everything_that_waits_ends_when_all_is_cancelled() {
+        let mut ring = Ring::open(&STEPS).unwrap();
+        let mut operations = Operations::new();
+        let (reader, writer) = pipe();
+        for _ in 0..10 {
+            let request = Request::Poll {
+                file: reader.clone(),
+                events: libc::POLLIN,
+            };
+            start(&mut operations, &mut ring, request);
+        }
+        assert!(writer.as_raw_fd() >= 0);
+        ring.flush();
+        operations.cancel_all(&mut ring);
+        complete(&mut operations, &mut ring, 20);
+        assert!(
+            operations
+                .entries
+                .iter()
+                .all(|(_, e)| matches!(e.state, State::Done(_)))
+        );
+    }
+
+    #[test]
+    fn an_answer_is_a_count_or_an_errno() {
+        assert_eq!(answer(0).unwrap(), 0);
+        assert_eq!(answer(i32::MAX).unwrap(), i32::MAX as u32);
+        assert_eq!(
+            answer(-libc::EIO).unwrap_err().raw_os_error(),
+            Some(libc::EIO)
+        );
+    }
+}

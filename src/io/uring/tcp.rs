@@ -1,0 +1,217 @@
+//! Connections.
+//!
+//! Every operation tries its system call first, and only if that would wait asks the ring to say
+//! when the socket is ready (`kernel-notes/poll-add.md`). So a busy connection costs no round
+//! through the ring, no buffer is given away while a connection is idle, and a future that is
+//! dropped has taken nothing from the stream. Receiving by multishot with a buffer ring, and
+//! sending without a copy, would stand beside `wait` here; so would multishot accept.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::executor;
+use super::operations::Operation;
+use super::request::Request;
+use super::run::yield_now;
+use super::socket;
+use crate::io::{Error, ErrorKind, Result};
+
+/// A socket that connections arrive at. Every core binds its own to the same address, and the
+/// kernel spreads connections over them.
+pub struct TcpListener {
+    socket: Rc<OwnedFd>,
+    local_addr: SocketAddr,
+}
+
+impl TcpListener {
+    /// Binds and listens. With port 0 the kernel chooses one: bind it on one core, and give
+    /// `local_addr` to the others.
+    pub async fn bind(addr: SocketAddr) -> Result<TcpListener> {
+        let socket = socket::create(addr)?;
+        socket::listen(&socket, addr)?;
+        let local_addr = socket::local_addr(&socket)?;
+        Ok(TcpListener {
+            socket: Rc::new(socket),
+            local_addr,
+        })
+    }
+
+    /// The next connection and its peer. Dropping the future loses none.
+    ///
+    /// Running out of file descriptors or memory is an error that passes: the caller waits a
+    /// little before it accepts again.
+    pub async fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
+        make_way().await;
+        loop {
+            match socket::accept(&self.socket) {
+                Ok((stream, peer)) => {
+                    socket::set_nodelay(&stream)?;
+                    return Ok((
+                        TcpStream {
+                            socket: Rc::new(stream),
+                            peer,
+                        },
+                        peer,
+                    ));
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLIN).await?,
+                    // The peer has gone before it was accepted: on to the next one.
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// The address that it is bound to, with the port that the kernel chose.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+/// A connection. A clone is another handle of the same; it is closed when the last is gone.
+///
+/// One task may read while another writes. Two that read, or two that write, would each get or
+/// send pieces in any order.
+#[derive(Clone)]
+pub struct TcpStream {
+    socket: Rc<OwnedFd>,
+    peer: SocketAddr,
+}
+
+impl TcpStream {
+    /// Connects. The caller puts a limit on the time.
+    pub async fn connect(addr: SocketAddr) -> Result<TcpStream> {
+        let socket = Rc::new(socket::create(addr)?);
+        socket::set_nodelay(&socket)?;
+        socket::connect(&socket, addr)?;
+        wait(&socket, libc::POLLOUT).await?;
+        socket::take_error(&socket)?;
+        Ok(TcpStream { socket, peer: addr })
+    }
+
+    /// Appends what has arrived to the buffer, as far as its spare capacity reaches, waiting if
+    /// nothing has. `Ok(0)` is the end of the stream; a buffer without spare capacity is
+    /// `InvalidInput`. Dropping the future takes nothing from the stream, but the buffer goes.
+    pub async fn read(&self, mut buffer: BytesMut) -> (Result<usize>, BytesMut) {
+        if buffer.capacity() == buffer.len() {
+            return (
+                Err(Error::new(ErrorKind::InvalidInput, "no spare capacity")),
+                buffer,
+            );
+        }
+        make_way().await;
+        let result = loop {
+            match socket::receive(&self.socket, &mut buffer) {
+                Ok(count) => break Ok(count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        if let Err(error) = wait(&self.socket, libc::POLLIN).await {
+                            break Err(error);
+                        }
+                    }
+                    ErrorKind::Interrupted => {}
+                    _ => break Err(error),
+                },
+            }
+        };
+        (result, buffer)
+    }
+
+    /// Sends all of the slices in order, or fails; then any part may have been sent, as when the
+    /// future is dropped.
+    pub async fn write_all(&self, slices: Vec<Bytes>) -> Result<()> {
+        // How many slices are sent, and how many bytes of the next one.
+        let (mut first, mut skip) = (0, 0);
+        loop {
+            while slices.get(first).is_some_and(|slice| slice.len() == skip) {
+                (first, skip) = (first + 1, 0);
+            }
+            if first == slices.len() {
+                return Ok(());
+            }
+            make_way().await;
+            let sent = executor::with(|core| {
+                let vectors = &mut core.vectors.borrow_mut();
+                socket::send(&self.socket, &slices[first..], skip, vectors)
+            });
+            match sent {
+                Ok(count) => (first, skip) = advance(&slices, first, skip + count),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLOUT).await?,
+                    ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Ends the connection in both directions: a pending read ends with `Ok(0)`, a pending write
+    /// with an error.
+    pub fn shutdown(&self) {
+        socket::shutdown(&self.socket);
+    }
+
+    /// The other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+/// Where sending goes on when `count` bytes from the start of slice `first` are sent.
+fn advance(slices: &[Bytes], mut first: usize, mut count: usize) -> (usize, usize) {
+    while let Some(slice) = slices.get(first)
+        && slice.len() <= count
+    {
+        count -= slice.len();
+        first += 1;
+    }
+    (first, count)
+}
+
+/// Waits until the socket is ready, or has an error that the next system call will tell.
+async fn wait(socket: &Rc<OwnedFd>, events: i16) -> Result<()> {
+    let request = Request::Poll {
+        file: socket.clone(),
+        events,
+    };
+    match Operation::run(request, None).await.result {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets other tasks run if this one has done many operations without waiting once.
+async fn make_way() {
+    if !executor::with(|core| core.spend_immediate()) {
+        yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sending_goes_on_where_it_stopped() {
+        let slices: Vec<Bytes> = ["abc", "", "de", "f"]
+            .iter()
+            .map(|s| Bytes::from_static(s.as_bytes()))
+            .collect();
+        let check = |first, count, expected| {
+            assert_eq!(advance(&slices, first, count), expected, "{first} {count}");
+        };
+        check(0, 0, (0, 0));
+        check(0, 2, (0, 2));
+        check(0, 3, (2, 0));
+        check(0, 4, (2, 1));
+        check(0, 6, (4, 0));
+        check(2, 2, (3, 0));
+        check(3, 1, (4, 0));
+    }
+}
