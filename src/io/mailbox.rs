@@ -155,6 +155,11 @@ impl<T: Send> MailSender<T> {
         }
     }
 
+    /// Whether the mailbox is gone.
+    pub fn is_closed(&self) -> bool {
+        self.shared.room.is_closed()
+    }
+
     fn push(&self, message: T) {
         let pushed = self.shared.queue.push(message).is_ok();
         assert!(pushed, "a permit is a place in the queue");
