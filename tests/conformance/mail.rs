@@ -11,7 +11,9 @@ use corelog::model::CoreId;
 use crate::{on_cores, on_one_core};
 
 /// Gives each core its mailbox and senders, once.
-struct Parts<T>(Mutex<Vec<Option<(Mailbox<T>, Vec<MailSender<T>>)>>>);
+struct Parts<T>(Mutex<Vec<Option<Ends<T>>>>);
+
+type Ends<T> = (Mailbox<T>, Vec<MailSender<T>>);
 
 impl<T: Send> Parts<T> {
     fn new(cores: usize, capacity: usize) -> Parts<T> {
@@ -19,7 +21,7 @@ impl<T: Send> Parts<T> {
         Parts(Mutex::new(parts.collect()))
     }
 
-    fn take(&self, core: CoreId) -> (Mailbox<T>, Vec<MailSender<T>>) {
+    fn take(&self, core: CoreId) -> Ends<T> {
         self.0.lock().unwrap()[usize::from(core.0)]
             .take()
             .expect("each core takes its own once")
