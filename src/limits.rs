@@ -76,28 +76,6 @@ pub const SCAN_READS_MAX: usize = 128;
 pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
 /// Leader epochs remembered of one partition; the oldest are forgotten.
 pub const EPOCHS_MAX: usize = 1024;
-
-/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
-pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
-/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
-pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Refused records of one batch that a Produce response names.
-pub const RECORD_ERRORS_MAX: usize = 1024;
-/// API keys that are counted one by one; the last counts all keys beyond.
-pub const METRICS_API_KEYS_MAX: usize = 128;
-/// Kafka error codes that are counted one by one; the last counts all codes beyond.
-pub const METRICS_ERROR_CODES_MAX: usize = 160;
-/// The longest latency that is told from longer ones, in seconds.
-pub const METRICS_LATENCY_MAX_S: u64 = 60;
-/// HTTP connections that the housekeeping thread serves at once.
-pub const ADMIN_CONNECTIONS_MAX: usize = 32;
-/// How long an HTTP client may take to send a request's head, in seconds.
-pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
-/// How long a core may go without publishing its figures before it is reported as stalled, in
-/// seconds.
-pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
-/// Log lines that wait for the writing thread; further ones are dropped and counted.
-pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
 /// in one system call.
 pub const RING_SUBMISSIONS: u32 = 256;
@@ -120,6 +98,28 @@ pub const DEVICE_REQUESTS_ASSUMED: u32 = 32;
 pub const DEVICE_REQUEST_BYTES_ASSUMED: u32 = 128 << 10;
 /// Connections that the kernel holds for a listener until they are accepted.
 pub const LISTEN_BACKLOG: i32 = 1024;
+
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+/// API keys that are counted one by one; the last counts all keys beyond.
+pub const METRICS_API_KEYS_MAX: usize = 128;
+/// Kafka error codes that are counted one by one; the last counts all codes beyond.
+pub const METRICS_ERROR_CODES_MAX: usize = 160;
+/// The longest latency that is told from longer ones, in seconds.
+pub const METRICS_LATENCY_MAX_S: u64 = 60;
+/// HTTP connections that the housekeeping thread serves at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long an HTTP client may take to send a request's head, in seconds.
+pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
+/// How long a core may go without publishing its figures before it is reported as stalled, in
+/// seconds.
+pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
+/// Log lines that wait for the writing thread; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);

@@ -11,7 +11,7 @@ use corelog::io::CoreSpec;
 use corelog::io::sync::watch;
 use corelog::metrics::Board;
 
-pub struct RunningNode {
+pub(crate) struct RunningNode {
     directory: Arc<tempfile::TempDir>,
     address: String,
     stop: watch::Sender<bool>,
@@ -20,7 +20,7 @@ pub struct RunningNode {
 
 impl RunningNode {
     /// A node on a directory of its own.
-    pub fn start_new(cores: u16) -> RunningNode {
+    pub(crate) fn start_new(cores: u16) -> RunningNode {
         RunningNode::start(Arc::new(tempfile::tempdir().unwrap()), cores)
     }
 
@@ -54,12 +54,12 @@ impl RunningNode {
         }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address, ClientOptions::default()).unwrap()
     }
 
     /// Stops the node and starts another one on the same directory.
-    pub fn restart(mut self, cores: u16) -> RunningNode {
+    pub(crate) fn restart(mut self, cores: u16) -> RunningNode {
         self.end();
         RunningNode::start(self.directory.clone(), cores)
     }

@@ -241,7 +241,7 @@ impl Executor {
                 count: Box::new(0),
             };
             let mut operations = self.operations.borrow_mut();
-            operations.start_standing(&mut self.ring.borrow_mut(), request);
+            operations.start_standing(&mut *self.ring.borrow_mut(), request);
         }
     }
 
@@ -309,7 +309,7 @@ impl Executor {
             }
             self.operations
                 .borrow_mut()
-                .cancel_all(&mut self.ring.borrow_mut());
+                .cancel_all(&mut *self.ring.borrow_mut());
             self.ring.borrow_mut().park(Some(Duration::from_millis(10)));
             self.reap();
         }

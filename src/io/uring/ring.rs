@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use io_uring::{IoUring, squeue, types};
 
+use super::operations::Submit;
 use super::setup::{RingError, Step, open_ring};
 
 /// The result of one operation: the user data it was given, and the kernel's answer, which is a
@@ -51,26 +52,6 @@ impl Ring {
     /// Entries pushed so far.
     pub(super) fn submissions(&self) -> u64 {
         self.submissions
-    }
-
-    /// Queues an entry; the kernel sees it at the next `flush` or `park`, or at once if the queue
-    /// is full.
-    ///
-    /// # Safety
-    ///
-    /// The memory that the entry points to must stay where it is, and must not be used otherwise,
-    /// until the entry's completion has come out of `reap`; so must its file descriptor stay open.
-    pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
-        self.submissions += 1;
-        loop {
-            // SAFETY: the caller keeps memory and descriptor alive, which is all that `push` asks.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
-                return;
-            }
-            self.enter(None);
-            // A full completion queue makes the kernel refuse entries (EBUSY) until it is emptied.
-            take_completions(&mut self.ring, &mut self.early);
-        }
     }
 
     /// Gives queued entries to the kernel and lets it run what completes. One system call, or
@@ -121,6 +102,23 @@ impl Ring {
                 Some(libc::EBUSY | libc::EAGAIN) => {}
                 errno => panic!("io_uring_enter failed: {error} (errno {errno:?})"),
             },
+        }
+    }
+}
+
+impl Submit for Ring {
+    /// The kernel sees the entry at the next `flush` or `park`, or at once if the queue is full.
+    unsafe fn push(&mut self, entry: &squeue::Entry) {
+        self.submissions += 1;
+        loop {
+            // SAFETY: the caller keeps memory and file as `Submit::push` demands, which is all
+            // that the queue's own `push` asks for.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.enter(None);
+            // A full completion queue makes the kernel refuse entries (EBUSY) until it is emptied.
+            take_completions(&mut self.ring, &mut self.early);
         }
     }
 }

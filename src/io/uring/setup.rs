@@ -65,7 +65,7 @@ impl Step {
 
 /// The operations that the backend uses; without one of them it does not start. MKDIRAT is the
 /// youngest, from Linux 5.15.
-const NEEDED: [(u8, &str); 11] = [
+const NEEDED: [(u8, &str); 10] = [
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::Read::CODE, "READ"),
@@ -76,7 +76,6 @@ const NEEDED: [(u8, &str); 11] = [
     (opcode::UnlinkAt::CODE, "UNLINKAT"),
     (opcode::RenameAt::CODE, "RENAMEAT"),
     (opcode::MkDirAt::CODE, "MKDIRAT"),
-    (opcode::Nop::CODE, "NOP"),
 ];
 
 /// Why there is no ring. Each message says what happened, the likely cause and what to do.
