@@ -5,6 +5,9 @@
 //! was built, so the greatest such claim that can still be read separates what somebody may have
 //! been told is safe (at or below it) from what nobody was (above it).
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use crate::frame::{FrameHeader, Incarnation};
 use crate::model::Offset;
 
@@ -17,18 +20,24 @@ pub(super) struct Chain {
     pub(super) previous_crc: u32,
     /// The offset that the next record has.
     pub(super) end_offset: Offset,
-    /// The incarnation of the last frame: it never decreases along a chain. What a recovery cut
-    /// off is older than what was written over or after it.
+    /// The start of the broker that wrote the last frame, and the sequence that it began with.
+    /// It never goes back along a chain: what a recovery cut off is older than what was written
+    /// over or after it.
     pub(super) incarnation: Incarnation,
-    /// The greatest claim of durability seen, and who made it.
-    pub(super) claim: Claim,
+    pub(super) incarnation_start: u64,
+    /// The greatest claim of durability seen.
+    pub(super) durable_through: u64,
+    /// What the checkpoint claims, if there is one.
+    pub(super) floor: Option<Floor>,
 }
 
-/// "Everything up to `sequence` is durable", and the incarnation that said so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
+/// The checkpoint's claim: everything up to `sequence` is durable, and the frame with that sequence
+/// is of this incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Floor {
     pub(super) sequence: u64,
     pub(super) incarnation: Incarnation,
+    pub(super) incarnation_start: u64,
 }
 
 /// What a break in the chain means.
@@ -56,31 +65,58 @@ impl Chain {
         self.previous_crc = frame.crc;
         self.end_offset = frame.end_offset;
         self.incarnation = frame.incarnation;
-        self.claim = self.claim.max(claim_of(frame));
+        self.incarnation_start = frame.incarnation_start;
+        self.durable_through = self.durable_through.max(frame.durable_through);
     }
 
     /// Judges a break: the next frame is not where it should be, or its payload is damaged.
-    /// `candidates` are the intact headers found behind it, in the order in which they lie.
+    /// `candidates` are the intact headers found behind it.
     pub(super) fn judge(&self, candidates: &[FrameHeader]) -> Verdict {
-        let claim = candidates.iter().map(claim_of).fold(self.claim, Claim::max);
-        if claim.sequence < self.next_sequence {
+        let claims = candidates.iter().map(|frame| frame.durable_through);
+        let claims = claims.chain(self.floor.map(|floor| floor.sequence));
+        let durable_through = claims.fold(self.durable_through, u64::max);
+        if durable_through < self.next_sequence {
             return Verdict::Tail;
         }
-        let oldest = self.incarnation.max(claim.incarnation);
-        let resume = candidates.iter().position(|frame| {
+        let starts = self.starts(candidates);
+        let behind = candidates.iter().enumerate().filter(|(_, frame)| {
             frame.sequence > self.next_sequence
-                && frame.incarnation >= oldest
+                && frame.incarnation >= self.incarnation
                 && frame.base_offset >= self.end_offset
+                && !is_stale(&starts, frame.incarnation, frame.sequence)
         });
-        Verdict::Damage { resume }
+        let nearest = behind.min_by_key(|(_, frame)| frame.sequence);
+        Verdict::Damage {
+            resume: nearest.map(|(index, _)| index),
+        }
+    }
+
+    /// Every incarnation that is known of, and the sequence that it began with.
+    fn starts(&self, candidates: &[FrameHeader]) -> BTreeMap<Incarnation, u64> {
+        let mut starts: BTreeMap<Incarnation, u64> = BTreeMap::new();
+        starts.insert(self.incarnation, self.incarnation_start);
+        starts.extend(
+            self.floor
+                .map(|floor| (floor.incarnation, floor.incarnation_start)),
+        );
+        starts.extend(
+            candidates
+                .iter()
+                .map(|frame| (frame.incarnation, frame.incarnation_start)),
+        );
+        starts
     }
 }
 
-fn claim_of(frame: &FrameHeader) -> Claim {
-    Claim {
-        sequence: frame.durable_through,
-        incarnation: frame.incarnation,
-    }
+/// Whether a frame or chunk of this incarnation, at this sequence, was cut off: a later incarnation
+/// began at or below it.
+pub(super) fn is_stale(
+    starts: &BTreeMap<Incarnation, u64>,
+    incarnation: Incarnation,
+    sequence: u64,
+) -> bool {
+    let later = (Bound::Excluded(incarnation), Bound::Unbounded);
+    starts.range(later).any(|(_, start)| *start <= sequence)
 }
 
 #[cfg(test)]
@@ -89,7 +125,8 @@ mod tests {
     use crate::frame::{ChunkStamp, FrameKind};
     use crate::model::{LeaderEpoch, PartitionId, Timestamp, TopicId};
 
-    /// A frame of ten records: frame n holds the offsets from 10 * n on.
+    /// A frame of ten records: frame n holds the offsets from 10 * n on. Incarnation 2 began with
+    /// frame 4, incarnation 3 with frame 8.
     fn frame(sequence: u64, durable_through: u64, incarnation: u64) -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Data,
@@ -111,6 +148,7 @@ mod tests {
             log_start_offset: Offset(0),
             chunk: ChunkStamp::default(),
             incarnation: Incarnation(incarnation),
+            incarnation_start: [1, 1, 4, 8][incarnation as usize],
             segment: 0,
             written: Timestamp(0),
             crc: sequence as u32,
@@ -124,7 +162,9 @@ mod tests {
             previous_crc: 3,
             end_offset: Offset(40),
             incarnation: Incarnation(1),
-            claim: Claim::default(),
+            incarnation_start: 1,
+            durable_through: 2,
+            floor: None,
         };
         assert!(chain.accepts(&frame(4, 3, 2)));
         chain.advance(&frame(4, 3, 2));
@@ -192,27 +232,53 @@ mod tests {
             resume(0),
         );
         check(
+            "the nearest, wherever it lies",
+            &[frame(7, 5, 2), frame(6, 4, 2)],
+            resume(1),
+        );
+        check(
             "cut off earlier",
             &[frame(6, 3, 1), frame(7, 3, 1)],
             Verdict::Tail,
         );
-        let stale_then_new = [frame(6, 3, 1), frame(8, 5, 2)];
-        check("never resumed in a cut tail", &stale_then_new, resume(1));
-        let claimed_by_a_later_start = [frame(6, 4, 2), frame(9, 6, 3)];
-        check("older than the claim", &claimed_by_a_later_start, resume(1));
+        check(
+            "never resumed in a cut tail",
+            &[frame(6, 3, 1), frame(8, 5, 2)],
+            resume(1),
+        );
+        check(
+            "cut off later",
+            &[frame(8, 4, 2), frame(9, 7, 3)],
+            resume(1),
+        );
+        check(
+            "below a later cut",
+            &[frame(7, 4, 2), frame(9, 7, 3)],
+            resume(0),
+        );
+    }
+
+    fn check_floor(sequence: u64, incarnation: u64, behind: &[FrameHeader], expected: Verdict) {
+        let mut known = chain();
+        known.floor = Some(Floor {
+            sequence,
+            incarnation: Incarnation(incarnation),
+            incarnation_start: [1, 1, 4, 8][incarnation as usize],
+        });
+        assert_eq!(known.judge(behind), expected, "{sequence}");
     }
 
     #[test]
     fn a_claim_of_the_checkpoint_counts_without_any_frame() {
-        let mut known = chain();
-        known.claim = Claim {
-            sequence: 5,
-            incarnation: Incarnation(3),
-        };
-        assert_eq!(known.judge(&[]), Verdict::Damage { resume: None });
-        let stale = [frame(6, 4, 2)];
-        assert_eq!(known.judge(&stale), Verdict::Damage { resume: None });
-        known.claim.sequence = 4;
-        assert_eq!(known.judge(&[]), Verdict::Tail);
+        check_floor(4, 2, &[], Verdict::Tail);
+        check_floor(5, 2, &[], Verdict::Damage { resume: None });
+        check_floor(9, 3, &[frame(6, 4, 2)], Verdict::Damage { resume: Some(0) });
+        check_floor(9, 3, &[frame(8, 4, 2)], Verdict::Damage { resume: None });
+        check_floor(
+            9,
+            3,
+            &[frame(8, 4, 2), frame(9, 4, 3)],
+            Verdict::Damage { resume: Some(1) },
+        );
     }
 }

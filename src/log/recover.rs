@@ -15,7 +15,7 @@ use super::chunk::{ChunkHeader, FRAMES_POSITION, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::GroupSize;
 use super::handle::Log;
-use super::link::{Chain, Claim, Verdict};
+use super::link::{Chain, Floor, Verdict, is_stale};
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 use super::scan::Found;
 use super::settings::LogConfig;
@@ -150,7 +150,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 previous_crc: 0,
                 end_offset: Offset::ZERO,
                 incarnation: Incarnation(0),
-                claim: Claim::default(),
+                incarnation_start: 1,
+                durable_through: 0,
+                floor: None,
             },
             floor: None,
             start_offset: Offset::ZERO,
@@ -174,10 +176,11 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.replay_from = remembered.state_offset;
         self.epochs = remembered.epochs;
         self.floor = Some(remembered.durable);
-        self.chain.claim = Claim {
+        self.chain.floor = Some(Floor {
             sequence: remembered.durable.sequence,
             incarnation: remembered.durable.incarnation,
-        };
+            incarnation_start: remembered.durable.incarnation_start,
+        });
         (self.replay)(Replay::State(&remembered.state));
         let position = remembered.position;
         for known in remembered.chunks {
@@ -199,6 +202,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.chain.previous_crc = position.crc;
             self.chain.end_offset = position.end_offset;
             self.chain.incarnation = position.incarnation;
+            self.chain.incarnation_start = position.incarnation_start;
         }
     }
 
@@ -409,7 +413,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.next_sequence = floor.sequence + 1;
         self.chain.previous_crc = floor.crc;
         self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
-        self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        self.chain.incarnation = floor.incarnation;
+        self.chain.incarnation_start = floor.incarnation_start;
         // The place of what is missing is not used again.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
         last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
@@ -515,8 +520,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 next_sequence: 1,
                 previous_crc: 0,
                 end_offset: Offset::ZERO,
-                incarnation: self.chain.incarnation,
-                claim: Claim::default(),
+                floor: None,
+                durable_through: 0,
+                ..self.chain
             };
             self.start_offset = Offset::ZERO;
             self.epochs = Epochs::default();
@@ -589,6 +595,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             sequence: self.chain.next_sequence - 1,
             crc: self.chain.previous_crc,
             incarnation: self.chain.incarnation,
+            incarnation_start: self.chain.incarnation_start,
             end_offset: self.chain.end_offset,
             first_sequence: last.map_or(0, |last| last.first_sequence),
             position: last.map_or(0, |last| last.end_position),
@@ -607,6 +614,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             epochs: std::mem::take(&mut self.epochs),
             last_append: io::now(),
             next_sequence: self.chain.next_sequence,
+            incarnation_start: self.chain.next_sequence,
             previous_crc: self.chain.previous_crc,
             chunks: std::mem::take(&mut self.chunks),
             in_flight: VecDeque::new(),
@@ -630,26 +638,14 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     }
 }
 
-/// Sorts headers into the order of the chain and takes out those that a later start left behind:
-/// when a chunk was begun at a sequence, whatever older starts had begun at or above it had been
-/// cut off.
+/// Sorts headers into the order of the chain and takes out those that a later start had cut off.
 fn without_stale(mut headers: Vec<ChunkHeader>) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
     headers.sort_by_key(|header| (header.first_sequence, header.incarnation));
-    let (mut current, mut stale) = (Vec::new(), Vec::new());
-    let mut newest = Incarnation(0);
-    for same_start in headers.chunk_by(|one, other| one.first_sequence == other.first_sequence) {
-        let of_these = same_start.iter().map(|header| header.incarnation).max();
-        newest = newest.max(of_these.unwrap_or_default());
-        for header in same_start {
-            let place = if header.incarnation < newest {
-                &mut stale
-            } else {
-                &mut current
-            };
-            place.push(*header);
-        }
-    }
-    (current, stale)
+    let start_of = |header: &ChunkHeader| (header.incarnation, header.incarnation_start);
+    let starts = headers.iter().map(start_of).collect();
+    headers
+        .into_iter()
+        .partition(|header| !is_stale(&starts, header.incarnation, header.first_sequence))
 }
 
 #[cfg(test)]
@@ -659,17 +655,16 @@ mod tests {
     use crate::log::ChunkId;
     use crate::model::TopicId;
 
-    /// Chunks as (first sequence, incarnation); `expected` are those that are current.
-    fn check(chunks: &[(u64, u64)], expected: &[(u64, u64)]) {
-        let header = |(first_sequence, incarnation): &(u64, u64)| ChunkHeader {
-            first_sequence: *first_sequence,
-            incarnation: Incarnation(*incarnation),
-            partition: PartitionId {
-                topic_id: TopicId::ZERO,
-                index: 0,
-            },
-            ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
-        };
+    /// Chunks as (first sequence, incarnation, start of that incarnation); `expected` are the first
+    /// sequences of those that are current.
+    fn check(chunks: &[(u64, u64, u64)], expected: &[(u64, u64)]) {
+        let header =
+            |(first_sequence, incarnation, incarnation_start): &(u64, u64, u64)| ChunkHeader {
+                first_sequence: *first_sequence,
+                incarnation: Incarnation(*incarnation),
+                incarnation_start: *incarnation_start,
+                ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
+            };
         let (current, stale) = without_stale(chunks.iter().map(header).collect());
         let key = |header: &ChunkHeader| (header.first_sequence, header.incarnation.0);
         assert_eq!(
@@ -683,10 +678,19 @@ mod tests {
     #[test]
     fn what_an_older_start_began_behind_a_cut_is_stale() {
         check(&[], &[]);
-        check(&[(9, 1), (1, 1), (5, 1)], &[(1, 1), (5, 1), (9, 1)]);
-        check(&[(1, 1), (5, 1), (9, 1), (5, 2)], &[(1, 1), (5, 2)]);
-        check(&[(1, 1), (5, 1), (4, 2), (8, 2)], &[(1, 1), (4, 2), (8, 2)]);
-        check(&[(1, 1), (5, 1), (7, 2)], &[(1, 1), (5, 1), (7, 2)]);
-        check(&[(1, 3), (1, 1), (2, 2)], &[(1, 3)]);
+        check(
+            &[(9, 1, 1), (1, 1, 1), (5, 1, 1)],
+            &[(1, 1), (5, 1), (9, 1)],
+        );
+        check(
+            &[(1, 1, 1), (5, 1, 1), (9, 1, 1), (5, 2, 5)],
+            &[(1, 1), (5, 2)],
+        );
+        check(&[(1, 1, 1), (5, 1, 1), (8, 2, 4)], &[(1, 1), (8, 2)]);
+        check(
+            &[(1, 1, 1), (5, 1, 1), (7, 2, 6)],
+            &[(1, 1), (5, 1), (7, 2)],
+        );
+        check(&[(1, 3, 1), (1, 1, 1), (2, 2, 2)], &[(1, 3)]);
     }
 }

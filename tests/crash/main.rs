@@ -4,6 +4,7 @@
 //! bits, with a model beside it that knows what was promised. `ci/planted` runs this suite against
 //! planted bugs and demands that it catches each.
 #![cfg(feature = "sim")]
+#![allow(unreachable_pub)]
 
 mod model;
 mod node;

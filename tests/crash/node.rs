@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use corelog::frame::BatchHeader;
+use corelog::frame::{BatchHeader, FrameHeader};
 use corelog::io::fs;
 use corelog::log::{
     self, ChunkStore, Found, Incarnation, Log, LogConfig, LogEvent, Replay, StoreConfig,
@@ -148,6 +148,9 @@ impl Node {
         state: Option<Vec<u8>>,
         replayed: &[BatchHeader],
     ) {
+        if !log.recovery().quarantined.is_empty() {
+            print_frames(id);
+        }
         assert_eq!(log.recovery().quarantined, [], "{id}: nothing was damaged");
         assert_eq!(log.durable_offset(), log.end_offset());
         let model = {
@@ -274,4 +277,36 @@ async fn next_incarnation() -> Incarnation {
         .await
         .expect("the disk is well");
     Incarnation(last + 1)
+}
+
+/// What the disk holds of a partition, for the report of a failure.
+fn print_frames(id: PartitionId) {
+    corelog::io::sim::with_disk(|disk| {
+        for path in disk.paths() {
+            let content = disk.content(Path::new(&path)).unwrap_or_default();
+            for (index, block) in content.chunks(4096).enumerate() {
+                let Ok(frame) = FrameHeader::read(block) else {
+                    continue;
+                };
+                if frame.partition == id {
+                    let name = &path[path.len() - 10..];
+                    eprintln!(
+                        "{name} +{index}: {:?} {} durable {} offsets {}..{} start {} incarnation {} \
+                         generation {} {:?} crc {} after {}",
+                        frame.kind,
+                        frame.sequence,
+                        frame.durable_through,
+                        frame.base_offset,
+                        frame.end_offset,
+                        frame.log_start_offset,
+                        frame.incarnation.0,
+                        frame.chunk.generation,
+                        &frame.chunk.nonce[..2],
+                        frame.crc,
+                        frame.previous_crc
+                    );
+                }
+            }
+        }
+    });
 }
