@@ -13,6 +13,14 @@ pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 pub const SMALL_FILE_BYTES_MAX: u64 = 256 << 20;
 /// A task polled for longer than this is counted as a stall of its core, in milliseconds.
 pub const TASK_STALL_MS: u64 = 10;
+/// Blocks of removed files that the simulated disk keeps, to hand them out as stale content.
+pub const SIM_STALE_BLOCKS_MAX: usize = 1024;
+/// Events of a simulation that are kept for the report of a failure; older ones are only hashed.
+pub const SIM_TRACE_EVENTS_MAX: usize = 4096;
+/// Connections that wait to be accepted by one simulated listener; more are refused.
+pub const SIM_BACKLOG_MAX: usize = 1024;
+/// Polls of one simulated run, before it is reported as one that never ends.
+pub const SIM_POLLS_MAX: u64 = 200_000_000;
 /// The longest frame that holds a group of batches, header and padding included, in bytes. A single
 /// larger batch still gets a frame of its own.
 pub const LOG_GROUP_BYTES_MAX: usize = 1 << 20;
@@ -90,14 +98,6 @@ pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
 pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
 /// Log lines that wait for the writing thread; further ones are dropped and counted.
 pub const LOG_LINES_WAITING_MAX: usize = 16_384;
-/// Blocks of removed files that the simulated disk keeps, to hand them out as stale content.
-pub const SIM_STALE_BLOCKS_MAX: usize = 1024;
-/// Events of a simulation that are kept for the report of a failure; older ones are only hashed.
-pub const SIM_TRACE_EVENTS_MAX: usize = 4096;
-/// Connections that wait to be accepted by one simulated listener; more are refused.
-pub const SIM_BACKLOG_MAX: usize = 1024;
-/// Polls of one simulated run, before it is reported as one that never ends.
-pub const SIM_POLLS_MAX: u64 = 200_000_000;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
 /// in one system call.
 pub const RING_SUBMISSIONS: u32 = 256;
@@ -125,6 +125,31 @@ const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
 
+/// The longest string of Kafka's protocol, in bytes: its length is an int16.
+pub const KAFKA_STRING_BYTES_MAX: usize = i16::MAX as usize;
+/// Members of one group, whatever `group.max.size` says.
+pub const GROUP_MEMBERS_MAX: usize = 100_000;
+/// Member ids of one group that were given out and not used to join yet.
+pub const GROUP_PENDING_JOINS_MAX: usize = 10_000;
+/// Bytes of a client id or instance id that a member id starts with.
+pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
+/// How long a new member may wait in a join, in milliseconds; Kafka's, not configurable.
+pub const NEW_MEMBER_JOIN_MS_MAX: i64 = 5 * 60 * 1000;
+/// Groups of one partition of the offsets topic.
+pub const COORDINATOR_GROUPS_MAX: usize = 1 << 17;
+/// Live records of one partition of the offsets topic: committed offsets and groups.
+pub const COORDINATOR_RECORDS_MAX: usize = 1 << 22;
+/// Appends of one coordinator that are not durable yet.
+pub const COORDINATOR_APPENDS_MAX: usize = 1 << 16;
+/// Records of one append to the offsets topic, in bytes, about.
+pub const OFFSETS_APPEND_BYTES_MAX: usize = 1024 * 1024;
+/// Groups that one look for expired offsets passes before others get their turn.
+pub const EXPIRY_GROUPS_PER_STEP: usize = 1000;
+/// Dead records of an offsets partition below which it is not trimmed.
+pub const TRIM_DEAD_RECORDS_MIN: usize = 4096;
+/// Live records that one step of trimming appends again.
+pub const TRIM_STEP_RECORDS: usize = 4096;
+
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());
 const _: () = assert!(FRAME_ALIGNMENT_BYTES == IO_ALIGNMENT_BYTES);
@@ -135,14 +160,29 @@ const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
+/// The first receive buffer of a connection, and the least one of a later request, in bytes.
+pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+/// How much a receive buffer grows when a request's bytes have filled it.
+pub const RECEIVE_GROWTH_FACTOR: usize = 4;
+/// How long a request may take from its size to its last byte, in milliseconds.
+pub const REQUEST_ARRIVAL_MS_MAX: u64 = 60_000;
+/// Ready responses of one connection that go out in one vectored send.
+pub const RESPONSES_GATHERED_MAX: usize = 64;
+/// How long one send may take before its client counts as stalled, in milliseconds.
+pub const SEND_STALL_MS_MAX: u64 = 60_000;
+/// Partitions that a fetch reads before it lets other tasks of its core run.
+pub const FETCH_READS_PER_TURN_MAX: usize = 32;
 /// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
 pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
 /// Elements of one array of a response that a client reads.
 pub const RESPONSE_ELEMENTS_MAX: usize = 1 << 20;
 /// A request that carries a handful of ids, in bytes.
 pub const REQUEST_SMALL_BYTES_MAX: usize = 256 << 10;
-/// A request that names topics, each with a few numbers or settings, in bytes.
+/// A request that names topics, each with a few numbers, in bytes.
 pub const REQUEST_MEDIUM_BYTES_MAX: usize = 4 << 20;
+/// A request whose arrays hold arrays of elements of few bytes, such as settings of topics, in
+/// bytes: decoded they may take 40 times as much.
+pub const REQUEST_NESTED_BYTES_MAX: usize = 2 << 20;
 /// A request that carries what a consumer group holds, in bytes.
 pub const REQUEST_LARGE_BYTES_MAX: usize = 16 << 20;
 /// A response that a client reads, in bytes.
@@ -154,3 +194,30 @@ pub const TAGGED_FIELD_BYTES_MAX: usize = 64 << 10;
 /// Tagged fields of one structure that comes from the network.
 pub const TAGGED_FIELDS_MAX: usize = 16;
 const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
+/// Bytes of the records of one batch of the metadata log, decompressed.
+pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Partitions of one node.
+pub const PARTITIONS_MAX: usize = 200_000;
+/// Producer ids that a shard gets at a time; Kafka's block is as large.
+pub const PRODUCER_IDS_PER_BLOCK: i64 = 1000;
+/// Bytes that a replay of the metadata log reads at a time.
+pub const METADATA_READ_BYTES: usize = 1024 * 1024;
+/// Records of the metadata log after which a start writes the image and drops what came before.
+pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
+/// Logs that one core opens or closes at the same time.
+pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
+/// How often a shard publishes its figures and looks for idle logs, in milliseconds.
+pub const UPKEEP_TICK_MS: u64 = 1000;
+/// Figures of single partitions are published with every so many of the others.
+pub const METRICS_PARTITIONS_EVERY: u64 = 5;
+/// Cores of one node.
+pub const CORES_MAX: usize = 1024;
+/// How long a stopping node waits for requests that are being served, in milliseconds.
+pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
+/// Requests of one connection between read and answered.
+pub const CONNECTION_REQUESTS_MAX: usize = 128;
+/// Bytes that loading a coordinator reads at a time.
+pub const OFFSETS_LOAD_READ_BYTES: usize = 1024 * 1024;
+/// One value of a configuration that a client sets, in bytes.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 8192;
+const _: () = assert!(MEMBER_ID_PREFIX_BYTES_MAX + 64 <= KAFKA_STRING_BYTES_MAX);

@@ -7,8 +7,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use corelog::config::TimestampType;
 use corelog::frame::{
-    BATCH_CRC_START, BatchBuilder, BatchRules, Codec, TimestampType, check_whole, records, validate,
+    BATCH_CRC_START, BatchBuilder, BatchRules, Codec, check_whole, records, validate,
 };
 use corelog::model::Timestamp;
 

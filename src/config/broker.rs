@@ -1,10 +1,11 @@
 //! The broker's configuration, resolved: what the rooms read.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::topic::TopicConfig;
+use super::values::BrokerValues;
 use crate::model::NodeId;
 
 /// The broker's configuration in force, shared by reference count. A dynamic change makes a new
@@ -36,8 +37,12 @@ pub struct BrokerConfig {
     pub offsets: OffsetsConfig,
     /// Idempotent producers.
     pub producers: ProducerConfig,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub metadata_snapshot_bytes: i64,
     /// Our own keys: the engine below.
     pub engine: EngineConfig,
+    /// The layers that all of this came from, for DescribeConfigs and for changes.
+    pub values: BrokerValues,
 }
 
 /// One listener: `listeners` and `advertised.listeners`, joined by the listener's name.
@@ -58,7 +63,7 @@ pub struct Listener {
 /// Sockets and connections.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkConfig {
-    /// `listeners` with `advertised.listeners`; never empty, the first is the inter-broker one.
+    /// `listeners` with `advertised.listeners`; never empty.
     pub listeners: Vec<Listener>,
     /// `socket.send.buffer.bytes`; -1 leaves the operating system's.
     pub socket_send_buffer_bytes: i32,
@@ -72,8 +77,8 @@ pub struct NetworkConfig {
     pub connections_max: i32,
     /// `max.connections.per.ip`.
     pub connections_per_ip_max: i32,
-    /// `max.connections.per.ip.overrides`: address or host name, and its own maximum.
-    pub connections_per_ip_overrides: Vec<(Arc<str>, i32)>,
+    /// `max.connections.per.ip.overrides`: an address and its own maximum.
+    pub connections_per_ip_overrides: Vec<(IpAddr, i32)>,
     /// `connections.max.idle.ms`; negative is never.
     pub connections_idle_max_ms: i64,
     /// `queued.max.requests`: requests of one connection between read and answered.
@@ -192,8 +197,6 @@ pub struct EngineConfig {
     pub pin_cores: bool,
     /// `corelog.admin.listener`; `None` when it is set to nothing.
     pub admin_listener: Option<SocketAddr>,
-    /// `corelog.ring.entries`: submission entries of one core's ring.
-    pub ring_entries: i32,
     /// `corelog.request.memory.bytes`, per core.
     pub request_memory_bytes: i64,
     /// `corelog.response.memory.bytes`, per core: answers and slices not yet sent.
@@ -202,18 +205,8 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
-    /// `corelog.chunk.max.bytes`: the size class that a busy partition ends with.
-    pub chunk_max_bytes: i32,
-    /// `corelog.group.max.bytes`: the largest commit group of one partition.
-    pub group_max_bytes: i32,
-    /// `corelog.group.linger.us`: how long an idle log waits for company before it writes.
-    pub group_linger_us: i32,
-    /// `corelog.writes.in.flight.max`, per core.
-    pub writes_in_flight_max: i32,
     /// `corelog.checkpoint.interval.ms`.
     pub checkpoint_interval_ms: i64,
-    /// `corelog.open.files.max`, per core.
-    pub open_files_max: i32,
     /// `corelog.reserve.bytes`: disk space that only metadata may use.
     pub reserve_bytes: i64,
     /// `corelog.log.format`.

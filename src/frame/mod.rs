@@ -40,6 +40,6 @@ pub use header::{
 };
 pub use records::{Headers, Record, RecordIter, Records, RecordsError, records};
 pub use validate::{
-    BatchError, BatchInfo, BatchRules, HeaderStamp, RecordError, RecordErrorReason, TimestampType,
-    check_whole, validate,
+    BatchError, BatchInfo, BatchRules, HeaderStamp, RecordError, RecordErrorReason, check_whole,
+    validate,
 };

@@ -8,6 +8,7 @@ use kafka_protocol::records as other;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::TimestampType;
 use crate::model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 const CODECS: [Codec; 5] = [

@@ -9,6 +9,7 @@ use super::header::{
     BATCH_CRC_START, BATCH_HEADER_BYTES, BATCH_LENGTH_PREFIX_BYTES, BatchHeader, Codec,
 };
 use super::record::{RecordDefect, SliceSource, Source, StreamSource, walk_record};
+use crate::config::TimestampType;
 use crate::limits::RECORD_ERRORS_MAX;
 use crate::model::{Offset, ProducerId, Timestamp};
 
@@ -17,15 +18,6 @@ const MAGIC: i8 = 2;
 /// The attribute bits that have a meaning; a header that is stamped keeps no others.
 const ATTRIBUTES_KNOWN: i16 = 0b111_1111;
 const LOG_APPEND_TIME_BIT: i16 = 0b1000;
-
-/// Whose clock stamps the records: `message.timestamp.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimestampType {
-    /// The producer's.
-    CreateTime,
-    /// The broker's, when the batch is appended.
-    LogAppendTime,
-}
 
 /// What the topic asks of a batch.
 #[derive(Clone, Copy, Debug)]

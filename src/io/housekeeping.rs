@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::Instant;
+use crate::model::Timestamp;
 
 /// A listening socket, bound before the thread starts so that a taken port stops the start.
 #[derive(Debug)]
@@ -60,6 +61,13 @@ pub fn now() -> Instant {
     static ZERO: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     let since_zero = ZERO.elapsed().as_nanos();
     Instant::from_nanos(u64::try_from(since_zero).unwrap_or(u64::MAX))
+}
+
+/// The wall clock of threads that are no core: the machine's, in a simulation too.
+pub fn wall_clock() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since_epoch_ms = since_epoch.map_or(0, |since| since.as_millis());
+    Timestamp(i64::try_from(since_epoch_ms).unwrap_or(i64::MAX))
 }
 
 /// What the kernel knows of this process.

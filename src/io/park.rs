@@ -14,6 +14,10 @@
 use super::atomic::{AtomicBool, Ordering, fence};
 
 /// True while the consumer sleeps or is about to. One consumer, any number of producers.
+///
+/// Every write is a swap, so each follows directly on the one whose value it replaced: a
+/// producer's swap that is late, from an earlier announcement, cannot hide a later announcement
+/// from later producers.
 pub(super) struct ParkFlag(AtomicBool);
 
 impl ParkFlag {
@@ -24,13 +28,13 @@ impl ParkFlag {
 
     /// The consumer is about to sleep. It must look at its queue once more after this call.
     pub(super) fn announce(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// The consumer is awake again.
     pub(super) fn retract(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.swap(false, Ordering::Relaxed);
     }
 
     /// Asked by a producer after it has published its work: whether it is the one that must wake

@@ -4,4 +4,4 @@
 //! may be used on any thread. They never sleep a thread and need no tokio runtime.
 
 pub use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-pub use tokio::sync::{oneshot, watch};
+pub use tokio::sync::{mpsc, oneshot, watch};

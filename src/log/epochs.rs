@@ -31,6 +31,12 @@ impl Epochs {
         self.starts.back().map(|(epoch, _)| *epoch)
     }
 
+    /// The epoch of the record at `offset`; `None` if it lies before everything known.
+    pub(super) fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.starts.partition_point(|(_, start)| *start <= offset);
+        Some(self.starts[after.checked_sub(1)?].0)
+    }
+
     /// The largest known epoch at or below `epoch`, and the offset where the one after it began
     /// (the log's end for the latest). `None` if `epoch` is above the latest, or nothing is known.
     pub(super) fn end_of(

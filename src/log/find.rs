@@ -22,12 +22,17 @@ struct Candidate {
 
 impl Log {
     /// The first durable batch whose maximum timestamp is at or above `timestamp` and that does
-    /// not end below the log's start. Which of its records it is, the caller sees when it decodes
-    /// them.
-    pub async fn find_timestamp(&self, timestamp: Timestamp) -> Result<Option<Bytes>, ReadError> {
+    /// not end below `from` or the log's start. Which of its records it is, the caller sees when
+    /// it decodes them.
+    pub async fn find_timestamp(
+        &self,
+        timestamp: Timestamp,
+        from: Offset,
+    ) -> Result<Option<Bytes>, ReadError> {
         let durable = self.durable_offset();
+        let from = from.max(self.start_offset());
         for candidate in self.chunks_reaching(timestamp) {
-            let found = self.find_in(&candidate, timestamp, durable).await?;
+            let found = self.find_in(&candidate, timestamp, from, durable).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -52,6 +57,7 @@ impl Log {
         &self,
         candidate: &Candidate,
         timestamp: Timestamp,
+        from: Offset,
         durable: Offset,
     ) -> Result<Option<Bytes>, ReadError> {
         let chunk = &candidate.chunk;
@@ -71,11 +77,11 @@ impl Log {
             if frame.base_offset >= durable {
                 break;
             }
-            let below = frame.end_offset <= self.start_offset();
+            let below = frame.end_offset <= from;
             if !below
                 && frame.max_timestamp >= timestamp
                 && let Some(batch) = self
-                    .find_in_frame(chunk, position, &frame, timestamp)
+                    .find_in_frame(chunk, position, &frame, timestamp, from)
                     .await?
             {
                 return Ok(Some(batch));
@@ -91,6 +97,7 @@ impl Log {
         position: u64,
         frame: &FrameHeader,
         timestamp: Timestamp,
+        from: Offset,
     ) -> Result<Option<Bytes>, ReadError> {
         let bytes = self
             .read_chunk(chunk, position, frame.frame_bytes as usize)
@@ -106,7 +113,7 @@ impl Log {
                 return Err(corrupt_at(offset));
             }
             let next = header.last_offset().next();
-            if header.max_timestamp >= timestamp && next > self.start_offset() {
+            if header.max_timestamp >= timestamp && next > from {
                 return self
                     .checked(&header, bytes.slice(at..at + batch.len()))
                     .map(Some);

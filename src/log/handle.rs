@@ -134,6 +134,11 @@ impl Log {
             .end_of(epoch, state.start_offset, state.end_offset)
     }
 
+    /// The epoch that the record at `offset` was appended under; `None` if nothing is known.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.state.borrow().epochs.at(offset)
+    }
+
     /// Waits until all records below `offset` are durable, or never will be.
     pub async fn wait_durable(&self, offset: Offset) -> Result<(), Stopped> {
         self.wait(Goal::Offset(offset)).await

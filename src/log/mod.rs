@@ -53,7 +53,7 @@
 //! log.close().await                          // no more appends; everything durable, sealed
 //!
 //! // checkpoints: bound what a restart replays
-//! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state as of end_offset(), now
+//! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state of end_offset(), now
 //! checkpoint::write(&store, entries).await   // waits until every entry's state is durable
 //! ```
 //!

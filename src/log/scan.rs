@@ -12,7 +12,7 @@ use crate::model::{CoreId, PartitionId};
 
 use super::checkpoint::{self, CHECKPOINTS_DIR, Remembered};
 use super::chunk::{ChunkHeader, ChunkId, ChunkRole, FRAMES_POSITION};
-use super::pool::{FreeChunk, FreeChunks};
+use super::pool::FreeChunk;
 use super::store::{CHUNKS_DIR, Directory};
 
 /// What a data directory holds, by partition. Made once at start, then taken apart: each partition
@@ -36,7 +36,9 @@ pub struct Found {
 /// The free chunks of one core, and the numbers of those that it will create.
 #[derive(Debug)]
 pub struct Pool {
-    pub(super) free: FreeChunks,
+    pub(super) free: Vec<FreeChunk>,
+    pub(super) first_id: u64,
+    pub(super) id_step: u64,
     pub(super) directory: Arc<Directory>,
 }
 
@@ -92,12 +94,13 @@ impl Inventory {
         assert!(core < cores, "cores are numbered from 0");
         let past = self.last_id + 1;
         let first_id = past + (core + cores - past % cores) % cores;
-        let mut free = FreeChunks::numbered(first_id, cores);
-        for chunk in self.free.extract_if(.., |chunk| chunk.id.0 % cores == core) {
-            free.put(chunk);
-        }
         Pool {
-            free,
+            free: self
+                .free
+                .extract_if(.., |chunk| chunk.id.0 % cores == core)
+                .collect(),
+            first_id,
+            id_step: cores,
             directory: self.directory.clone(),
         }
     }
@@ -220,11 +223,11 @@ mod tests {
                 let mut inventory = inventory(last_id, &[1, 2, 3, 4, 5, 6, 7]);
                 let mut free = 0;
                 for core in 0..cores {
-                    let pool = inventory.pool(CoreId(core), cores).free;
-                    assert!(pool.next_id > last_id);
-                    assert_eq!(pool.next_id % u64::from(cores), u64::from(core));
+                    let pool = inventory.pool(CoreId(core), cores);
+                    assert!(pool.first_id > last_id);
+                    assert_eq!(pool.first_id % u64::from(cores), u64::from(core));
                     assert_eq!(pool.id_step, u64::from(cores));
-                    free += pool.count(100);
+                    free += pool.free.len();
                 }
                 assert_eq!(free, 7);
             }

@@ -81,6 +81,10 @@ impl ChunkStore {
     /// Opens the store of one shard of the data directory `dir`, with the chunks that the scan
     /// found free for it. Starts the task that seals idle logs.
     pub fn open(dir: &Path, core: CoreId, pool: Pool, config: StoreConfig) -> Rc<ChunkStore> {
+        let mut free = FreeChunks::numbered(pool.first_id, pool.id_step);
+        for chunk in pool.free {
+            free.put(chunk);
+        }
         assert!(
             !config.chunk_bytes.is_empty(),
             "there is at least one size of chunk"
@@ -90,7 +94,7 @@ impl ChunkStore {
             dir: dir.to_owned(),
             core,
             files: Files::new(dir.join(CHUNKS_DIR), CHUNK_FILES_OPEN_MAX),
-            free: RefCell::new(pool.free),
+            free: RefCell::new(free),
             creating: Semaphore::new(CHUNKS_CREATING_MAX),
             indexes: IndexCache::new(),
             hot: HotTails::new(config.hot_bytes),
@@ -177,7 +181,8 @@ impl ChunkStore {
         frame_capacity(*largest)
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    /// Whether the shard may append; `wait_room` waits for it.
+    pub fn has_room(&self) -> bool {
         self.pending_bytes.get() < LOG_PENDING_BYTES_MAX
     }
 

@@ -9,4 +9,4 @@ mod topic;
 
 pub use ids::{CoreId, LeaderEpoch, NodeId, PartitionId, ProducerEpoch, ProducerId, TopicId};
 pub use offset::{Offset, Timestamp};
-pub use topic::{TopicName, TopicNameError, TopicPartition};
+pub use topic::{OFFSETS_TOPIC, TopicName, TopicNameError, TopicPartition};

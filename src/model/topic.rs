@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The topic that holds consumer groups and their committed offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// A topic's name: 1 to 249 of `[a-zA-Z0-9._-]`, neither "." nor "..".
 ///
 /// Shared by reference count; a clone costs no allocation.
@@ -51,7 +54,7 @@ impl TopicName {
 
     /// Whether the broker itself owns the topic; Metadata tells clients so.
     pub fn is_internal(&self) -> bool {
-        matches!(self.as_str(), "__consumer_offsets" | "__transaction_state")
+        matches!(self.as_str(), OFFSETS_TOPIC | "__transaction_state")
     }
 }
 

@@ -1,1 +1,10 @@
-//! (room)
+//! Accept, frame, order, back-pressure. Bytes in, bytes out; knows no API.
+//!
+//! Every core listens on the same addresses (SO_REUSEPORT) and serves the connections that the
+//! kernel gives it. A connection stays on its core for life.
+
+mod connection;
+mod listener;
+mod receive;
+
+pub use listener::{Server, bind};

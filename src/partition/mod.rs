@@ -1,5 +1,124 @@
-//! One replica of one partition.
+//! One replica of one partition: its leader epoch, its high watermark, what it remembers of its
+//! producers, and who waits for it.
+//!
+//! A `Partition` joins the pure decisions of this room to its `log::Log`. It belongs to one core
+//! and is used through `Rc`; no borrow of its state lives across an await. What a crash leaves is
+//! the log's business; the rest is rebuilt from it.
 
+mod append;
+mod offsets;
 mod producers;
+mod read;
+mod watermark;
 
+pub use append::{AppendRefused, Appended};
+pub use offsets::{ListedOffset, OffsetSpec, OffsetsError};
 pub use producers::{ActiveProducer, ProducerTable, Verdict};
+pub use read::{EpochEnd, PartitionRead, ReadRefused, ReadRequest};
+pub use watermark::Watch;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::log::{Log, LogEvent};
+use crate::model::{LeaderEpoch, Offset, PartitionId, TopicName};
+use watermark::Watermark;
+
+/// The leader replica of one partition.
+pub struct Partition {
+    id: PartitionId,
+    topic: TopicName,
+    leader_epoch: LeaderEpoch,
+    log: Rc<Log>,
+    state: Rc<RefCell<State>>,
+}
+
+/// What changes while the partition lives. Never borrowed across an await.
+struct State {
+    producers: ProducerTable,
+    watermark: Watermark,
+}
+
+impl Partition {
+    /// A partition on an opened log. `producers` is what the checkpoint and the replay gave.
+    ///
+    /// Everything that recovery kept was durable or is now: the watermark starts at the log's
+    /// durable end.
+    pub fn new(
+        id: PartitionId,
+        topic: TopicName,
+        leader_epoch: LeaderEpoch,
+        log: Rc<Log>,
+        producers: ProducerTable,
+    ) -> Rc<Partition> {
+        let watermark = Watermark::new(log.durable_offset());
+        let state = Rc::new(RefCell::new(State {
+            producers,
+            watermark,
+        }));
+        // The log holds the state, not the partition: no cycle keeps a deleted one alive.
+        let listener = Rc::downgrade(&state);
+        log.set_listener(Box::new(move |event| {
+            let Some(state) = listener.upgrade() else {
+                return;
+            };
+            match event {
+                LogEvent::Durable(end) => state.borrow_mut().watermark.advance(end),
+                LogEvent::StorageFull => state.borrow_mut().watermark.refuse(),
+                LogEvent::Stopped => state.borrow_mut().watermark.fail(),
+            }
+        }));
+        Rc::new(Partition {
+            id,
+            topic,
+            leader_epoch,
+            log,
+            state,
+        })
+    }
+
+    /// The partition's identity.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The epoch of this node's leadership.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// The log below.
+    pub fn log(&self) -> &Rc<Log> {
+        &self.log
+    }
+
+    /// The offset below which every record is durable by the policy in force, and visible.
+    pub fn high_watermark(&self) -> Offset {
+        self.state.borrow().watermark.value()
+    }
+
+    /// The producers known, for DescribeProducers.
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        self.state.borrow().producers.active().collect()
+    }
+
+    /// What the checkpoint keeps of this room's state: the producers' snapshot.
+    pub fn checkpoint_state(&self) -> Vec<u8> {
+        self.state.borrow().producers.snapshot()
+    }
+
+    /// Forgets producers that were silent for `expiration_ms`.
+    pub fn expire_producers(&self, now: crate::model::Timestamp, expiration_ms: i64) {
+        self.state.borrow_mut().producers.expire(now, expiration_ms);
+    }
+
+    /// Ends the partition: whoever waits for it is told that it is gone.
+    pub fn end(&self) {
+        self.state.borrow_mut().watermark.fail();
+    }
+}

@@ -152,8 +152,7 @@ impl ApiSpec {
     }
 
     /// The first version that ApiVersions tells. Produce tells 0 although 0 to 2 are refused:
-    /// librdkafka takes a broker without them for one from before message format 1
-    /// (KAFKA-18659).
+    /// librdkafka compresses only for brokers that tell it (KAFKA-18659).
     pub const fn advertised_min(&self) -> i16 {
         match self.key {
             ApiKey::Produce => 0,

@@ -7,17 +7,18 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use kafka_wire::{KafkaMessage, KafkaRequest, KafkaResponse};
+use bytes::{Bytes, BytesMut};
+use kafka_wire::{KafkaMessage, KafkaRequest, KafkaResponse, OutboundFrameLimits};
 use kafka_wire_core::{ApiVersion, DecodeError, DecodeLimits, Decoder};
 
 use crate::limits::{
     REQUEST_ELEMENTS_MAX, REQUEST_LARGE_BYTES_MAX, REQUEST_MEDIUM_BYTES_MAX,
-    REQUEST_SMALL_BYTES_MAX, REQUEST_STRING_BYTES_MAX, RESPONSE_BYTES_MAX, RESPONSE_ELEMENTS_MAX,
-    TAGGED_FIELD_BYTES_MAX, TAGGED_FIELDS_MAX,
+    REQUEST_NESTED_BYTES_MAX, REQUEST_SMALL_BYTES_MAX, REQUEST_STRING_BYTES_MAX,
+    RESPONSE_BYTES_MAX, RESPONSE_ELEMENTS_MAX, TAGGED_FIELD_BYTES_MAX, TAGGED_FIELDS_MAX,
 };
 
 use super::api::ApiKey;
+use super::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, StrBytes};
 use super::wire::WireError;
 
 /// Why a message was not decoded or encoded. The detail is for the log.
@@ -118,6 +119,72 @@ pub fn encode<M: KafkaMessage>(message: &M, version: i16) -> Result<Bytes, Proto
         })
 }
 
+/// Writes a whole request: size, header, body. For clients.
+pub fn encode_request<R: KafkaRequest>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: &StrBytes,
+) -> Result<Bytes, ProtocolError> {
+    let mut frame = BytesMut::new();
+    let client_id = Some(client_id.clone());
+    let frame_limits = OutboundFrameLimits::new(i32::MAX as usize);
+    let version = ApiVersion::new(version);
+    kafka_wire::encode_request(
+        &mut frame,
+        correlation_id,
+        client_id,
+        request,
+        version,
+        frame_limits,
+    )
+    .map_err(|error| ProtocolError::NotRepresentable {
+        detail: error.to_string(),
+    })?;
+    Ok(frame.freeze())
+}
+
+/// Reads the subscription that a consumer joins a group with: the metadata of its JoinGroup.
+pub fn decode_subscription(metadata: Bytes) -> Result<ConsumerProtocolSubscription, ProtocolError> {
+    let bounds = limits(REQUEST_LARGE_BYTES_MAX, REQUEST_LARGE_BYTES_MAX);
+    Ok(kafka_wire::decode_consumer_protocol_subscription(metadata, bounds)?.1)
+}
+
+/// Writes the subscription that a consumer joins a group with.
+pub fn encode_subscription(
+    subscription: &ConsumerProtocolSubscription,
+) -> Result<Bytes, ProtocolError> {
+    let mut bytes = BytesMut::new();
+    let version = ApiVersion::new(CONSUMER_PROTOCOL_VERSION);
+    kafka_wire::encode_consumer_protocol_subscription(&mut bytes, subscription, version).map_err(
+        |error| ProtocolError::NotRepresentable {
+            detail: error.to_string(),
+        },
+    )?;
+    Ok(bytes.freeze())
+}
+
+/// Reads the partitions that a leader assigned to a consumer: the assignment of its SyncGroup.
+pub fn decode_assignment(assignment: Bytes) -> Result<ConsumerProtocolAssignment, ProtocolError> {
+    let bounds = limits(REQUEST_LARGE_BYTES_MAX, REQUEST_LARGE_BYTES_MAX);
+    Ok(kafka_wire::decode_consumer_protocol_assignment(assignment, bounds)?.1)
+}
+
+/// Writes the partitions that a leader assigns to a consumer.
+pub fn encode_assignment(assignment: &ConsumerProtocolAssignment) -> Result<Bytes, ProtocolError> {
+    let mut bytes = BytesMut::new();
+    let version = ApiVersion::new(CONSUMER_PROTOCOL_VERSION);
+    kafka_wire::encode_consumer_protocol_assignment(&mut bytes, assignment, version).map_err(
+        |error| ProtocolError::NotRepresentable {
+            detail: error.to_string(),
+        },
+    )?;
+    Ok(bytes.freeze())
+}
+
+/// The version of subscriptions and assignments that are written: what every consumer reads.
+const CONSUMER_PROTOCOL_VERSION: i16 = 1;
+
 /// The bounds of an API's request.
 fn request_limits(api: ApiKey) -> DecodeLimits {
     match api {
@@ -131,19 +198,20 @@ fn request_limits(api: ApiKey) -> DecodeLimits {
         | ApiKey::DescribeGroups
         | ApiKey::DeleteGroups
         | ApiKey::DescribeCluster => limits(REQUEST_SMALL_BYTES_MAX, 0),
-        // Names of topics with a few numbers or settings each.
+        // Settings of topics, topics of groups.
+        ApiKey::OffsetFetch
+        | ApiKey::CreateTopics
+        | ApiKey::DescribeConfigs
+        | ApiKey::AlterConfigs
+        | ApiKey::CreatePartitions
+        | ApiKey::IncrementalAlterConfigs => limits(REQUEST_NESTED_BYTES_MAX, 0),
+        // Names of topics with a few numbers each.
         ApiKey::ListOffsets
         | ApiKey::Metadata
-        | ApiKey::OffsetFetch
-        | ApiKey::CreateTopics
         | ApiKey::DeleteTopics
         | ApiKey::DeleteRecords
         | ApiKey::OffsetForLeaderEpoch
-        | ApiKey::DescribeConfigs
-        | ApiKey::AlterConfigs
         | ApiKey::DescribeLogDirs
-        | ApiKey::CreatePartitions
-        | ApiKey::IncrementalAlterConfigs
         | ApiKey::OffsetDelete
         | ApiKey::DescribeProducers
         | ApiKey::DescribeTopicPartitions => limits(REQUEST_MEDIUM_BYTES_MAX, 0),

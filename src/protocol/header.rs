@@ -85,6 +85,20 @@ impl RequestHeader {
     }
 }
 
+/// Takes the header off a response's frame, its size already taken off: the correlation id, and
+/// the body. For clients.
+pub fn decode_response_header(
+    frame: &Bytes,
+    api: ApiKey,
+    version: i16,
+) -> Result<(i32, Bytes), WireError> {
+    let has_tags = api.response_header_version(version) == 1;
+    let mut reader = Reader::new(frame, has_tags, 0);
+    let correlation_id = reader.i32()?;
+    reader.skip_tagged_fields()?;
+    Ok((correlation_id, frame.slice(reader.position()..)))
+}
+
 /// The longest start of a response: size, correlation id, the count of tagged fields.
 pub const RESPONSE_PREFIX_BYTES_MAX: usize = 9;
 
@@ -92,7 +106,10 @@ pub const RESPONSE_PREFIX_BYTES_MAX: usize = 9;
 mod tests {
     use super::*;
 
-    fn check(bytes: &[u8], expected: Result<(ApiKey, i16, Option<&str>, &[u8]), HeaderError>) {
+    /// API, version, client id and body.
+    type Parts<'a> = (ApiKey, i16, Option<&'a str>, &'a [u8]);
+
+    fn check(bytes: &[u8], expected: Result<Parts<'_>, HeaderError>) {
         let got = RequestHeader::decode(&Bytes::copy_from_slice(bytes));
         let got = got.as_ref().map(|(header, body)| {
             assert_eq!(header.correlation_id, 0x0102_0304);

@@ -33,6 +33,9 @@ pub mod messages;
 pub mod wire;
 
 pub use api::{ApiKey, ApiSpec};
-pub use codec::{ProtocolError, decode, decode_response, encode};
+pub use codec::{
+    ProtocolError, decode, decode_assignment, decode_response, decode_subscription, encode,
+    encode_assignment, encode_request, encode_subscription,
+};
 pub use error_code::ErrorCode;
-pub use header::{HeaderError, RESPONSE_PREFIX_BYTES_MAX, RequestHeader};
+pub use header::{HeaderError, RESPONSE_PREFIX_BYTES_MAX, RequestHeader, decode_response_header};

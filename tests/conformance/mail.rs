@@ -116,13 +116,13 @@ fn a_sender_that_gives_up_leaves_its_place_to_the_next() {
     on_one_core(|| async {
         let (mut mailbox, senders) = mailbox::channels::<u32>(1, 1).remove(0);
         senders[0].send(0).await;
-        let waiting: Vec<_> = (1..=10)
-            .map(|n| {
-                let sender = senders[0].clone();
-                io::spawn(async move { sender.send(n).await })
-            })
-            .collect();
-        io::yield_now().await;
+        let mut waiting = Vec::new();
+        for n in 1..=10 {
+            let sender = senders[0].clone();
+            waiting.push(io::spawn(async move { sender.send(n).await }));
+            // It waits before the next one does: of two ready tasks either may run first.
+            io::yield_now().await;
+        }
         let mut kept = Vec::new();
         for (task, n) in waiting.into_iter().zip(1..) {
             if n % 2 == 0 {

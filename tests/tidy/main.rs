@@ -6,6 +6,7 @@
 
 mod copies;
 mod documents;
+mod handlers;
 mod lexer;
 mod limits;
 mod rooms;
@@ -205,6 +206,16 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn hot_files_copy_only_through_the_counter() {
     expect_clean(copies::check(&Tree::of_repository()));
+}
+
+#[test]
+fn each_api_has_a_file_that_says_its_versions() {
+    expect_clean(handlers::check(&Tree::of_repository()));
+}
+
+#[test]
+fn the_walks_name_files_that_exist() {
+    expect_clean(handlers::check_walks(&Tree::of_repository()));
 }
 
 #[test]

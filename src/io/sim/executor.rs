@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_task::Runnable;
 use slab::Slab;
 
-use super::chance::Chance;
 use super::machine::{Machine, enter, machine};
 use super::simulation::{Crash, Outcome};
 use super::trace::What;
@@ -29,10 +28,13 @@ pub(super) struct Executor {
     next_travel: Cell<u64>,
 }
 
-/// One simulated core. Its tasks run in a drawn order, not first come first served: what a
-/// program may not rely on is not given to it.
+/// One simulated core. Its tasks take turns, but within a round in a drawn order, not first come
+/// first served: what a program may not rely on is not given to it.
 struct Core {
     id: CoreId,
+    /// Who has not had a turn yet.
+    round: RefCell<Vec<Runnable>>,
+    /// Who has become ready since the round began, for the next one.
     ready: RefCell<Vec<Runnable>>,
     /// A waker of each task that is alive: how tasks that wait are reached when the machine stops.
     alive: RefCell<Slab<Waker>>,
@@ -168,6 +170,7 @@ impl Executor {
         let mut chance = machine.schedule.borrow_mut();
         let cores = ids.iter().map(|id| Core {
             id: *id,
+            round: RefCell::default(),
             ready: RefCell::default(),
             alive: RefCell::default(),
             weight: chance.between(1, 4),
@@ -281,8 +284,12 @@ impl Executor {
     fn choose(&self, machine: &Machine) -> Option<(usize, Runnable)> {
         let now_ns = machine.now_ns();
         let weight = |core: &Core| {
-            let idle = core.ready.borrow().is_empty() || core.paused_until_ns.get() > now_ns;
-            if idle { 0 } else { core.weight }
+            let paused = core.paused_until_ns.get() > now_ns;
+            if paused || core.is_idle() {
+                0
+            } else {
+                core.weight
+            }
         };
         let total: u64 = self.cores.iter().map(weight).sum();
         if total == 0 {
@@ -293,9 +300,13 @@ impl Executor {
         for (index, core) in self.cores.iter().enumerate() {
             let weight = weight(core);
             if drawn < weight {
-                let mut ready = core.ready.borrow_mut();
-                machine.note(What::Ran(core.id.0, ready.len()));
-                let runnable = pick(&mut chance, &mut ready);
+                let mut round = core.round.borrow_mut();
+                if round.is_empty() {
+                    std::mem::swap(&mut *round, &mut *core.ready.borrow_mut());
+                }
+                machine.note(What::Ran(core.id.0, round.len()));
+                let place = chance.index(round.len());
+                let runnable = round.swap_remove(place);
                 return Some((index, runnable));
             }
             drawn -= weight;
@@ -361,7 +372,7 @@ impl Executor {
                 wakers.into_iter().for_each(Waker::wake);
                 let travelling = self.travelling.take();
                 self.sort_inbox_at_end();
-                let ready = core.ready.take();
+                let ready = (core.round.take(), core.ready.take());
                 self.as_core(index, || drop((travelling, ready)));
             }
             if !left {
@@ -379,8 +390,10 @@ impl Executor {
     }
 }
 
-fn pick(chance: &mut Chance, ready: &mut Vec<Runnable>) -> Runnable {
-    ready.swap_remove(chance.index(ready.len()))
+impl Core {
+    fn is_idle(&self) -> bool {
+        self.round.borrow().is_empty() && self.ready.borrow().is_empty()
+    }
 }
 
 /// Takes the task off its core's list when its future goes.

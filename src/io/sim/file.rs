@@ -135,7 +135,8 @@ impl File {
         let alignment = self.alignment();
         let fits = length.is_multiple_of(alignment)
             && offset.is_multiple_of(alignment as u64)
-            && address.is_multiple_of(alignment.min(IO_ALIGNMENT_BYTES))
+            // An empty slice may have any address.
+            && (length == 0 || address.is_multiple_of(alignment.min(IO_ALIGNMENT_BYTES)))
             && offset
                 .checked_add(length as u64)
                 .is_some_and(|end| end <= i64::MAX as u64);

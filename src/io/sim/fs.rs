@@ -32,7 +32,7 @@ pub async fn remove_file(path: impl AsRef<Path>) -> Result<()> {
 /// Makes the names of a directory durable.
 pub async fn sync_dir(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref().to_owned();
-    unit(Op::SyncDir { path }).await
+    unit(Op::SyncDir { path, through: 0 }).await
 }
 
 /// Makes everything durable that any process has written to the path's file system so far, names

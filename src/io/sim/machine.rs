@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::chance::Chance;
-use super::disk::{Disk, Done, Errno, Op, OpId, OpInfo};
+use super::disk::{Disk, DiskOptions, Done, Errno, Op, OpId, OpInfo};
 use super::executor::Executor;
 use super::net::{Net, NetOptions};
 use super::simulation::{Crash, CrashPoint, ScheduleOptions};
@@ -61,12 +61,25 @@ thread_local! {
 }
 
 /// The machine that this thread's code runs on. Code that runs on none (a unit test that draws a
-/// random number) is given one of seed 0.
+/// random number, a suite that knows no backend) is given one whose seed the environment tells.
 pub(super) fn machine() -> Rc<Machine> {
     CURRENT.with_borrow_mut(|current| {
-        let ambient = || Rc::new(Machine::new(0, Disk::new(0, Default::default())));
+        let ambient = || {
+            let seed = ambient_seed();
+            Rc::new(Machine::new(seed, Disk::new(seed, DiskOptions::default())))
+        };
         current.get_or_insert_with(ambient).clone()
     })
+}
+
+fn ambient_seed() -> u64 {
+    match std::env::var("CORELOG_SIM_SEED") {
+        Err(_) => 0,
+        Ok(text) => match text.parse() {
+            Ok(seed) => seed,
+            Err(error) => panic!("CORELOG_SIM_SEED={text}: {error}"),
+        },
+    }
 }
 
 /// Makes `machine` the thread's own until the guard goes; the one before comes back then.

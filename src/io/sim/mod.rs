@@ -24,6 +24,10 @@
 //! as many ways as there are seeds, without running it again. A crash planned while recovery runs
 //! is no different from any other.
 //!
+//! Code that runs under no `Simulation` gets a healthy machine of its thread, with the seed in the
+//! environment variable `CORELOG_SIM_SEED` or 0: so the suites that know no backend run as they
+//! are, and again with other seeds.
+//!
 //! # The fault model
 //!
 //! ## Time and cores
@@ -31,8 +35,9 @@
 //! - One clock for all cores. It moves a little with each poll of a task and jumps to the next
 //!   event when nothing can run; so a day of sleeping costs nothing. The wall clock follows it,
 //!   shifted as the test says; a crash costs some downtime on both.
-//! - Which core runs next is drawn with unequal weights, which of its tasks without any order:
-//!   nobody may rely on first come, first served. Cores pause for milliseconds now and then.
+//! - Which core runs next is drawn with unequal weights. Its tasks take turns, in an order that
+//!   is drawn for each round: nobody may rely on first come, first served. Cores pause for
+//!   milliseconds now and then.
 //! - A wake-up from one core to another takes a drawn time; that is how cross-core mail is late.
 //!   What one sender sent keeps its order, as the mailbox promises.
 //! - A run in which nothing can run and nothing is awaited is a deadlock; one that passes its time
@@ -51,8 +56,10 @@
 //!   nothing else: not other writes, not the rest of an allocation, not the file's name.
 //! - **A file sync** makes durable what had completed when the sync began, and the size.
 //! - **A directory sync** makes the names of that directory durable, and what a rename ties to
-//!   them. Until then a created file may be gone, a removed one back, a renamed one under its old
-//!   name. Syncing a file does not make its name durable, though ext4 often does.
+//!   them, as they were when it began. Until then a created file may be gone, a removed one back,
+//!   a renamed one under its old name. Syncing a file does not make its name durable, though ext4
+//!   often does.
+//! - **A sync of the file system** does all of this for every file and directory.
 //! - **A power loss** keeps or loses each volatile sector, size and name. One of several ways is
 //!   drawn per crash: all lost, all kept, each write for itself (reordering), each sector for
 //!   itself (tearing), or a prefix of the completions with the next write torn. Of each
@@ -62,8 +69,9 @@
 //!   There is no page cache that would save what was not written.
 //! - **An allocation** sets the size and reads as zeros until written, or, with
 //!   [`DiskOptions::stale_allocation`], as what removed files left there.
-//! - **ENOSPC** comes from an allocation or a write that grows a file past the capacity. Space comes
-//!   back when a file has neither name nor open handle; the capacity may be changed at any time.
+//! - **ENOSPC** comes from an allocation or a write that grows a file past the capacity. Space
+//!   comes back when a file has neither name nor open handle; the capacity may be changed at any
+//!   time.
 //! - **Misaligned** offset, length or memory is EINVAL, as with O_DIRECT.
 //! - **Faults** strike the n-th operation of a kind, on a path, once or for good or by chance:
 //!   errors (of a failed write any sectors are written; what a failed sync covered never becomes
@@ -75,9 +83,10 @@
 //!
 //! Loopback TCP: bytes arrive in order and intact, late, in pieces of drawn sizes, through bounded
 //! buffers that hold a writer back. Connections to an address that several cores have bound are
-//! spread by chance. A connection may be cut (both ends see a reset, what travels is lost), stalled,
-//! half closed; [`NetOptions`] does so by chance, [`TcpStream::cut`] and [`Net::cut_all`] at will. A
-//! crash of the machine ends all connections: clients live on the machine that they test.
+//! spread by chance. A connection may be cut (both ends see a reset, what travels is lost),
+//! stalled, half closed; [`NetOptions`] does so by chance, [`TcpStream::cut`] and
+//! [`Net::cut_all`] at will. A crash of the machine ends all connections: clients live on the
+//! machine that they test.
 //!
 //! # What it deliberately does not do
 //!

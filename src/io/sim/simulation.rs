@@ -291,8 +291,9 @@ impl Simulation {
 /// What unwinds a program whose machine has stopped; no panic of its own.
 struct MachineStopped;
 
-/// The door's `run`, on the machine of [`Simulation::run_program`]; on a machine of seed 0 where
-/// there is none. If that machine crashes, this never returns: the program is gone.
+/// The door's `run`, on the machine of [`Simulation::run_program`]; where there is none, on a
+/// machine that lasts as long as the thread. If the machine crashes, this never returns: the
+/// program is gone.
 pub fn run<M, F>(cores: &[CoreSpec], main: M) -> Result<()>
 where
     M: Fn(CoreId) -> F + Send + Sync,

@@ -26,8 +26,7 @@ fn run_one<F: Future<Output = ()> + 'static>(sim: &Simulation, main: impl Fn() -
 }
 
 /// A little of everything: files, sleeps, tasks and connections on two cores.
-async fn a_bit_of_everything(core: CoreId) {
-    let dir = format!("/data-{}", core.0);
+async fn a_bit_of_everything(dir: String) {
     fs::create_dir(&dir).await.unwrap();
     let file = File::open(format!("{dir}/f"), Open::CreateNew)
         .await
@@ -75,7 +74,8 @@ async fn a_bit_of_everything(core: CoreId) {
 fn a_seed_is_a_run() {
     let run = |seed| {
         let sim = Simulation::new(seed);
-        assert_eq!(sim.run_cores(2, a_bit_of_everything), Outcome::Finished);
+        let main = |core: CoreId| a_bit_of_everything(format!("/data-{}", core.0));
+        assert_eq!(sim.run_cores(2, main), Outcome::Finished);
         (sim.digest(), sim.trace(), sim.elapsed())
     };
     let first = run(1);
@@ -608,4 +608,38 @@ fn recovery_may_be_killed_as_well() {
     let outcome = sim.run_cores(1, |_| super::crash_now(Crash::PowerLoss));
     assert_eq!(outcome, Outcome::Crashed(Crash::PowerLoss));
     run_one(&sim, || async { assert!(fs::list_dir("/").await.is_ok()) });
+}
+
+#[test]
+fn a_machine_starts_again_after_any_number_of_crashes() {
+    let mut crash_count = 0;
+    for seed in 0..300 {
+        let sim = Simulation::new(seed);
+        let mut chance = super::Chance::new(seed, "crashes");
+        for round in 0..4 {
+            let crash = match chance.coin() {
+                true => Crash::PowerLoss,
+                false => Crash::Kill,
+            };
+            let counts = sim.counts();
+            sim.crash_at(
+                match chance.below(3) {
+                    0 => CrashPoint::DiskOp(counts.ops + 1 + chance.below(24)),
+                    1 => CrashPoint::Sync(counts.syncs + 1 + chance.below(18)),
+                    _ => {
+                        CrashPoint::Time(sim.elapsed() + Duration::from_micros(chance.below(9000)))
+                    }
+                },
+                crash,
+            );
+            let outcome = sim.run_cores(2, move |core| {
+                a_bit_of_everything(format!("/round-{round}-{}", core.0))
+            });
+            crash_count += u32::from(outcome == Outcome::Crashed(crash));
+            sim.cancel_crash();
+        }
+        assert_eq!(sim.net().connection_count(), 0);
+        assert!(sim.disk().paths().len() <= 8);
+    }
+    assert!(crash_count > 600, "{crash_count}");
 }

@@ -13,8 +13,11 @@ use super::{Disk, Done, Effect, Errno, Inode, InodeId, Op, OpId, OpInfo};
 impl Disk {
     /// Takes an operation in, with how long it is to take.
     pub(crate) fn begin(&mut self, mut op: Op) -> (OpId, Duration) {
-        if let Op::Sync { through, .. } | Op::SyncFileSystem { through, .. } = &mut op {
-            *through = self.seq;
+        match &mut op {
+            Op::Sync { through, .. }
+            | Op::SyncDir { through, .. }
+            | Op::SyncFileSystem { through, .. } => *through = self.seq,
+            _ => {}
         }
         let latency = &self.options.latency;
         let longest = if op.is_sync() {
@@ -134,11 +137,12 @@ impl Disk {
             }
             Op::CreateDir { path } => {
                 let inode = self.new_inode();
-                self.names.link(&path, Node::Dir(inode))?;
+                self.link(&path, Node::Dir(inode))?;
                 Ok(Done::Unit)
             }
             Op::Rename { from, to } => {
-                self.names.rename(&from, &to)?;
+                let seq = self.next_seq();
+                self.names.rename(seq, &from, &to)?;
                 if let Some(inode) = self.file_at(&to) {
                     self.inode(inode).path = to.display().to_string();
                 }
@@ -146,12 +150,13 @@ impl Disk {
                 Ok(Done::Unit)
             }
             Op::Remove { path } => {
-                self.names.unlink(&path)?;
+                let seq = self.next_seq();
+                self.names.unlink(seq, &path)?;
                 self.update_names();
                 Ok(Done::Unit)
             }
-            Op::SyncDir { path } => {
-                self.names.sync(&path)?;
+            Op::SyncDir { path, through } => {
+                self.names.sync(&path, through)?;
                 self.collect();
                 Ok(Done::Unit)
             }
@@ -160,7 +165,7 @@ impl Disk {
                 for file in self.files.values_mut() {
                     Arc::make_mut(&mut file.state).sync(through);
                 }
-                self.names.sync_all();
+                self.names.sync_all(through);
                 self.collect();
                 Ok(Done::Unit)
             }
@@ -282,9 +287,14 @@ impl Disk {
         }
     }
 
+    pub(super) fn link(&mut self, path: &Path, node: Node) -> Result<(), Errno> {
+        let seq = self.next_seq();
+        self.names.link(seq, path, node)
+    }
+
     pub(super) fn create(&mut self, path: &Path) -> Result<InodeId, Errno> {
         let inode = self.new_inode();
-        self.names.link(path, Node::File(inode))?;
+        self.link(path, Node::File(inode))?;
         let file = Inode {
             state: Arc::new(FileState::default()),
             path: path.display().to_string(),

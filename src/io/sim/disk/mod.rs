@@ -224,36 +224,38 @@ impl Disk {
         for dir in above.into_iter().rev() {
             if self.names.find(dir).is_err() {
                 let inode = self.new_inode();
-                let linked = self.names.link(dir, Node::Dir(inode));
-                assert!(
-                    linked.is_ok(),
-                    "{} cannot be made: {linked:?}",
-                    dir.display()
-                );
+                let linked = self.link(dir, Node::Dir(inode));
+                assert!(linked.is_ok(), "{}: {linked:?}", dir.display());
             }
         }
-        self.names.sync_all();
+        self.sync_way_to(path);
     }
 
     /// Puts a file there, durably, in the place of what had the name: how a test damages a file
-    /// at will.
+    /// at will. The names beside it and above it become durable with it.
     pub fn put(&mut self, path: &Path, content: &[u8]) {
-        if let Some(parent) = path.parent() {
-            self.make_dirs(parent);
-        }
+        self.make_dirs(path.parent().expect("a file lies in a directory"));
         if self.names.find(path).is_ok() {
-            let removed = self.names.unlink(path);
+            let seq = self.next_seq();
+            let removed = self.names.unlink(seq, path);
             assert!(removed.is_ok(), "{} is a directory", path.display());
         }
         let inode = self
             .create(path)
             .expect("the name is free and its directory exists");
-        let seq = self.next_seq();
-        self.state(inode)
-            .write(seq, 0, &Bytes::copy_from_slice(content), true);
-        self.names.sync_all();
+        let (seq, content) = (self.next_seq(), Bytes::copy_from_slice(content));
+        self.state(inode).write(seq, 0, &content, true);
+        self.sync_way_to(path);
         self.update_names();
         self.collect();
+    }
+
+    /// Makes the names of the directories above a path durable.
+    fn sync_way_to(&mut self, path: &Path) {
+        for dir in path.ancestors().skip(1) {
+            let synced = self.names.sync(dir, u64::MAX);
+            assert!(synced.is_ok(), "{}: {synced:?}", dir.display());
+        }
     }
 
     /// Flips one bit of a file's medium, for good.

@@ -49,13 +49,20 @@ enum Change {
     },
 }
 
+/// A change, in the order of completion over the whole disk.
+#[derive(Clone, Debug)]
+struct Journaled {
+    seq: u64,
+    change: Change,
+}
+
 /// The tree of directories.
 ///
 /// Invariant: `durable` with all of `journal` applied is `current`.
 #[derive(Clone)]
 pub(super) struct Namespace {
     dirs: BTreeMap<InodeId, Dir>,
-    journal: Vec<Change>,
+    journal: Vec<Journaled>,
 }
 
 const ROOT: InodeId = InodeId(0);
@@ -81,7 +88,7 @@ impl Namespace {
     }
 
     /// Gives `node` the name `path`, which must be free.
-    pub(super) fn link(&mut self, path: &Path, node: Node) -> Result<(), Errno> {
+    pub(super) fn link(&mut self, seq: u64, path: &Path, node: Node) -> Result<(), Errno> {
         let (dir, name) = self.parent(path)?;
         if self.dirs[&dir].current.contains_key(&name) {
             return Err(Errno::EXISTS);
@@ -89,26 +96,26 @@ impl Namespace {
         if let Node::Dir(inode) = node {
             self.dirs.insert(inode, Dir::default());
         }
-        self.record(Change::Link { dir, name, node });
+        self.record(seq, Change::Link { dir, name, node });
         Ok(())
     }
 
     /// Takes the name of a file away; the file lives on while it is open.
-    pub(super) fn unlink(&mut self, path: &Path) -> Result<InodeId, Errno> {
+    pub(super) fn unlink(&mut self, seq: u64, path: &Path) -> Result<InodeId, Errno> {
         let (dir, name) = self.parent(path)?;
         match self.dirs[&dir].current.get(&name) {
             None => Err(Errno::NOT_FOUND),
             Some(Node::Dir(_)) => Err(Errno::IS_A_DIRECTORY),
             Some(Node::File(inode)) => {
                 let inode = *inode;
-                self.record(Change::Unlink { dir, name });
+                self.record(seq, Change::Unlink { dir, name });
                 Ok(inode)
             }
         }
     }
 
     /// Moves a name, taking the place of a file that has the new one.
-    pub(super) fn rename(&mut self, from: &Path, to: &Path) -> Result<(), Errno> {
+    pub(super) fn rename(&mut self, seq: u64, from: &Path, to: &Path) -> Result<(), Errno> {
         let (from_dir, from_name) = self.parent(from)?;
         let (to_dir, to_name) = self.parent(to)?;
         let node = *self.dirs[&from_dir]
@@ -130,11 +137,14 @@ impl Namespace {
             (Node::Dir(_), Some(Node::File(_))) => return Err(Errno::NOT_A_DIRECTORY),
             (Node::Dir(_), Some(Node::Dir(_))) => return Err(Errno::EXISTS),
         }
-        self.record(Change::Move {
-            from: (from_dir, from_name),
-            to: (to_dir, to_name),
-            node,
-        });
+        self.record(
+            seq,
+            Change::Move {
+                from: (from_dir, from_name),
+                to: (to_dir, to_name),
+                node,
+            },
+        );
         Ok(())
     }
 
@@ -152,41 +162,44 @@ impl Namespace {
         }
     }
 
-    /// Makes the changes of one directory durable, and of the others what a move ties to them.
-    pub(super) fn sync(&mut self, path: &Path) -> Result<(), Errno> {
+    /// Makes the changes of one directory up to `through` durable, and of the others what a move
+    /// ties to them.
+    pub(super) fn sync(&mut self, path: &Path, through: u64) -> Result<(), Errno> {
         let Node::Dir(dir) = self.find(path)? else {
             return Err(Errno::NOT_A_DIRECTORY);
         };
         let mut wanted = BTreeSet::from([dir]);
-        let mut settled = vec![false; self.journal.len()];
-        for (index, change) in self.journal.iter().enumerate().rev() {
-            settled[index] = change.dirs().any(|dir| wanted.contains(&dir));
-            if settled[index] {
+        let mut settled = BTreeSet::new();
+        for Journaled { seq, change } in self.journal.iter().rev() {
+            if *seq <= through && change.dirs().any(|dir| wanted.contains(&dir)) {
                 wanted.extend(change.dirs());
+                settled.insert(*seq);
             }
         }
-        let journal = std::mem::take(&mut self.journal);
-        for (change, settled) in journal.into_iter().zip(settled) {
-            if settled {
-                change.apply(&mut self.dirs, |dir| &mut dir.durable);
-            } else {
-                self.journal.push(change);
-            }
-        }
+        self.settle(|seq| settled.contains(&seq));
         Ok(())
     }
 
-    /// Makes everything durable: how a disk is prepared before the first run.
-    pub(super) fn sync_all(&mut self) {
-        for change in std::mem::take(&mut self.journal) {
-            change.apply(&mut self.dirs, |dir| &mut dir.durable);
+    /// Makes all changes up to `through` durable.
+    pub(super) fn sync_all(&mut self, through: u64) {
+        self.settle(|seq| seq <= through);
+    }
+
+    fn settle(&mut self, mut settles: impl FnMut(u64) -> bool) {
+        for journaled in std::mem::take(&mut self.journal) {
+            match settles(journaled.seq) {
+                true => journaled
+                    .change
+                    .apply(&mut self.dirs, |dir| &mut dir.durable),
+                false => self.journal.push(journaled),
+            }
         }
     }
 
     /// Power is lost: of each directory's changes a prefix survives.
     pub(super) fn lose_power(&mut self, keep: &mut dyn FnMut() -> bool) {
         let mut closed = BTreeSet::new();
-        for change in std::mem::take(&mut self.journal) {
+        for Journaled { change, .. } in std::mem::take(&mut self.journal) {
             let open = change.dirs().all(|dir| !closed.contains(&dir));
             if open && keep() {
                 change.apply(&mut self.dirs, |dir| &mut dir.durable);
@@ -223,7 +236,7 @@ impl Namespace {
         let journaled = self
             .journal
             .iter()
-            .filter_map(Change::node)
+            .filter_map(|journaled| journaled.change.node())
             .collect::<Vec<_>>();
         let mut visit = |node: Node, queue: &mut Vec<InodeId>| {
             if found.insert(node.inode())
@@ -269,9 +282,9 @@ impl Namespace {
         Ok((dir, name))
     }
 
-    fn record(&mut self, change: Change) {
+    fn record(&mut self, seq: u64, change: Change) {
         change.clone().apply(&mut self.dirs, |dir| &mut dir.current);
-        self.journal.push(change);
+        self.journal.push(Journaled { seq, change });
     }
 }
 

@@ -47,8 +47,11 @@ pub(crate) enum Op {
     Remove {
         path: PathBuf,
     },
+    /// Covers the changes that had completed when it began: `through` is set by
+    /// [`super::Disk::begin`], here and in the two others that sync.
     SyncDir {
         path: PathBuf,
+        through: u64,
     },
     /// Covers every file, as `Sync` does one, and every name.
     SyncFileSystem {
@@ -173,7 +176,7 @@ impl Op {
             | Op::Create { path }
             | Op::CreateDir { path }
             | Op::Remove { path }
-            | Op::SyncDir { path }
+            | Op::SyncDir { path, .. }
             | Op::SyncFileSystem { path, .. }
             | Op::List { path } => Some(path),
             Op::Rename { to, .. } => Some(to),

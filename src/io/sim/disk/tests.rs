@@ -39,7 +39,10 @@ fn remove(path: &str) -> Op {
 }
 
 fn sync_dir(path: &str) -> Op {
-    Op::SyncDir { path: path.into() }
+    Op::SyncDir {
+        path: path.into(),
+        through: 0,
+    }
 }
 
 fn write(inode: InodeId, sector: u64, sectors: u64, byte: u8, sync: bool) -> Op {
@@ -304,6 +307,24 @@ fn a_sync_covers_what_had_completed_when_it_began() {
 }
 
 #[test]
+fn a_sync_of_names_covers_what_had_completed_when_it_began() {
+    let everything = Op::SyncFileSystem {
+        path: "/".into(),
+        through: 0,
+    };
+    for sync in [sync_dir("/"), everything] {
+        let mut disk = disk();
+        made(&mut disk, "/before");
+        let (in_flight, _) = disk.begin(sync);
+        made(&mut disk, "/after");
+        disk.finish(in_flight).unwrap();
+        assert_eq!(disk.paths(), ["/after", "/before"]);
+        disk.lose_all_volatile();
+        assert_eq!(disk.paths(), ["/before"]);
+    }
+}
+
+#[test]
 fn what_is_in_flight_is_cut_at_sectors() {
     let cut = |sync: bool, crash: fn(&mut Disk, u64)| {
         let mut outcomes = BTreeSet::new();
@@ -499,72 +520,66 @@ struct Allowed {
     poisoned: bool,
 }
 
+const MODEL_SECTORS: u64 = 12;
+
+/// One drawn operation, on the disk and on the model.
+fn step(disk: &mut Disk, file: InodeId, model: &mut [Allowed], value: u8, chance: &mut Chance) {
+    let from = chance.below(MODEL_SECTORS);
+    let count = 1 + chance.below(MODEL_SECTORS - from);
+    let range = from as usize..(from + count) as usize;
+    let sync = Op::Sync {
+        inode: file,
+        through: 0,
+    };
+    let settle = |sector: &mut Allowed| {
+        if !sector.poisoned {
+            sector.values = BTreeSet::from([sector.latest]);
+        }
+    };
+    match chance.below(8) {
+        0..=3 => {
+            run(disk, write(file, from, count, value, false)).unwrap();
+            for sector in &mut model[range] {
+                sector.values.insert(value);
+                (sector.latest, sector.poisoned) = (value, false);
+            }
+        }
+        4 | 5 => {
+            run(disk, write(file, from, count, value, true)).unwrap();
+            for sector in &mut model[range] {
+                (sector.latest, sector.poisoned) = (value, false);
+                settle(sector);
+            }
+        }
+        6 => {
+            run(disk, sync).unwrap();
+            model.iter_mut().for_each(settle);
+        }
+        _ => {
+            disk.inject(Fault::error(OpKind::Sync));
+            run(disk, sync).unwrap_err();
+            for sector in model {
+                sector.poisoned |= sector.values.len() > 1;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_power_loss_leaves_nothing_that_the_rules_do_not_allow() {
-    const SECTORS: u64 = 12;
     let mut surprises = BTreeSet::new();
     for seed in 0..2000 {
         let mut chance = Chance::new(seed, "rules");
         let mut disk = Disk::new(seed, DiskOptions::default());
-        let file = durable_file(&mut disk, "/f", SECTORS, 0);
+        let file = durable_file(&mut disk, "/f", MODEL_SECTORS, 0);
         let fresh = Allowed {
             values: BTreeSet::from([0]),
             latest: 0,
             poisoned: false,
         };
-        let mut model = vec![fresh; SECTORS as usize];
+        let mut model = vec![fresh; MODEL_SECTORS as usize];
         for value in 1..=chance.between(1, 25) as u8 {
-            let from = chance.below(SECTORS);
-            let count = 1 + chance.below(SECTORS - from);
-            let sectors = from as usize..(from + count) as usize;
-            let synced = match chance.below(8) {
-                0..=3 => {
-                    run(&mut disk, write(file, from, count, value, false)).unwrap();
-                    for sector in &mut model[sectors] {
-                        sector.values.insert(value);
-                        (sector.latest, sector.poisoned) = (value, false);
-                    }
-                    continue;
-                }
-                4 | 5 => {
-                    run(&mut disk, write(file, from, count, value, true)).unwrap();
-                    model[sectors.clone()].iter_mut().for_each(|sector| {
-                        (sector.latest, sector.poisoned) = (value, false);
-                    });
-                    sectors
-                }
-                6 => {
-                    run(
-                        &mut disk,
-                        Op::Sync {
-                            inode: file,
-                            through: 0,
-                        },
-                    )
-                    .unwrap();
-                    0..SECTORS as usize
-                }
-                _ => {
-                    disk.inject(Fault::error(OpKind::Sync));
-                    run(
-                        &mut disk,
-                        Op::Sync {
-                            inode: file,
-                            through: 0,
-                        },
-                    )
-                    .unwrap_err();
-                    for sector in &mut model {
-                        sector.poisoned |= sector.values.len() > 1;
-                    }
-                    continue;
-                }
-            };
-            for sector in &mut model[synced] {
-                if !sector.poisoned {
-                    sector.values = BTreeSet::from([sector.latest]);
-                }
-            }
+            step(&mut disk, file, &mut model, value, &mut chance);
         }
         let latest: Vec<u8> = model.iter().map(|sector| sector.latest).collect();
         assert_eq!(
@@ -573,11 +588,11 @@ fn a_power_loss_leaves_nothing_that_the_rules_do_not_allow() {
             "seed {seed}: before the crash"
         );
         disk.lose_power(seed);
-        for (index, value) in sectors_of(&disk, "/f").into_iter().enumerate() {
-            let Allowed { values, latest, .. } = &model[index];
+        for (sector, value) in model.iter().zip(sectors_of(&disk, "/f")) {
+            let Allowed { values, latest, .. } = sector;
             assert!(
                 values.contains(&value),
-                "seed {seed}: sector {index}: {value} {values:?}"
+                "seed {seed}: {value} is none of {values:?}"
             );
             surprises.insert(value != *latest);
         }

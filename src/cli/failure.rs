@@ -1,0 +1,162 @@
+//! Why a command failed: what happened, the likely cause, and the command that helps.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// A command's failure, as a person is to read it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    what: String,
+    cause: Option<String>,
+    remedy: Option<String>,
+    exit: Exit,
+}
+
+/// The exit codes of the binary, beside 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Whoever read our output has stopped reading: there is nothing left to do.
+    NobodyReads,
+    /// 1: the operation failed.
+    Failed,
+    /// 2: the command line is wrong.
+    Usage,
+    /// 78 (EX_CONFIG of sysexits.h): the configuration is wrong.
+    Config,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::NobodyReads => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Config => 78,
+        }
+    }
+}
+
+impl Failure {
+    /// An operation failed.
+    pub fn new(what: impl Into<String>) -> Failure {
+        Failure {
+            what: what.into(),
+            cause: None,
+            remedy: None,
+            exit: Exit::Failed,
+        }
+    }
+
+    /// The command line asks for something that cannot be.
+    pub fn usage(what: impl Into<String>) -> Failure {
+        Failure {
+            exit: Exit::Usage,
+            ..Failure::new(what)
+        }
+    }
+
+    /// The configuration cannot be used.
+    pub fn config(what: impl Into<String>) -> Failure {
+        Failure {
+            exit: Exit::Config,
+            ..Failure::new(what)
+        }
+    }
+
+    /// Adds the likely cause: a sentence.
+    pub fn because(mut self, cause: impl Into<String>) -> Failure {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what helps: a command where there is one.
+    pub fn try_this(mut self, remedy: impl Into<String>) -> Failure {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// How the process ends.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Prints the failure where a person looks, and gives the process's exit code.
+    pub(super) fn report(&self, mut to: impl std::io::Write) -> ExitCode {
+        if self.exit != Exit::NobodyReads {
+            // Nothing can be done about a stderr that is closed.
+            let _ = writeln!(to, "{self}");
+        }
+        ExitCode::from(self.exit.code())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "corelog: {}", self.what)?;
+        if let Some(cause) = &self.cause {
+            write!(f, "\n  likely cause: {cause}")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n  try: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Writing our own output failed.
+impl From<crate::io::Error> for Failure {
+    fn from(error: crate::io::Error) -> Failure {
+        let failure = Failure::new(format!("cannot write the output: {error}"));
+        match error.kind() {
+            crate::io::ErrorKind::BrokenPipe => Failure {
+                exit: Exit::NobodyReads,
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: Failure, text: &str, code: u8) {
+        let mut shown = Vec::new();
+        let exit = failure.report(&mut shown);
+        assert_eq!(String::from_utf8(shown).expect("UTF-8"), text);
+        assert_eq!(format!("{exit:?}"), format!("{:?}", ExitCode::from(code)));
+    }
+
+    #[test]
+    fn a_failure_says_what_why_and_what_helps() {
+        check(Failure::new("it broke"), "corelog: it broke\n", 1);
+        check(
+            Failure::usage("no such letter").try_this("corelog --help"),
+            "corelog: no such letter\n  try: corelog --help\n",
+            2,
+        );
+        check(
+            Failure::config("num.partitions=0")
+                .because("It must be at least 1.")
+                .try_this("num.partitions=1"),
+            "corelog: num.partitions=0\n  likely cause: It must be at least 1.\n  try: num.partitions=1\n",
+            78,
+        );
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let error = crate::io::Error::from(crate::io::ErrorKind::BrokenPipe);
+        check(Failure::from(error), "", 0);
+        let error = crate::io::Error::other("no space");
+        check(
+            Failure::from(error),
+            "corelog: cannot write the output: no space\n",
+            1,
+        );
+    }
+}

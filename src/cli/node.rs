@@ -1,0 +1,371 @@
+//! A running node: the cores, their listeners, and the way down.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::signals::Stop;
+use super::start::{self, Settings};
+use crate::admin::{self, Admin, Housekeeping};
+
+use crate::config::{BrokerConfig, SharedConfig};
+use crate::io::sync::watch;
+use crate::io::{self, CoreSpec};
+use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX};
+use crate::metrics::{Board, NodeFacts};
+use crate::model::CoreId;
+use crate::net::{self, Server};
+use crate::protocol::{ApiKey, ErrorCode};
+use crate::shard::{Launch, Shard, StartError};
+
+/// What a node says when it serves.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The bound address of each listener, in the order of the configuration.
+    pub addresses: Vec<SocketAddr>,
+    /// What clients of each listener are told.
+    pub advertised: Vec<(Arc<str>, u16)>,
+    /// The number of cores.
+    pub cores_count: usize,
+    /// `cluster.id`.
+    pub cluster_id: Arc<str>,
+}
+
+/// Why a node ended other than by being told to.
+#[derive(Debug)]
+pub enum NodeError {
+    /// The shards do not start.
+    Start(StartError),
+    /// A listener's host does not resolve, or its address cannot be bound.
+    Bind {
+        /// The address as configured.
+        address: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The cores cannot run: no io_uring, no memory for rings.
+    Cores(io::Error),
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeError::Start(error) => error.fmt(f),
+            NodeError::Bind { address, error } => {
+                write!(f, "cannot listen on {address}: {error}.")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => write!(
+                        f,
+                        "\n  likely cause: another broker listens there\n  to see which: ss -ltnp \
+                         'sport = :{}'; to use another port: --override \
+                         listeners=PLAINTEXT://127.0.0.1:9192",
+                        address.rsplit(':').next().unwrap_or_default()
+                    ),
+                    io::ErrorKind::AddrNotAvailable => write!(
+                        f,
+                        "\n  likely cause: no interface of this machine has that address\n  to see \
+                         them: ip addr"
+                    ),
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "\n  likely cause: ports below 1024 are for root\n  to use another port: \
+                         --override listeners=PLAINTEXT://127.0.0.1:9092"
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            NodeError::Cores(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+/// The cores that a configuration asks for, each with the CPU that it is pinned to.
+pub fn cores(config: &BrokerConfig) -> Vec<CoreSpec> {
+    let available = io::available_cpus();
+    let cpus: Vec<usize> = match config.engine.cpus.is_empty() {
+        true => available,
+        false => config.engine.cpus.iter().map(|cpu| *cpu as usize).collect(),
+    };
+    let wanted = usize::try_from(config.engine.cores).unwrap_or(0);
+    let count = if wanted == 0 { cpus.len() } else { wanted }.clamp(1, CORES_MAX);
+    // More cores than CPUs share them, and pinning would only get in the way.
+    let pinned = config.engine.pin_cores && count <= cpus.len();
+    (0..count)
+        .map(|core| CoreSpec {
+            id: CoreId(core as u16),
+            cpu: pinned.then(|| cpus[core]),
+        })
+        .collect()
+}
+
+/// Runs the node of a command until `stop` turns true: opens the data directory, recovers,
+/// listens, calls `on_ready`, serves metrics and clients, and stops gracefully.
+pub(super) fn run(
+    settings: Settings,
+    stop: Stop,
+    on_ready: impl FnOnce(&start::Ready) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Settings {
+        config,
+        log_lines_dropped,
+        ..
+    } = settings;
+    let config = Arc::new(config);
+    let cores = cores(&config);
+    let board = Board::new(cores.len());
+    let (sender, receiver) = mpsc::channel();
+    let (shared, for_cores) = (config.clone(), board.clone());
+    let node = io::spawn_thread("node", move || {
+        serve_until(shared, for_cores, &cores, stop, move |ready| {
+            // The receiver waits for this.
+            let _ = sender.send(ready.clone());
+        })
+    })?;
+    // Without a message the node has ended before it served; its result says why.
+    let mut admin = None;
+    if let Ok(ready) = receiver.recv() {
+        admin = start_admin(&config, board, &ready, log_lines_dropped)?;
+        on_ready(&start::Ready {
+            listeners: ready.addresses,
+            admin: admin.as_ref().map(Admin::address),
+            core_count: ready.cores_count,
+            durability: config.engine.durability,
+            data_dir: config.data_dir.clone(),
+            cluster_id: ready.cluster_id.to_string(),
+        })?;
+    }
+    let ended = node
+        .join()
+        .map_err(|_| Failure::new("a core has panicked; see the log"))?;
+    drop(admin);
+    ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+fn start_admin(
+    config: &BrokerConfig,
+    board: Board,
+    ready: &Ready,
+    log_lines_dropped: Box<dyn Fn() -> u64 + Send>,
+) -> Result<Option<Admin>, Failure> {
+    let Some(address) = config.engine.admin_listener else {
+        return Ok(None);
+    };
+    let facts = NodeFacts {
+        version: env!("CARGO_PKG_VERSION"),
+        node_id: config.node_id.0,
+        cluster_id: ready.cluster_id.to_string(),
+        durability: config.engine.durability.as_str(),
+        api_name: |key| ApiKey::from_code(key).map(ApiKey::name),
+        error_name: |code| ErrorCode::from_code(code).map(ErrorCode::name),
+    };
+    let housekeeping = Housekeeping {
+        board,
+        facts,
+        log_lines_dropped,
+    };
+    let started = admin::start(address, housekeeping).map_err(|error| {
+        Failure::new(format!("cannot serve metrics on {address}: {error}"))
+            .try_this("--override corelog.admin.listener=127.0.0.1:0, or an empty value for none")
+    })?;
+    Ok(Some(started))
+}
+
+/// Runs a node's cores until `stop` turns true. `ready` is called once, on a core, when all
+/// listeners accept.
+pub fn serve_until(
+    config: SharedConfig,
+    board: Board,
+    cores: &[CoreSpec],
+    stop: watch::Receiver<bool>,
+    ready: impl Fn(&Ready) + Send + Sync + 'static,
+) -> Result<(), NodeError> {
+    let launch = Launch::new(config, board, cores.len());
+    let node = Arc::new(Node {
+        launch: launch.clone(),
+        bound: watch::Sender::new(Bound::default()),
+        error: Mutex::new(None),
+        stop,
+        ready: Box::new(ready),
+    });
+    let shared = node.clone();
+    let ran = io::run(cores, move |core| serve(shared.clone(), core));
+    if let Some(error) = node
+        .error
+        .lock()
+        .expect("no core panics while it holds it")
+        .take()
+    {
+        return Err(error);
+    }
+    if let Some(error) = launch.error() {
+        return Err(NodeError::Start(error));
+    }
+    ran.map_err(NodeError::Cores)
+}
+
+/// What the cores share beside the shards.
+struct Node {
+    launch: Arc<Launch>,
+    bound: watch::Sender<Bound>,
+    error: Mutex<Option<NodeError>>,
+    stop: watch::Receiver<bool>,
+    ready: Box<dyn Fn(&Ready) + Send + Sync>,
+}
+
+/// How far the listeners are.
+#[derive(Clone, Debug, Default)]
+struct Bound {
+    /// Set by core 0, which learns the ports that the system chose.
+    addresses: Option<Vec<SocketAddr>>,
+    cores_count: usize,
+    drained_count: usize,
+    failed: bool,
+}
+
+impl Node {
+    fn fail(&self, error: NodeError) {
+        let mut first = self.error.lock().expect("no core panics while it holds it");
+        first.get_or_insert(error);
+        self.bound.send_modify(|bound| bound.failed = true);
+    }
+
+    /// Waits for all cores; false if one has failed.
+    async fn all(&self, reached: impl Fn(&Bound) -> bool) -> bool {
+        let mut bound = self.bound.subscribe();
+        let waited = bound.wait_for(|now| now.failed || reached(now)).await;
+        waited.is_ok_and(|now| !now.failed)
+    }
+}
+
+async fn serve(node: Arc<Node>, core: CoreId) {
+    // The core that failed has left its error in the launch.
+    let Ok(shard) = Shard::open(node.launch.clone(), core).await else {
+        return;
+    };
+    let cores_count = node.launch.cores_count();
+    let server = Server::new(shard.clone(), node.launch.config().clone(), cores_count);
+    if listen(&node, core, &server).await {
+        node.bound.send_modify(|bound| bound.cores_count += 1);
+        if node.all(|bound| bound.cores_count == cores_count).await {
+            if core.0 == 0 {
+                announce(&node, &shard);
+            }
+            // The sender lives as long as the process; its end is a stop as well.
+            let _ = node.stop.clone().wait_for(|stop| *stop).await;
+        }
+    }
+    node.launch.board().set_ready(false);
+    let patience = Duration::from_millis(GRACEFUL_STOP_MS_MAX);
+    if io::timeout(patience, server.stop()).await.is_none() {
+        tracing::warn!("connections that still waited for an answer are cut");
+    }
+    // Requests of other cores are served until every core has drained.
+    node.bound.send_modify(|bound| bound.drained_count += 1);
+    let mut bound = node.bound.subscribe();
+    let _ = bound.wait_for(|now| now.drained_count == cores_count).await;
+    shard.close().await;
+}
+
+/// Binds this core's listeners and starts to accept. False if that is not possible.
+async fn listen(node: &Node, core: CoreId, server: &std::rc::Rc<Server>) -> bool {
+    let addresses = if core.0 == 0 {
+        match resolve(node.launch.config()) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                node.fail(error);
+                return false;
+            }
+        }
+    } else {
+        if !node.all(|bound| bound.addresses.is_some()).await {
+            return false;
+        }
+        node.bound
+            .borrow()
+            .addresses
+            .clone()
+            .expect("core 0 has bound them")
+    };
+    let mut bound = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let socket = match net::bind(*address).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                node.fail(NodeError::Bind {
+                    address: address.to_string(),
+                    error,
+                });
+                return false;
+            }
+        };
+        bound.push(socket.local_addr());
+        io::spawn(server.clone().accept(socket, at)).detach();
+    }
+    if core.0 == 0 {
+        node.launch
+            .set_advertised(advertised(node.launch.config(), &bound));
+        node.bound
+            .send_modify(|state| state.addresses = Some(bound));
+    }
+    true
+}
+
+/// The address of each listener: of a host's addresses the first, IPv4 before IPv6.
+fn resolve(config: &BrokerConfig) -> Result<Vec<SocketAddr>, NodeError> {
+    let addresses = config.network.listeners.iter().map(|listener| {
+        let host = if listener.host.is_empty() {
+            "0.0.0.0"
+        } else {
+            &*listener.host
+        };
+        let address = format!("{host}:{}", listener.port);
+        match io::blocking::resolve(host, listener.port) {
+            Ok(mut found) => {
+                found.sort_by_key(|address| address.is_ipv6());
+                found.into_iter().next().ok_or_else(|| NodeError::Bind {
+                    address,
+                    error: io::ErrorKind::AddrNotAvailable.into(),
+                })
+            }
+            Err(error) => Err(NodeError::Bind { address, error }),
+        }
+    });
+    addresses.collect()
+}
+
+/// What clients are told: `advertised.listeners`, else the host as configured, else what the
+/// machine calls itself, and the port that was bound.
+fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16)> {
+    let listeners = config.network.listeners.iter().zip(bound);
+    let told = listeners.map(|(listener, address)| {
+        let host = match &listener.advertised_host {
+            Some(host) => host.clone(),
+            None if listener.host.is_empty() || address.ip().is_unspecified() => {
+                io::blocking::host_name().into()
+            }
+            None => listener.host.clone(),
+        };
+        (host, listener.advertised_port.unwrap_or(address.port()))
+    });
+    told.collect()
+}
+
+fn announce(node: &Node, shard: &Shard) {
+    node.launch.board().set_ready(true);
+    let addresses = node
+        .bound
+        .borrow()
+        .addresses
+        .clone()
+        .expect("all cores have bound");
+    (node.ready)(&Ready {
+        advertised: advertised(node.launch.config(), &addresses),
+        addresses,
+        cores_count: node.launch.cores_count(),
+        cluster_id: shard.cluster_id(),
+    });
+}

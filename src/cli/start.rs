@@ -1,0 +1,266 @@
+//! `corelog start`, and bare `corelog`: reads the configuration, starts the log, runs the node,
+//! and says where it listens.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::arguments::{LogFormatArgument, StartArguments};
+use super::failure::Failure;
+use super::{logging, node, signals};
+use crate::config::{self, BrokerConfig, BrokerValues, ConfigErrors, Durability, Sources};
+use crate::io::blocking;
+
+/// What a node is started with.
+pub struct Settings {
+    /// The configuration in force.
+    pub config: BrokerConfig,
+    /// Where each value comes from, for DescribeConfigs.
+    pub values: BrokerValues,
+    /// How many log lines were dropped so far, for `/metrics`.
+    pub log_lines_dropped: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// What a node says of itself once clients are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The addresses that are bound, in the order of `listeners`.
+    pub listeners: Vec<SocketAddr>,
+    /// Where metrics and health are, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// The number of shards.
+    pub core_count: usize,
+    /// What an acknowledgement means.
+    pub durability: Durability,
+    /// Where the data is.
+    pub data_dir: PathBuf,
+    /// The cluster's id.
+    pub cluster_id: String,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
+    let (values, notices) = load(arguments)?;
+    let config = config::resolve(values.clone()).map_err(refuse)?;
+    let format = config.engine.log_format;
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let level = config.engine.log_level.clone();
+    let log = logging::start(blocking::stderr(), format, &level, coloured).map_err(|_| {
+        Failure::config(format!("corelog.log.level={level} names no level"))
+            .try_this("corelog.log.level=info (or error, warn, debug, trace)")
+    })?;
+    for notice in notices {
+        match notice.warning {
+            true => tracing::warn!("{}", notice.text),
+            false => tracing::info!("{}", notice.text),
+        }
+    }
+    let stop = signals::stop(arguments.stop_at_end_of_input)?;
+    let settings = Settings {
+        config,
+        values,
+        log_lines_dropped: Box::new(log.dropped_lines()),
+    };
+    node::run(settings, stop, |ready| announce(ready, arguments))
+}
+
+fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>), Failure> {
+    let file = match &arguments.file {
+        None => None,
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = blocking::read_file(path).map_err(|error| {
+                Failure::config(format!("cannot read {name}: {error}"))
+                    .try_this("corelog start without a file uses embedded defaults")
+            })?;
+            let text = String::from_utf8(text)
+                .map_err(|_| Failure::config(format!("{name} is not UTF-8 text")))?;
+            Some((name, text))
+        }
+    };
+    let readable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let mut overrides = arguments.overrides.clone();
+    if let Some(format) = arguments.log_format {
+        let format = match format {
+            LogFormatArgument::Text => "text",
+            LogFormatArgument::Json => "json",
+        };
+        overrides.push(format!("corelog.log.format={format}"));
+    }
+    let sources = Sources {
+        file: file
+            .as_ref()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+        environment: std::env::vars_os().filter_map(readable).collect(),
+        overrides,
+    };
+    config::load(&sources).map_err(refuse)
+}
+
+fn refuse(errors: ConfigErrors) -> Failure {
+    let ConfigErrors(sentences) = errors;
+    match sentences.as_slice() {
+        [one] => Failure::config(format!("the configuration cannot be used: {one}")),
+        many => Failure::config(format!(
+            "the configuration cannot be used:\n  {}",
+            many.join("\n  ")
+        )),
+    }
+}
+
+/// Tells people on the standard output, scripts in the file that they asked for.
+fn announce(ready: &Ready, arguments: &StartArguments) -> Result<(), Failure> {
+    let mut out = blocking::stdout();
+    // A closed standard output is no reason not to serve.
+    let _ = out
+        .write_all(banner(ready).as_bytes())
+        .and_then(|()| out.flush());
+    if let Some(path) = &arguments.ready_file {
+        blocking::replace_file(path, ready_json(ready).as_bytes())
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+fn ready_json(ready: &Ready) -> String {
+    let text = |addresses: &[SocketAddr]| -> Vec<String> {
+        addresses.iter().map(SocketAddr::to_string).collect()
+    };
+    let object = json!({
+        "listeners": text(&ready.listeners),
+        "admin": ready.admin.map(|address| address.to_string()),
+        "cores": ready.core_count,
+        "durability": ready.durability.as_str(),
+        "data_dir": ready.data_dir.display().to_string(),
+        "cluster_id": ready.cluster_id,
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    format!("{object}\n")
+}
+
+fn banner(ready: &Ready) -> String {
+    let listeners: Vec<String> = ready
+        .listeners
+        .iter()
+        .map(|address| reachable(*address))
+        .collect();
+    let first = listeners.first().cloned().unwrap_or_default();
+    let meaning = match ready.durability {
+        Durability::Sync => "acknowledged records survive a power cut",
+        Durability::Written => "acknowledged records survive a killed process, not a power cut",
+    };
+    let admin = match ready.admin {
+        Some(address) => format!("http://{}/metrics", reachable(address)),
+        None => "not served".to_string(),
+    };
+    let port = match first.rsplit_once(':') {
+        Some((_, "9092")) => String::new(),
+        _ => format!(" -b {first}"),
+    };
+    format!(
+        "\
+corelog {version} listens on {listeners}
+  data        {data} (cluster {cluster}, {cores} cores)
+  durability  {durability}: {meaning}
+  metrics     {admin}
+
+Lines to paste:
+  echo hello | kcat -P -b {first} -t greetings
+  kcat -C -b {first} -t greetings -e
+  kafka-topics.sh --bootstrap-server {first} --list
+  kafka-console-consumer.sh --bootstrap-server {first} --topic greetings --from-beginning
+  corelog topic list{port}
+",
+        version = env!("CARGO_PKG_VERSION"),
+        listeners = listeners.join(", "),
+        data = ready.data_dir.display(),
+        cluster = ready.cluster_id,
+        cores = ready.core_count,
+        durability = ready.durability.as_str(),
+    )
+}
+
+/// An address that a client on this machine can use: one that stands for all is replaced.
+fn reachable(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ready() -> Ready {
+        Ready {
+            listeners: vec![SocketAddr::from(([127, 0, 0, 1], 9092))],
+            admin: Some(SocketAddr::from(([0, 0, 0, 0], 9644))),
+            core_count: 4,
+            durability: Durability::Sync,
+            data_dir: PathBuf::from("./corelog-data"),
+            cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_string(),
+        }
+    }
+
+    #[test]
+    fn the_banner_says_where_and_how_durable_and_what_to_paste() {
+        let expected = format!(
+            "\
+corelog {} listens on 127.0.0.1:9092
+  data        ./corelog-data (cluster AAAAAAAAAAAAAAAAAAAAAQ, 4 cores)
+  durability  sync: acknowledged records survive a power cut
+  metrics     http://localhost:9644/metrics
+
+Lines to paste:
+  echo hello | kcat -P -b 127.0.0.1:9092 -t greetings
+  kcat -C -b 127.0.0.1:9092 -t greetings -e
+  kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --list
+  kafka-console-consumer.sh --bootstrap-server 127.0.0.1:9092 --topic greetings --from-beginning
+  corelog topic list
+",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(banner(&ready()), expected);
+        let elsewhere = Ready {
+            listeners: vec![SocketAddr::from(([0, 0, 0, 0], 19092))],
+            admin: None,
+            ..ready()
+        };
+        let banner = banner(&elsewhere);
+        assert!(
+            banner.contains("corelog topic list -b localhost:19092\n"),
+            "{banner}"
+        );
+        assert!(banner.contains("metrics     not served\n"), "{banner}");
+    }
+
+    #[test]
+    fn scripts_read_the_addresses_from_the_ready_file() {
+        let value: serde_json::Value = serde_json::from_str(&ready_json(&ready())).expect("JSON");
+        assert_eq!(value["listeners"][0], "127.0.0.1:9092");
+        assert_eq!(value["admin"], "0.0.0.0:9644");
+        assert_eq!(value["durability"], "sync");
+        assert_eq!(value["pid"], std::process::id());
+    }
+
+    #[test]
+    fn a_bad_configuration_is_refused_with_every_sentence() {
+        let arguments = StartArguments {
+            overrides: vec!["num.partitions=0".into(), "nonsense".into()],
+            ..StartArguments::default()
+        };
+        let failure = load(&arguments).expect_err("refused");
+        assert_eq!(failure.exit(), super::super::failure::Exit::Config);
+        let text = failure.to_string();
+        assert!(
+            text.contains("num.partitions") && text.contains("nonsense"),
+            "{text}"
+        );
+    }
+}

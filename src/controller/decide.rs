@@ -1,0 +1,549 @@
+//! From a request and an image to records, or to the reason why not. Pure.
+//!
+//! Source of the rules: Apache Kafka, `ReplicationControlManager`.
+
+use std::collections::HashSet;
+
+use super::image::{Image, TopicMeta, pairs};
+use super::record::{PartitionRecord, Record};
+use crate::config::{BrokerConfig, Overrides, new_topic_configs};
+use crate::limits::{PARTITIONS_MAX, PRODUCER_IDS_PER_BLOCK};
+use crate::model::{TopicId, TopicName, TopicNameError};
+
+/// Why a change was refused, with a sentence for the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Decides the error code.
+    pub reason: RefusedReason,
+    /// What is wrong, and with which value.
+    pub message: String,
+}
+
+/// The kinds of refusal; each is one of Kafka's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedReason {
+    /// INVALID_TOPIC_EXCEPTION.
+    TopicName,
+    /// TOPIC_ALREADY_EXISTS.
+    TopicExists,
+    /// UNKNOWN_TOPIC_OR_PARTITION.
+    UnknownTopic,
+    /// UNKNOWN_TOPIC_ID.
+    UnknownTopicId,
+    /// INVALID_PARTITIONS.
+    Partitions,
+    /// INVALID_REPLICATION_FACTOR.
+    ReplicationFactor,
+    /// INVALID_REPLICA_ASSIGNMENT.
+    Assignment,
+    /// INVALID_CONFIG.
+    Config,
+    /// INVALID_REQUEST.
+    Request,
+    /// TOPIC_DELETION_DISABLED.
+    DeletionDisabled,
+    /// KAFKA_STORAGE_ERROR: the metadata log takes no more.
+    Storage,
+}
+
+/// Makes a refusal.
+pub(super) fn refused<T>(reason: RefusedReason, message: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused {
+        reason,
+        message: message.into(),
+    })
+}
+
+/// A topic that somebody wants.
+#[derive(Clone, Debug)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// -1 for the default.
+    pub partitions_count: i32,
+    /// -1 for the default.
+    pub replication_factor: i16,
+    /// Partition index and brokers, where the requester chose them; else empty.
+    pub assignment: Vec<(i32, Vec<i32>)>,
+    /// The topic's own configurations; `None` where the request had a null.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// More partitions for a topic.
+#[derive(Clone, Debug)]
+pub struct NewPartitions {
+    /// The topic's name.
+    pub name: String,
+    /// How many it shall have altogether.
+    pub partitions_count: i32,
+    /// The brokers of each new partition, where the requester chose them.
+    pub assignment: Option<Vec<Vec<i32>>>,
+}
+
+/// A topic, by either of its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By id.
+    Id(TopicId),
+}
+
+/// Whose configurations change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigOwner {
+    /// A topic's.
+    Topic(String),
+    /// One broker's, or with `None` the default of all.
+    Broker(Option<i32>),
+}
+
+/// Makes the configurations that shall be out of those that are. It runs where the decision is
+/// made, so that two changes at a time cannot undo each other.
+pub type ConfigChange = Box<dyn FnOnce(&Overrides) -> Result<Overrides, Refused> + Send>;
+
+/// What a decision may look at beside the image.
+#[derive(Clone, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) config: &'a BrokerConfig,
+    pub(super) image: &'a Image,
+}
+
+impl Rules<'_> {
+    /// The record that makes a topic.
+    pub(super) fn create(&self, topic: &NewTopic, id: TopicId) -> Result<Record, Refused> {
+        let name = check_name(&topic.name)?;
+        self.check_free(&name)?;
+        let partitions_count = if topic.assignment.is_empty() {
+            self.check_replication_factor(topic.replication_factor)?;
+            match topic.partitions_count {
+                -1 => self.config.topics.num_partitions,
+                count if count >= 1 => count,
+                _ => {
+                    return refused(
+                        RefusedReason::Partitions,
+                        "Number of partitions was set to an invalid non-positive value.",
+                    );
+                }
+            }
+        } else {
+            self.check_assignment(topic)?
+        };
+        self.check_room(partitions_count)?;
+        let configs = new_topic_configs(self.config, &topic.configs, name.is_internal()).map_err(
+            |error| Refused {
+                reason: RefusedReason::Config,
+                message: error.to_string(),
+            },
+        )?;
+        Ok(Record::TopicCreated {
+            id: id.0,
+            name: topic.name.clone(),
+            partitions: self.partitions(partitions_count),
+            configs: pairs(&configs),
+        })
+    }
+
+    fn partitions(&self, count: i32) -> Vec<PartitionRecord> {
+        let first = self.image.next_slot;
+        (0..count as u32)
+            .map(|at| self.image.new_partition(first + at))
+            .collect()
+    }
+
+    fn check_free(&self, name: &TopicName) -> Result<(), Refused> {
+        if self.image.topic_by_name(name.as_str()).is_some() {
+            return refused(
+                RefusedReason::TopicExists,
+                format!("Topic '{name}' already exists."),
+            );
+        }
+        // Metric names cannot tell '.' from '_', so Kafka keeps names apart that differ in
+        // nothing else.
+        if !name.as_str().contains(['.', '_']) {
+            return Ok(());
+        }
+        let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        let collides = |topic: &&TopicMeta| {
+            let other = topic.name.as_str().bytes().map(fold);
+            other.eq(name.as_str().bytes().map(fold))
+        };
+        match self.image.topics().find(collides) {
+            None => Ok(()),
+            Some(other) => refused(
+                RefusedReason::TopicName,
+                format!(
+                    "Topic '{name}' collides with existing topic: {}",
+                    other.name
+                ),
+            ),
+        }
+    }
+
+    fn check_replication_factor(&self, factor: i16) -> Result<(), Refused> {
+        // The default may ask for more nodes than there are; one is what there is.
+        let default = self.config.topics.replication_factor.min(1);
+        let factor = if factor == -1 { default } else { factor };
+        match factor {
+            1 => Ok(()),
+            ..=0 => refused(
+                RefusedReason::ReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ),
+            2.. => refused(
+                RefusedReason::ReplicationFactor,
+                format!(
+                    "Unable to replicate the partition {factor} time(s): The target replication \
+                     factor of {factor} cannot be reached because only 1 broker(s) are registered."
+                ),
+            ),
+        }
+    }
+
+    fn check_room(&self, more: i32) -> Result<(), Refused> {
+        let after = self.image.partitions_count() + more as usize;
+        if after > PARTITIONS_MAX {
+            return refused(
+                RefusedReason::Partitions,
+                format!("the node would have {after} partitions; the most is {PARTITIONS_MAX}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks a manual assignment and returns how many partitions it makes.
+    fn check_assignment(&self, topic: &NewTopic) -> Result<i32, Refused> {
+        if topic.replication_factor != -1 {
+            return refused(
+                RefusedReason::Request,
+                "A manual partition assignment was specified, but replication factor was not set \
+                 to -1.",
+            );
+        }
+        if topic.partitions_count != -1 {
+            return refused(
+                RefusedReason::Request,
+                "A manual partition assignment was specified, but numPartitions was not set to -1.",
+            );
+        }
+        let mut indexes = HashSet::new();
+        for (index, brokers) in &topic.assignment {
+            if !indexes.insert(*index) {
+                return refused(
+                    RefusedReason::Assignment,
+                    format!("Found multiple manual partition assignments for partition {index}"),
+                );
+            }
+            self.check_brokers(brokers)?;
+        }
+        let count = topic.assignment.len() as i32;
+        if !(0..count).all(|index| indexes.contains(&index)) {
+            return refused(
+                RefusedReason::Assignment,
+                "partitions should be a consecutive 0-based integer sequence",
+            );
+        }
+        Ok(count)
+    }
+
+    fn check_brokers(&self, brokers: &[i32]) -> Result<(), Refused> {
+        if brokers.is_empty() {
+            return refused(
+                RefusedReason::Assignment,
+                "The manual partition assignment includes an empty replica list.",
+            );
+        }
+        if brokers.len() > 1 && brokers.iter().collect::<HashSet<_>>().len() < brokers.len() {
+            return refused(
+                RefusedReason::Assignment,
+                format!(
+                    "The manual partition assignment includes the broker {} more than once.",
+                    brokers[0]
+                ),
+            );
+        }
+        match brokers
+            .iter()
+            .find(|broker| **broker != self.config.node_id.0)
+        {
+            None => Ok(()),
+            Some(unknown) => refused(
+                RefusedReason::Assignment,
+                format!(
+                    "The manual partition assignment includes broker {unknown}, but no such \
+                     broker is registered."
+                ),
+            ),
+        }
+    }
+
+    /// The record that adds partitions.
+    pub(super) fn add_partitions(&self, request: &NewPartitions) -> Result<Record, Refused> {
+        let Some(topic) = self.image.topic_by_name(&request.name) else {
+            return refused(
+                RefusedReason::UnknownTopic,
+                "This server does not host this topic-partition.",
+            );
+        };
+        let (now, wanted) = (topic.partitions.len() as i32, request.partitions_count);
+        if wanted == now {
+            return refused(
+                RefusedReason::Partitions,
+                format!("Topic already has {now} partition(s)."),
+            );
+        }
+        if wanted < now {
+            return refused(
+                RefusedReason::Partitions,
+                format!(
+                    "The topic {} currently has {now} partition(s); {wanted} would not be an \
+                     increase.",
+                    request.name
+                ),
+            );
+        }
+        let more = wanted - now;
+        if let Some(assignment) = &request.assignment {
+            if assignment.len() != more as usize {
+                return refused(
+                    RefusedReason::Assignment,
+                    format!(
+                        "Attempted to add {more} additional partition(s), but only {} \
+                         assignment(s) were specified.",
+                        assignment.len()
+                    ),
+                );
+            }
+            for brokers in assignment {
+                self.check_brokers(brokers)?;
+            }
+        }
+        self.check_room(more)?;
+        Ok(Record::PartitionsAdded {
+            id: topic.id.0,
+            partitions: self.partitions(more),
+        })
+    }
+
+    /// The record that deletes a topic, and what the topic is.
+    pub(super) fn delete(&self, topic: &TopicRef) -> Result<(Record, TopicMeta), Refused> {
+        let found = match topic {
+            TopicRef::Name(name) => self.image.topic_by_name(name),
+            TopicRef::Id(id) => self.image.topic(*id),
+        };
+        match (found, topic) {
+            (Some(found), _) => Ok((Record::TopicDeleted { id: found.id.0 }, found.clone())),
+            (None, TopicRef::Name(_)) => refused(
+                RefusedReason::UnknownTopic,
+                "This server does not host this topic-partition.",
+            ),
+            (None, TopicRef::Id(_)) => refused(
+                RefusedReason::UnknownTopicId,
+                "This server does not host this topic ID.",
+            ),
+        }
+    }
+
+    /// The record that changes configurations.
+    pub(super) fn configure(
+        &self,
+        owner: &ConfigOwner,
+        change: ConfigChange,
+    ) -> Result<Record, Refused> {
+        match owner {
+            ConfigOwner::Topic(name) => {
+                let Some(topic) = self.image.topic_by_name(name) else {
+                    return refused(
+                        RefusedReason::UnknownTopic,
+                        format!("The topic '{name}' does not exist."),
+                    );
+                };
+                let configs = change(&topic.configs)?;
+                Ok(Record::TopicConfigs {
+                    id: topic.id.0,
+                    configs: pairs(&configs),
+                })
+            }
+            ConfigOwner::Broker(node_id) => {
+                let configs = change(&self.image.broker_configs(*node_id))?;
+                Ok(Record::BrokerConfigs {
+                    node_id: *node_id,
+                    configs: pairs(&configs),
+                })
+            }
+        }
+    }
+
+    /// The record that gives away a block of producer ids, and the block's first id.
+    pub(super) fn producer_ids(&self) -> (Record, i64) {
+        let first = self.image.next_producer_id;
+        (
+            Record::ProducerIds {
+                next_producer_id: first + PRODUCER_IDS_PER_BLOCK,
+            },
+            first,
+        )
+    }
+}
+
+/// Checks a name, in the words of Kafka's `Topic.validate`.
+fn check_name(name: &str) -> Result<TopicName, Refused> {
+    let why = |error| match error {
+        TopicNameError::Empty => "the empty string is not allowed".to_string(),
+        TopicNameError::Dots => format!("'{name}' is not allowed"),
+        TopicNameError::TooLong => {
+            format!("the length of '{name}' is longer than the max allowed length 249")
+        }
+        TopicNameError::BadCharacter => format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+             and '-'"
+        ),
+    };
+    TopicName::new(name).or_else(|error| {
+        refused(
+            RefusedReason::TopicName,
+            format!("Topic name is invalid: {}", why(error)),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load, resolve};
+
+    fn new_topic(name: &str, partitions_count: i32, replication_factor: i16) -> NewTopic {
+        NewTopic {
+            name: name.into(),
+            partitions_count,
+            replication_factor,
+            assignment: Vec::new(),
+            configs: Vec::new(),
+        }
+    }
+
+    fn image() -> Image {
+        let mut image = Image::default();
+        for (name, id) in [("known", 1), ("a.b", 2)] {
+            let record = rules(&config(), &image).create(&new_topic(name, 2, 1), TopicId([id; 16]));
+            image.apply(&record.unwrap());
+        }
+        image
+    }
+
+    fn config() -> BrokerConfig {
+        let sources = Sources {
+            file: None,
+            environment: Vec::new(),
+            overrides: vec!["num.partitions=3".into(), "node.id=1".into()],
+        };
+        let (values, _) = load(&sources).unwrap();
+        resolve(values).unwrap()
+    }
+
+    fn rules<'a>(config: &'a BrokerConfig, image: &'a Image) -> Rules<'a> {
+        Rules { config, image }
+    }
+
+    /// `Ok` is the number of partitions.
+    fn check(topic: NewTopic, expected: Result<usize, RefusedReason>) {
+        let image = image();
+        let decided = rules(&config(), &image).create(&topic, TopicId([9; 16]));
+        let got = match decided {
+            Ok(Record::TopicCreated { partitions, .. }) => Ok(partitions.len()),
+            Ok(other) => panic!("{other:?}"),
+            Err(refused) => Err(refused.reason),
+        };
+        assert_eq!(got, expected, "{topic:?}");
+    }
+
+    #[test]
+    fn topics_are_created_as_kafka_creates_them() {
+        check(new_topic("new", 4, 1), Ok(4));
+        check(new_topic("new", -1, -1), Ok(3));
+        check(new_topic("new", 0, 1), Err(RefusedReason::Partitions));
+        check(new_topic("new", -2, 1), Err(RefusedReason::Partitions));
+        check(
+            new_topic("new", 1, 0),
+            Err(RefusedReason::ReplicationFactor),
+        );
+        check(
+            new_topic("new", 1, 2),
+            Err(RefusedReason::ReplicationFactor),
+        );
+        check(new_topic("known", 1, 1), Err(RefusedReason::TopicExists));
+        check(new_topic("a_b", 1, 1), Err(RefusedReason::TopicName));
+        check(new_topic("a b", 1, 1), Err(RefusedReason::TopicName));
+        check(new_topic("x", i32::MAX, 1), Err(RefusedReason::Partitions));
+        let configs = vec![("no.such.key".into(), Some("1".into()))];
+        check(
+            NewTopic {
+                configs,
+                ..new_topic("new", 1, 1)
+            },
+            Err(RefusedReason::Config),
+        );
+    }
+
+    #[test]
+    fn a_manual_assignment_names_this_node_once_for_each_partition() {
+        let with = |assignment: &[(i32, &[i32])], partitions, factor| NewTopic {
+            assignment: assignment
+                .iter()
+                .map(|(at, brokers)| (*at, brokers.to_vec()))
+                .collect(),
+            ..new_topic("new", partitions, factor)
+        };
+        check(with(&[(0, &[1]), (1, &[1])], -1, -1), Ok(2));
+        check(with(&[(0, &[1])], 1, -1), Err(RefusedReason::Request));
+        check(with(&[(0, &[1])], -1, 1), Err(RefusedReason::Request));
+        check(with(&[(1, &[1])], -1, -1), Err(RefusedReason::Assignment));
+        check(with(&[(0, &[2])], -1, -1), Err(RefusedReason::Assignment));
+        check(with(&[(0, &[])], -1, -1), Err(RefusedReason::Assignment));
+        check(
+            with(&[(0, &[1, 1])], -1, -1),
+            Err(RefusedReason::Assignment),
+        );
+        check(
+            with(&[(0, &[1]), (0, &[1])], -1, -1),
+            Err(RefusedReason::Assignment),
+        );
+    }
+
+    #[test]
+    fn partitions_only_become_more() {
+        let image = image();
+        let add = |name: &str, count| {
+            let request = NewPartitions {
+                name: name.into(),
+                partitions_count: count,
+                assignment: None,
+            };
+            rules(&config(), &image)
+                .add_partitions(&request)
+                .map(|_| ())
+                .map_err(|refused| refused.reason)
+        };
+        assert_eq!(add("known", 3), Ok(()));
+        assert_eq!(add("known", 2), Err(RefusedReason::Partitions));
+        assert_eq!(add("known", 1), Err(RefusedReason::Partitions));
+        assert_eq!(add("unknown", 3), Err(RefusedReason::UnknownTopic));
+    }
+
+    #[test]
+    fn slots_go_round_all_cores() {
+        let image = image();
+        let slots_of = |name| {
+            let topic = image.topic_by_name(name).unwrap();
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition.slot)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (slots_of("known"), slots_of("a.b")),
+            (vec![0, 1], vec![2, 3])
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! DescribeConfigs (key 32), versions 1 to 4.
+
+use std::rc::Rc;
+
+use super::Client;
+use super::configs::{BadResource, Resource};
+use crate::config::{self, BrokerConfig, BrokerScope, Described, Overrides};
+use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
+use crate::protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use crate::protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse, StrBytes};
+use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
+
+pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::DescribeConfigs, 1, 4);
+
+pub(super) async fn handle(
+    client: &Rc<Client>,
+    request: DescribeConfigsRequest,
+    _version: i16,
+) -> DescribeConfigsResponse {
+    let config = client.shard.config();
+    let topic = |name: &str| {
+        client
+            .shard
+            .with_image(|image| Some(image.topic_by_name(name)?.configs.clone()))
+    };
+    let mut response = DescribeConfigsResponse::default();
+    for resource in &request.resources {
+        response
+            .results
+            .push(answer(resource, &request, &config, &topic));
+    }
+    response
+}
+
+fn answer(
+    resource: &DescribeConfigsResource,
+    request: &DescribeConfigsRequest,
+    config: &BrokerConfig,
+    topic: &impl Fn(&str) -> Option<Overrides>,
+) -> DescribeConfigsResult {
+    let mut answer = DescribeConfigsResult::default();
+    answer.resource_type = resource.resource_type;
+    answer.resource_name = resource.resource_name.clone();
+    match describe(resource, config, topic) {
+        Ok(described) => {
+            let keys = resource.configuration_keys.as_ref();
+            let wanted = |described: &Described| {
+                keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == described.key.name))
+            };
+            let wanted = described.into_iter().filter(wanted);
+            answer.configs = wanted.map(|described| told(described, request)).collect();
+        }
+        Err(bad) => {
+            answer.error_code = bad.error.code();
+            answer.error_message = Some(StrBytes::from(bad.message));
+        }
+    }
+    answer
+}
+
+fn describe(
+    resource: &DescribeConfigsResource,
+    config: &BrokerConfig,
+    topic: &impl Fn(&str) -> Option<Overrides>,
+) -> Result<Vec<Described>, BadResource> {
+    let name = resource.resource_name.as_str();
+    match Resource::of(resource.resource_type, name, config.node_id)? {
+        Resource::Topic(name) => match topic(name.as_str()) {
+            Some(overrides) => Ok(config::describe_topic(&config.values, &overrides)),
+            None => Err(BadResource {
+                error: ErrorCode::UnknownTopicOrPartition,
+                message: "This server does not host this topic-partition.".to_owned(),
+            }),
+        },
+        Resource::Broker(BrokerScope::ThisBroker) => Ok(config::describe_broker(&config.values)),
+        Resource::Broker(BrokerScope::ClusterDefault) => {
+            Ok(config::describe_cluster_default(&config.values))
+        }
+    }
+}
+
+fn told(described: Described, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let mut told = DescribeConfigsResourceResult::default();
+    told.name = StrBytes::from(described.key.name);
+    told.value = described.value.map(StrBytes::from);
+    told.read_only = described.is_read_only;
+    told.config_source = described.source.wire();
+    told.is_sensitive = described.key.is_sensitive();
+    told.config_type = described.key.kind.wire();
+    if request.include_documentation {
+        told.documentation = Some(StrBytes::from(config::documentation(described.key)));
+    }
+    if request.include_synonyms {
+        let synonym = |synonym: config::DescribedSynonym| {
+            let mut told = DescribeConfigsSynonym::default();
+            told.name = StrBytes::from(synonym.name);
+            told.value = synonym.value.map(StrBytes::from);
+            told.source = synonym.source.wire();
+            told
+        };
+        told.synonyms = described.synonyms.into_iter().map(synonym).collect();
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load, resolve};
+
+    /// `expected` is how many configurations come, or the error.
+    fn check(kind: i8, name: &str, keys: Option<&[&str]>, expected: Result<usize, ErrorCode>) {
+        let config = resolve(load(&Sources::default()).expect("good").0).expect("good");
+        let mut resource = DescribeConfigsResource::default();
+        resource.resource_type = kind;
+        resource.resource_name = StrBytes::from(name);
+        resource.configuration_keys =
+            keys.map(|keys| keys.iter().map(|key| StrBytes::from(*key)).collect());
+        let request = DescribeConfigsRequest::default();
+        let topic = |name: &str| (name == "known").then(Overrides::new);
+        let found = answer(&resource, &request, &config, &topic);
+        let found = match found.error_code {
+            0 => Ok(found.configs.len()),
+            code => Err(code),
+        };
+        assert_eq!(
+            found,
+            expected.map_err(ErrorCode::code),
+            "{kind} {name:?} {keys:?}"
+        );
+    }
+
+    #[test]
+    fn every_configuration_comes_unless_some_are_named() {
+        check(2, "known", None, Ok(config::topic_keys().count()));
+        check(2, "known", Some(&["retention.ms", "nonsense"]), Ok(1));
+        check(2, "known", Some(&[]), Ok(0));
+        check(2, "unknown", None, Err(ErrorCode::UnknownTopicOrPartition));
+        check(
+            4,
+            "1",
+            None,
+            Ok(config::broker_keys().filter(|key| !key.internal).count()),
+        );
+        check(4, "", None, Ok(0));
+        check(4, "2", None, Err(ErrorCode::InvalidRequest));
+        check(16, "x", None, Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn synonyms_and_documentation_come_when_they_are_asked_for() {
+        let config = resolve(load(&Sources::default()).expect("good").0).expect("good");
+        let described = || {
+            let all = config::describe_topic(&config.values, &Overrides::new());
+            all.into_iter()
+                .find(|described| described.key.name == "segment.bytes")
+                .expect("it")
+        };
+        let mut request = DescribeConfigsRequest::default();
+        let plain = told(described(), &request);
+        assert_eq!((plain.synonyms.len(), plain.documentation), (0, None));
+        request.include_synonyms = true;
+        request.include_documentation = true;
+        let full = told(described(), &request);
+        assert_eq!(full.synonyms.len(), 1);
+        assert!(full.documentation.is_some());
+        assert_eq!((full.config_type, full.config_source), (3, 5));
+    }
+}

@@ -1,0 +1,230 @@
+//! Produce (key 0), versions 3 to 13.
+//!
+//! Versions 0 to 2 carried message sets of magic 0 and 1, which Kafka 4.0 dropped (KIP-896).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::registry::{Malformed, Request, respond};
+use super::{Client, Reply, errors};
+use crate::frame::{BatchError, BatchHeader, Codec, RecordErrorReason};
+use crate::io;
+use crate::model::{Offset, PartitionId, Timestamp};
+use crate::protocol::produce::{
+    ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse,
+    ProduceTopicResponse, RecordError,
+};
+use crate::protocol::{ApiKey, ApiSpec, ErrorCode, RequestHeader};
+use crate::shard::{ProduceError, ProducePart, ProduceResult};
+
+pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Produce, 3, 13);
+
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 13;
+/// The first version in which zstd may be used (KIP-110).
+const ZSTD_FROM: i16 = 7;
+/// The first version that tells which records were refused (KIP-467).
+const RECORD_ERRORS_FROM: i16 = 8;
+
+pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
+    let version = request.header.version;
+    let decoded = ProduceRequest::decode(&request.body, version)?;
+    let acks = decoded.acks;
+    let mut outcome = Outcome::of(&decoded, version);
+    let parts = if (-1..=1).contains(&acks) {
+        outcome.accept(client, decoded, version)
+    } else {
+        outcome.refuse_all(ErrorCode::InvalidRequiredAcks);
+        Vec::new()
+    };
+    let timeout = Duration::from_millis(outcome.timeout_ms);
+    let durable = client.shard.produce(parts, acks != 0).await;
+    if acks == 0 {
+        outcome.fill(durable.await);
+        // No response is owed, so a closed connection is the only way to say that it failed.
+        return Ok(match outcome.first_error() {
+            None => Reply::Nothing,
+            Some(error) => Reply::Close(format!("produce with acks=0 failed: {error:?}")),
+        });
+    }
+    let header = request.header;
+    Ok(Reply::Later(Box::pin(async move {
+        match io::timeout(timeout, durable).await {
+            Some(results) => outcome.fill(results),
+            None => outcome.time_out(),
+        }
+        Some(outcome.respond(&header))
+    })))
+}
+
+/// The response as it fills.
+struct Outcome {
+    timeout_ms: u64,
+    response: ProduceResponse,
+    /// Where in the response each part's result goes: topic and partition.
+    places: Vec<(usize, usize)>,
+}
+
+impl Outcome {
+    fn of(request: &ProduceRequest, version: i16) -> Outcome {
+        let answer = |partition: &ProducePartition| {
+            ProducePartitionResponse::refused(partition.index, ErrorCode::None)
+        };
+        let topics = request.topics.iter().map(|topic| ProduceTopicResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(answer).collect(),
+        });
+        let _ = version;
+        Outcome {
+            timeout_ms: u64::try_from(request.timeout_ms).unwrap_or(0),
+            response: ProduceResponse {
+                topics: topics.collect(),
+                throttle_time_ms: 0,
+                node_endpoints: Vec::new(),
+            },
+            places: Vec::new(),
+        }
+    }
+
+    /// Finds each batch's partition; what cannot be found or may not be sent is answered here.
+    fn accept(
+        &mut self,
+        client: &Client,
+        request: ProduceRequest,
+        version: i16,
+    ) -> Vec<ProducePart> {
+        let mut parts = Vec::new();
+        for (at, topic) in request.topics.into_iter().enumerate() {
+            let found = if version >= TOPIC_IDS_FROM {
+                client
+                    .shard
+                    .topic(topic.topic_id)
+                    .ok_or(ErrorCode::UnknownTopicId)
+            } else {
+                let known = client.shard.topic_by_name(topic.name.as_str());
+                known.ok_or(ErrorCode::UnknownTopicOrPartition)
+            };
+            for (place, partition) in topic.partitions.into_iter().enumerate() {
+                let batch = partition.records.unwrap_or_default();
+                let refused = match &found {
+                    Err(error) => Some(*error),
+                    Ok(_) => refused_by_version(&batch, version),
+                };
+                match (&found, refused) {
+                    (Ok(topic), None) => {
+                        let index = partition.index;
+                        let partition = PartitionId {
+                            topic_id: topic.id,
+                            index,
+                        };
+                        parts.push(ProducePart { partition, batch });
+                        self.places.push((at, place));
+                    }
+                    (_, refused) => {
+                        let error = refused.unwrap_or(ErrorCode::UnknownTopicOrPartition);
+                        self.response.topics[at].partitions[place].error = error;
+                    }
+                }
+            }
+        }
+        parts
+    }
+
+    fn refuse_all(&mut self, error: ErrorCode) {
+        for partition in self
+            .response
+            .topics
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+        {
+            partition.error = error;
+        }
+    }
+
+    fn fill(&mut self, results: Vec<ProduceResult>) {
+        assert_eq!(results.len(), self.places.len(), "one result for each part");
+        for ((topic, place), result) in self.places.iter().zip(results) {
+            let answer = &mut self.response.topics[*topic].partitions[*place];
+            match result {
+                Ok(produced) => {
+                    answer.base_offset = produced.base_offset;
+                    answer.log_append_time = produced.log_append_time;
+                    answer.log_start_offset = produced.log_start_offset;
+                }
+                Err(error) => explain(answer, &error),
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        for (topic, place) in &self.places {
+            self.response.topics[*topic].partitions[*place].error = ErrorCode::RequestTimedOut;
+        }
+    }
+
+    fn first_error(&self) -> Option<ErrorCode> {
+        let partitions = self
+            .response
+            .topics
+            .iter()
+            .flat_map(|topic| &topic.partitions);
+        partitions
+            .map(|partition| partition.error)
+            .find(|error| *error != ErrorCode::None)
+    }
+
+    fn respond(mut self, header: &RequestHeader) -> Vec<bytes::Bytes> {
+        if header.version < RECORD_ERRORS_FROM {
+            for partition in self
+                .response
+                .topics
+                .iter_mut()
+                .flat_map(|topic| &mut topic.partitions)
+            {
+                partition.record_errors.clear();
+                partition.error_message = None;
+            }
+        }
+        respond(header, vec![self.response.encode(header.version)])
+    }
+}
+
+/// What a version forbids about a batch that is otherwise well.
+fn refused_by_version(batch: &[u8], version: i16) -> Option<ErrorCode> {
+    let header = BatchHeader::read(batch)?;
+    let zstd_too_early = version < ZSTD_FROM && header.codec() == Some(Codec::Zstd);
+    zstd_too_early.then_some(ErrorCode::UnsupportedCompressionType)
+}
+
+/// Puts an error, and what Kafka tells about it, into a partition's answer.
+fn explain(answer: &mut ProducePartitionResponse, error: &ProduceError) {
+    answer.error = errors::of_produce(error);
+    answer.base_offset = Offset::NONE;
+    answer.log_append_time = Timestamp::NONE;
+    if let ProduceError::Batch(BatchError::Records(records)) = error {
+        answer.record_errors = records
+            .iter()
+            .map(|record| RecordError {
+                batch_index: record.batch_index,
+                message: Some(reason(record.reason)),
+            })
+            .collect();
+        answer.error_message = Some("One or more records have been rejected".into());
+    }
+}
+
+fn reason(reason: RecordErrorReason) -> String {
+    match reason {
+        RecordErrorReason::NullKey => "a compacted topic needs a key in every record".into(),
+        RecordErrorReason::Timestamp(timestamp) => {
+            format!(
+                "timestamp {} is outside of the allowed range around now",
+                timestamp.0
+            )
+        }
+        RecordErrorReason::TimestampType => {
+            "the batch claims a timestamp of the broker, which only the broker may set".into()
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The one step of an append that cannot be interrupted: epoch, producer sequence, offsets.
+
+use crate::frame::{BatchHeader, BatchInfo};
+use crate::io::sync::oneshot;
+use crate::log::AppendError;
+use crate::model::{Offset, Timestamp};
+
+use super::{Partition, Verdict};
+
+/// Where a batch went, or where its original went before.
+#[derive(Debug)]
+pub struct Appended {
+    /// The offset of the batch's first record.
+    pub base_offset: Offset,
+    /// The append time if the topic keeps it, else -1.
+    pub log_append_time: Timestamp,
+    /// The partition's first offset.
+    pub log_start_offset: Offset,
+    /// Resolves to true once the batch is below the high watermark, to false if it never will be.
+    pub durable: oneshot::Receiver<bool>,
+}
+
+/// Why a valid batch was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendRefused {
+    /// The producer's epoch is older than the one known.
+    StaleProducerEpoch,
+    /// The batch's sequence number does not follow the producer's last one.
+    OutOfOrderSequence,
+    /// The disk is full, or the data directory has stopped.
+    Storage,
+    /// The batch is larger than the largest chunk.
+    TooLarge,
+    /// The disk has not yet taken what was appended before.
+    Busy,
+}
+
+impl Partition {
+    /// Appends a batch that the broker itself made.
+    pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
+        let header = BatchHeader::read(batch).expect("the broker builds whole batches");
+        let base_offset = self.log.end_offset();
+        self.log
+            .append(batch, base_offset, self.leader_epoch, now)
+            .map_err(refused)?;
+        let end = base_offset + i64::from(header.record_count);
+        Ok(Appended {
+            base_offset,
+            log_append_time: Timestamp::NONE,
+            log_start_offset: self.log.start_offset(),
+            durable: self.state.borrow_mut().watermark.wait(end),
+        })
+    }
+
+    /// Appends a validated batch, stamped if its topic asks for it; `log_append_time` is -1 where
+    /// timestamps are the producer's. Synchronous: when it returns, the batch's place is fixed.
+    ///
+    /// A duplicate of a batch that is still in flight waits for the original's durability.
+    pub fn append(
+        &self,
+        batch: &[u8],
+        info: &BatchInfo,
+        log_append_time: Timestamp,
+    ) -> Result<Appended, AppendRefused> {
+        let header = &info.header;
+        let verdict = self.state.borrow().producers.judge(header);
+        let (base_offset, last_offset) = match verdict {
+            Verdict::Append => {
+                let base_offset = self.log.end_offset();
+                // Not under a borrow of the state: the log may call its listener.
+                self.log
+                    .append(batch, base_offset, self.leader_epoch, info.max_timestamp)
+                    .map_err(refused)?;
+                self.state
+                    .borrow_mut()
+                    .producers
+                    .appended(header, base_offset);
+                (
+                    base_offset,
+                    base_offset + i64::from(header.last_offset_delta),
+                )
+            }
+            Verdict::Duplicate {
+                base_offset,
+                last_offset,
+            } => (base_offset, last_offset),
+            Verdict::StaleEpoch => return Err(AppendRefused::StaleProducerEpoch),
+            Verdict::OutOfOrder => return Err(AppendRefused::OutOfOrderSequence),
+        };
+        Ok(Appended {
+            base_offset,
+            log_append_time,
+            log_start_offset: self.log.start_offset(),
+            durable: self.state.borrow_mut().watermark.wait(last_offset.next()),
+        })
+    }
+}
+
+fn refused(error: AppendError) -> AppendRefused {
+    match error {
+        AppendError::StorageFull | AppendError::Stopped => AppendRefused::Storage,
+        AppendError::TooLarge => AppendRefused::TooLarge,
+        AppendError::Busy => AppendRefused::Busy,
+    }
+}

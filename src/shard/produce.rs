@@ -1,0 +1,241 @@
+//! Produce: phase one fixes the order, phase two is durable.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures_util::future::{Either, join_all};
+
+use super::message::{Answer, Call, ProducePart};
+use super::{Shard, ShardError};
+use crate::config::TimestampType;
+use crate::frame::{self, BatchError, BatchHeader};
+use crate::io;
+use crate::io::sync::oneshot;
+use crate::metrics::{self, Counter, Stage};
+use crate::model::{Offset, Timestamp};
+use crate::partition::{AppendRefused, Appended};
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// The offset of the first record.
+    pub base_offset: Offset,
+    /// The append time if the topic keeps it, else -1.
+    pub log_append_time: Timestamp,
+    /// The partition's first offset.
+    pub log_start_offset: Offset,
+}
+
+/// Why a batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProduceError {
+    /// No shard has the partition.
+    Shard(ShardError),
+    /// The batch is not one, or breaks a rule of its topic.
+    Batch(BatchError),
+    /// The partition refused.
+    Refused(AppendRefused),
+}
+
+/// Requests that wait until the disk has taken what was appended before. What they hold is
+/// bounded by the request budgets of all cores, in which each of them is counted.
+#[derive(Default)]
+pub(super) struct Backlog {
+    waiting: RefCell<VecDeque<Waiting>>,
+    draining: Cell<bool>,
+}
+
+struct Waiting {
+    parts: Vec<ProducePart>,
+    wait_durable: bool,
+    sender: oneshot::Sender<Vec<ProduceResult>>,
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.waiting.borrow().is_empty()
+    }
+
+    fn push(&self, waiting: Waiting) {
+        self.waiting.borrow_mut().push_back(waiting);
+    }
+
+    fn pop(&self) -> Option<Waiting> {
+        self.waiting.borrow_mut().pop_front()
+    }
+}
+
+/// What came of one part.
+pub type ProduceResult = Result<Produced, ProduceError>;
+
+impl Shard {
+    /// Appends batches. When the outer future is done the order is fixed: each batch has its
+    /// offset, or its message is in its owner's mailbox. The inner one gives the results, in the
+    /// order of `parts`, after durability if `wait_durable`.
+    pub async fn produce(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        let started = io::now();
+        let count = parts.len();
+        let keyed = parts
+            .into_iter()
+            .map(|part| (part.partition, part))
+            .collect();
+        let (places, by_core) = self.split(keyed);
+        let mut local = Vec::new();
+        let mut remote = Vec::new();
+        for ((core, parts), places) in by_core.into_iter().zip(places) {
+            if core == self.core {
+                local.push((places, self.produce_local(parts, wait_durable)));
+            } else {
+                let call = Call::Produce {
+                    parts,
+                    wait_durable,
+                };
+                remote.push((places, self.send_call(core, call).await.1));
+            }
+        }
+        metrics::record(Stage::Route, io::now() - started);
+        async move {
+            let local = join_all(
+                local
+                    .into_iter()
+                    .map(|(places, results)| async move { (places, results.await) }),
+            );
+            let remote = join_all(remote.into_iter().map(|(places, answer)| async move {
+                match answer
+                    .await
+                    .expect("every call is answered while the shards run")
+                {
+                    Answer::Produce(results) => (places, results),
+                    _ => unreachable!("a produce is answered with a produce"),
+                }
+            }));
+            let (local, remote) = futures_util::future::join(local, remote).await;
+            let unknown = || Err(ProduceError::Shard(ShardError::UnknownPartition));
+            let mut merged: Vec<ProduceResult> = (0..count).map(|_| unknown()).collect();
+            for (places, results) in local.into_iter().chain(remote) {
+                for (place, result) in places.into_iter().zip(results) {
+                    merged[place] = result;
+                }
+            }
+            merged
+        }
+    }
+
+    /// Takes in batches for partitions of this core. Their order is fixed when this returns: they
+    /// are appended, or they stand in the backlog behind those that came before them.
+    pub(super) fn produce_local(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        if self.backlog.is_empty() && self.store.has_room() {
+            return Either::Left(self.append_all(parts, wait_durable));
+        }
+        metrics::add(Counter::BackPressurePauses, 1);
+        let (sender, receiver) = oneshot::channel();
+        self.backlog.push(Waiting {
+            parts,
+            wait_durable,
+            sender,
+        });
+        if !self.backlog.draining.replace(true) {
+            io::spawn(self.clone().drain_backlog()).detach();
+        }
+        Either::Right(async move { receiver.await.expect("the backlog is drained to its end") })
+    }
+
+    /// Appends what waits, in order, as the disk makes room.
+    async fn drain_backlog(self: Rc<Self>) {
+        loop {
+            self.store.wait_room().await;
+            let Some(waiting) = self.backlog.pop() else {
+                break;
+            };
+            let results = self.append_all(waiting.parts, waiting.wait_durable);
+            io::spawn(async move {
+                // The connection may have gone meanwhile.
+                let _ = waiting.sender.send(results.await);
+            })
+            .detach();
+        }
+        self.backlog.draining.set(false);
+    }
+
+    /// Validates and appends. The appends have happened when this returns; the future waits for
+    /// durability.
+    fn append_all(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        let started = io::now();
+        let appended: Vec<Result<Appended, ProduceError>> =
+            parts.into_iter().map(|part| self.append(part)).collect();
+        metrics::record(Stage::Append, io::now() - started);
+        async move {
+            let mut results = Vec::with_capacity(appended.len());
+            for appended in appended {
+                results.push(match appended {
+                    Ok(appended) => acknowledged(appended, wait_durable).await,
+                    Err(error) => Err(error),
+                });
+            }
+            if wait_durable {
+                metrics::record(Stage::Sync, io::now() - started);
+                metrics::add(Counter::AcknowledgedRequests, 1);
+            }
+            results
+        }
+    }
+
+    fn append(&self, part: ProducePart) -> Result<Appended, ProduceError> {
+        let partition = self.local(part.partition).map_err(ProduceError::Shard)?;
+        let topic = self
+            .topic(part.partition.topic_id)
+            .ok_or(ProduceError::Shard(ShardError::UnknownPartition))?;
+        let rules = topic.batch_rules(io::wall_clock());
+        let info = frame::validate(&part.batch, &rules).map_err(ProduceError::Batch)?;
+        count_payload(&info.header, part.batch.len());
+        let log_append_time = match rules.timestamp_type {
+            TimestampType::CreateTime => Timestamp::NONE,
+            TimestampType::LogAppendTime => rules.now,
+        };
+        let appended = match info.stamp {
+            None => partition.append(&part.batch, &info, log_append_time),
+            Some(stamp) => {
+                // The stated exception to "never rewritten": the CRC covers what is stamped.
+                let mut batch = vec![0; part.batch.len()];
+                metrics::copy_payload(&mut batch, &part.batch);
+                stamp.apply(&mut batch);
+                partition.append(&batch, &info, log_append_time)
+            }
+        };
+        appended.map_err(ProduceError::Refused)
+    }
+}
+
+fn count_payload(header: &BatchHeader, bytes: usize) {
+    metrics::add(Counter::PayloadInBytes, bytes as u64);
+    metrics::add(Counter::BatchesIn, 1);
+    metrics::add(Counter::RecordsIn, header.record_count.max(0) as u64);
+}
+
+async fn acknowledged(appended: Appended, wait_durable: bool) -> ProduceResult {
+    let produced = Produced {
+        base_offset: appended.base_offset,
+        log_append_time: appended.log_append_time,
+        log_start_offset: appended.log_start_offset,
+    };
+    if !wait_durable {
+        return Ok(produced);
+    }
+    match appended.durable.await {
+        Ok(true) => Ok(produced),
+        Ok(false) | Err(_) => Err(ProduceError::Refused(AppendRefused::Storage)),
+    }
+}

@@ -1,0 +1,163 @@
+//! What does the binary say to people, and how does it end?
+//!
+//! Help texts stand in `golden/`. After a change that is meant, `UPDATE_GOLDEN=1 cargo test --test
+//! command_line` writes them anew; the difference is then for the reader of the commit.
+
+// The simulated io runs no real node.
+#[cfg(not(feature = "sim"))]
+mod node;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a run of the binary printed, and its exit code.
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(line: &str) -> Run {
+    run_with_input(line, "")
+}
+
+fn run_with_input(line: &str, input: &str) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corelog"))
+        .args(line.split(' ').filter(|word| !word.is_empty()))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // A command that does not read its input may end before it is written.
+    let _ = child
+        .stdin
+        .take()
+        .map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().expect("it ends");
+    Run {
+        code: output.status.code().expect("it was not killed"),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// Lines whose help is kept, and the file that it is kept in.
+const HELP: [(&str, &str); 16] = [
+    ("--help", "corelog"),
+    ("start --help", "start"),
+    ("topic --help", "topic"),
+    ("topic create --help", "topic-create"),
+    ("topic list --help", "topic-list"),
+    ("topic describe --help", "topic-describe"),
+    ("topic delete --help", "topic-delete"),
+    ("topic alter --help", "topic-alter"),
+    ("produce --help", "produce"),
+    ("consume --help", "consume"),
+    ("group --help", "group"),
+    ("group list --help", "group-list"),
+    ("group describe --help", "group-describe"),
+    ("group reset-offsets --help", "group-reset-offsets"),
+    ("group delete --help", "group-delete"),
+    ("demo --help", "demo"),
+];
+
+#[test]
+fn help_is_what_it_was() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/command_line/golden");
+    for (line, name) in HELP {
+        let run = run(line);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{line}");
+        let path = golden.join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&path);
+            file.and_then(|mut file| file.write_all(run.out.as_bytes()))
+                .expect("written");
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(run.out, kept, "corelog {line}, against {}", path.display());
+    }
+}
+
+/// `err` must be part of what is printed to stderr; without one nothing may be printed there.
+fn check(line: &str, code: i32, err: &[&str]) {
+    let run = run(line);
+    assert_eq!(run.code, code, "{line}: {}{}", run.out, run.err);
+    assert_eq!(run.err.is_empty(), err.is_empty(), "{line}: {}", run.err);
+    for part in err {
+        assert!(run.err.contains(part), "{line}: {}", run.err);
+    }
+}
+
+#[test]
+fn exit_codes_tell_what_kind_of_failure_it_was() {
+    check("--version", 0, &[]);
+    check("completions bash", 0, &[]);
+    check("completions zsh", 0, &[]);
+    check("completions fish", 0, &[]);
+    check("frobnicate", 2, &["unrecognized subcommand 'frobnicate'"]);
+    check("topic create", 2, &["<NAME>"]);
+    check(
+        "consume t --format %x",
+        2,
+        &["--format: %x is none of", "try: corelog consume --help"],
+    );
+    check("start --override num.partitions=0", 78, &["num.partitions"]);
+    check(
+        "start --override nonsense",
+        78,
+        &["nonsense: expected key=value"],
+    );
+    check(
+        "start no/such/server.properties",
+        78,
+        &["cannot read no/such/server.properties"],
+    );
+    check(
+        "start --override corelog.log.level=loud",
+        78,
+        &["corelog.log.level"],
+    );
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_a_failure_with_advice() {
+    // Port 1 (tcpmux) is nobody's here; a connection to it is refused at once.
+    for line in ["topic list", "group list", "consume t -e", "produce t"] {
+        check(
+            &format!("{line} -b 127.0.0.1:1"),
+            1,
+            &["cannot connect to 127.0.0.1:1", "try:"],
+        );
+    }
+    check("topic list -b nonsense", 1, &["is not HOST:PORT"]);
+}
+
+#[test]
+fn names_are_checked_before_the_cluster_is_asked() {
+    check(
+        "produce a/b -b 127.0.0.1:1",
+        2,
+        &["\"a/b\" is no topic name"],
+    );
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corelog"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

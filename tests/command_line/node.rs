@@ -1,0 +1,353 @@
+//! The commands against a node: the real binary on a port of its own.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Run, run_with_input};
+
+/// A running node, which ends with the test.
+struct Node {
+    child: Child,
+    dir: TempDir,
+    ready: Value,
+}
+
+impl Node {
+    fn start() -> Node {
+        Node::start_in(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn start_in(dir: TempDir) -> Node {
+        let ready_file = dir.path().join("ready.json");
+        let _ = std::fs::remove_file(&ready_file);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_corelog"))
+            .arg("start")
+            .args(overrides(&dir))
+            .args(["--stop-at-end-of-input", "--ready-file"])
+            .arg(&ready_file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        let mut node = Node {
+            child,
+            dir,
+            ready: Value::Null,
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while node.ready.is_null() {
+            let ended = node.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "{ended:?}: {}",
+                node.log()
+            );
+            match std::fs::read(&ready_file) {
+                Ok(bytes) => node.ready = serde_json::from_slice(&bytes).expect("JSON"),
+                Err(_) => pause(),
+            }
+        }
+        node
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn address(&self) -> &str {
+        self.ready["listeners"][0].as_str().expect("an address")
+    }
+
+    /// Runs a command against the node; it must succeed. Returns what it printed.
+    fn command(&self, line: &str, input: &str) -> String {
+        let run = self.try_command(line, input);
+        assert_eq!(run.code, 0, "{line}: {}\n{}", run.err, self.log());
+        run.out
+    }
+
+    fn try_command(&self, line: &str, input: &str) -> Run {
+        run_with_input(&format!("{line} -b {}", self.address()), input)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end: {}", self.log());
+            pause();
+        }
+    }
+
+    /// The body of the answer to a GET of the admin listener.
+    fn get(&self, path: &str) -> String {
+        let address = self.ready["admin"].as_str().expect("an address");
+        #[allow(clippy::disallowed_methods)]
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body.to_string()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+fn overrides(dir: &TempDir) -> Vec<String> {
+    let data = format!("log.dirs={}", dir.path().join("data").display());
+    let settings = [
+        "listeners=PLAINTEXT://127.0.0.1:0",
+        "corelog.admin.listener=127.0.0.1:0",
+        "corelog.cores=2",
+        "group.initial.rebalance.delay.ms=0",
+        "offsets.topic.num.partitions=4",
+        &data,
+    ];
+    settings
+        .iter()
+        .flat_map(|text| ["--override".to_string(), text.to_string()])
+        .collect()
+}
+
+#[test]
+fn topics_are_created_altered_and_deleted() {
+    let node = Node::start();
+    let create = "topic create orders --partitions 3 --config retention.ms=100000";
+    assert_eq!(node.command(create, ""), "Created topic orders.\n");
+    assert_eq!(
+        node.command("topic create orders --if-not-exists", ""),
+        "Topic orders exists.\n"
+    );
+    let again = node.try_command("topic create orders", "");
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("TOPIC_ALREADY_EXISTS") && again.err.contains("try:"));
+    assert_eq!(
+        node.command("topic list --exclude-internal", ""),
+        "orders\n"
+    );
+    let described = node.command("topic describe orders", "");
+    let mut lines = described.lines();
+    let head = lines.next().expect("a line");
+    assert!(head.starts_with("Topic: orders\tTopicId: "), "{head}");
+    let tail = "\tPartitionCount: 3\tReplicationFactor: 1\tConfigs: retention.ms=100000";
+    assert!(head.ends_with(tail), "{head}");
+    assert_eq!(lines.count(), 3);
+    let alter = "topic alter orders --partitions 4 --config max.message.bytes=2000000 \
+                 --delete-config retention.ms";
+    assert_eq!(node.command(alter, ""), "Altered topic orders.\n");
+    let json = node.command("topic describe orders --output json", "");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json[0]["partitions"].as_array().map(Vec::len), Some(4));
+    assert_eq!(
+        json[0]["configs"],
+        serde_json::json!({ "max.message.bytes": "2000000" })
+    );
+    assert_eq!(
+        node.command("topic delete orders", ""),
+        "Deleted topic orders.\n"
+    );
+    assert_eq!(node.try_command("topic delete orders", "").code, 1);
+    assert_eq!(node.command("topic list --exclude-internal", ""), "");
+}
+
+#[test]
+fn records_come_back_as_they_were_sent() {
+    let node = Node::start();
+    node.command("topic create orders --partitions 2", "");
+    let lines: String = (0..1000)
+        .map(|number| format!("k{number}:v{number}\n"))
+        .collect();
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let line = format!("produce orders -K : -H codec={codec} -z {codec} --output json");
+        let json: Value = serde_json::from_str(&node.command(&line, &lines)).expect("JSON");
+        assert_eq!(json["records"], 1000, "{codec}");
+    }
+    let shown = node.command("consume orders -e -f %k:%s/%h\\n", "");
+    let mut found: Vec<&str> = shown.lines().collect();
+    assert_eq!(found.len(), 5000);
+    found.retain(|line| line.starts_with("k7:"));
+    let expected = ["none", "gzip", "snappy", "lz4", "zstd"].map(|c| format!("k7:v7/codec={c}"));
+    assert_eq!(found, expected);
+    node.command("produce orders -p 0 -K : -Z", "last:\n");
+    let last = node.command("consume orders -p 0 -o -1 -e -f %k,%S,%o", "");
+    let (start, end) = last.rsplit_once(',').expect("an offset");
+    assert_eq!(start, "last,-1");
+    let after = format!("consume orders -p 0 -o {end} -e -c 1 --output json");
+    let json: Value = serde_json::from_str(&node.command(&after, "")).expect("JSON");
+    assert_eq!(
+        (&json["key"], &json["payload"]),
+        (&Value::from("last"), &Value::Null)
+    );
+    let beyond = node.try_command("consume orders -p 0 -o 999999 -e", "");
+    assert_eq!(beyond.code, 1);
+    assert!(beyond.err.contains("OFFSET_OUT_OF_RANGE"), "{}", beyond.err);
+}
+
+#[test]
+fn groups_go_on_where_they_stopped_and_can_be_moved() {
+    let node = Node::start();
+    node.command("topic create orders", "");
+    let lines: String = (0..20).map(|number| format!("v{number}\n")).collect();
+    node.command("produce orders", &lines);
+    assert_eq!(
+        node.command("consume orders -g readers -c 3", ""),
+        "v0\nv1\nv2\n"
+    );
+    assert_eq!(
+        node.command("consume orders -g readers -c 2", ""),
+        "v3\nv4\n"
+    );
+    assert_eq!(node.command("group list", ""), "readers\n");
+    let json: Value =
+        serde_json::from_str(&node.command("group describe readers --output json", ""))
+            .expect("JSON");
+    let row = &json[0]["partitions"][0];
+    assert_eq!(
+        (&row["current_offset"], &row["lag"]),
+        (&Value::from(5), &Value::from(15))
+    );
+    let dry = node.command("group reset-offsets readers --all-topics --shift-by -2", "");
+    assert!(dry.contains("Nothing was changed"), "{dry}");
+    assert_eq!(node.command("consume orders -g readers -c 1", ""), "v5\n");
+    node.command(
+        "group reset-offsets readers --topic orders --to-offset 18 --execute",
+        "",
+    );
+    assert_eq!(
+        node.command("consume orders -g readers -e", ""),
+        "v18\nv19\n"
+    );
+    assert_eq!(
+        node.command("group delete readers", ""),
+        "Deleted group readers.\n"
+    );
+    assert_eq!(node.try_command("group delete readers", "").code, 1);
+}
+
+#[test]
+fn what_clients_did_stands_on_the_metrics_page() {
+    let node = Node::start();
+    node.command("topic create orders --partitions 2", "");
+    node.command(
+        "produce orders -p 0",
+        &"a line of some length\n".repeat(10_000),
+    );
+    assert_eq!(
+        node.command("consume orders -p 0 -e", "").lines().count(),
+        10_000
+    );
+    assert_eq!(node.get("/healthz"), "ok\n");
+    assert_eq!(node.get("/readyz"), "ready\n");
+    // Cores publish once a second.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let page = loop {
+        let page = node.get("/metrics");
+        if sum(&page, "corelog_records_in_total") >= 10_000.0 {
+            break page;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+        pause();
+    };
+    assert!(page.contains("corelog_durability_info{durability=\"sync\"} 1\n"));
+    let payload = sum(&page, "corelog_payload_in_bytes_total");
+    assert!(payload > 200_000.0, "{payload}");
+    let stored = "kafka_log_log_logendoffset{topic=\"orders\",partition=\"0\"} 10000\n";
+    for name in ["corelog_syncs_total", "corelog_acknowledged_requests_total"] {
+        assert!(sum(&page, name) >= 1.0, "{name}");
+    }
+    for stage in ["receive", "append", "sync", "respond"] {
+        let name = format!("corelog_stage_latency_seconds_count{{stage=\"{stage}\"}}");
+        assert!(sum(&page, &name) >= 1.0, "{name}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !node.get("/metrics").contains(stored) {
+        assert!(Instant::now() < deadline, "{}", node.get("/metrics"));
+        pause();
+    }
+}
+
+/// The sum of the samples whose name and labels begin like this.
+fn sum(page: &str, prefix: &str) -> f64 {
+    let samples = page.lines().filter(|line| line.starts_with(prefix));
+    samples
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_node_stops_well_and_starts_again_with_its_data() {
+    let mut node = Node::start();
+    node.command("topic create orders", "");
+    node.command("produce orders", "a\nb\n");
+    let mut stop_by_signal = |name: &str| {
+        node.signal(name);
+        assert_eq!(node.wait().code(), Some(0), "{name}: {}", node.log());
+        let dir = std::mem::replace(&mut node.dir, tempfile::tempdir().expect("a directory"));
+        node = Node::start_in(dir);
+        assert_eq!(node.command("consume orders -e", ""), "a\nb\n", "{name}");
+    };
+    stop_by_signal("TERM");
+    stop_by_signal("INT");
+    drop(node.child.stdin.take());
+    assert_eq!(node.wait().code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn a_second_node_in_the_same_directory_is_refused_with_advice() {
+    let node = Node::start();
+    let words = overrides(&node.dir).join(" ");
+    let second = super::run(&format!("start {words}"));
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.contains("corelog: "), "{}", second.err);
+    let advice = ["likely cause:", "try:", "to see"];
+    assert!(
+        advice.iter().any(|part| second.err.contains(part)),
+        "{}",
+        second.err
+    );
+    assert_eq!(node.command("topic list --exclude-internal", ""), "");
+}
+
+#[test]
+fn the_demo_checks_what_it_sent() {
+    let run = super::run("demo --records 50000 --output json");
+    assert_eq!(run.code, 0, "{}", run.err);
+    let json: Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(json["records"], 50_000);
+    assert_eq!(json["durability"], "sync");
+    assert_eq!(json["single_record_latency"]["count"], 500);
+}

@@ -1,0 +1,195 @@
+//! Does a whole node keep what it acknowledged, on any number of cores, over restarts?
+//!
+//! Each test runs a node in this process, on its own directory and a port that the system chose,
+//! and talks to it over TCP with the blocking client.
+
+mod running;
+
+use corelog::client::{
+    Acks, Client, ClientOptions, CommittedOffset, Consumer, ConsumerOptions, GroupOptions,
+    NewTopic, OffsetSpec, Producer, ProducerOptions, ProducerRecord, StartAt,
+};
+use corelog::model::{Offset, Timestamp, TopicName, TopicPartition};
+use running::RunningNode;
+
+fn topic(name: &str) -> TopicName {
+    TopicName::new(name).unwrap()
+}
+
+fn partition(name: &str, index: i32) -> TopicPartition {
+    TopicPartition {
+        topic: topic(name),
+        index,
+    }
+}
+
+fn create(client: &mut Client, name: &str, partitions: i32) {
+    let mut new = NewTopic::new(topic(name));
+    new.partition_count = Some(partitions);
+    client.create_topic(&new).unwrap();
+}
+
+/// Produces values `from..to`, each to the partition `value % partitions`.
+fn produce(client: Client, name: &str, partitions: i32, values: std::ops::Range<u32>) {
+    let mut producer = Producer::new(client, ProducerOptions::default()).unwrap();
+    for value in values {
+        let text = value.to_string();
+        let record = ProducerRecord {
+            partition: Some(value as i32 % partitions),
+            key: Some(text.as_bytes()),
+            value: Some(text.as_bytes()),
+            ..ProducerRecord::default()
+        };
+        producer.send(&topic(name), &record).unwrap();
+    }
+    producer.flush().unwrap();
+    for delivery in producer.deliveries() {
+        delivery.outcome.unwrap();
+    }
+}
+
+/// Reads `count` records from the start of all partitions, and checks that each partition's
+/// values are in order and at consecutive offsets.
+fn consume(client: Client, name: &str, partitions: i32, count: usize) -> Vec<u32> {
+    let starts: Vec<_> = (0..partitions)
+        .map(|index| (partition(name, index), StartAt::Earliest))
+        .collect();
+    let mut consumer = Consumer::assign(client, &starts, ConsumerOptions::default()).unwrap();
+    let mut next = vec![Offset(0); partitions as usize];
+    let mut last = vec![None; partitions as usize];
+    let mut values = Vec::new();
+    while values.len() < count {
+        for batch in consumer.poll().unwrap() {
+            let index = batch.partition.index as usize;
+            for record in batch.records().unwrap() {
+                assert_eq!(record.offset, next[index], "offsets of partition {index}");
+                next[index] = record.offset.next();
+                let text = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+                let value: u32 = text.parse().unwrap();
+                assert!(last[index] < Some(value), "order of partition {index}");
+                last[index] = Some(value);
+                values.push(value);
+            }
+        }
+    }
+    values.sort_unstable();
+    values
+}
+
+#[test]
+fn records_come_back_in_order_from_every_core() {
+    for cores in [1, 2, 4] {
+        let node = RunningNode::start_new(cores);
+        create(&mut node.client(), "numbers", 5);
+        produce(node.client(), "numbers", 5, 0..5000);
+        let values = consume(node.client(), "numbers", 5, 5000);
+        assert_eq!(values, (0..5000).collect::<Vec<_>>(), "{cores} cores");
+    }
+}
+
+#[test]
+fn a_restart_on_another_number_of_cores_keeps_everything() {
+    let mut node = RunningNode::start_new(2);
+    create(&mut node.client(), "kept", 7);
+    let id = node.client().topic(&topic("kept")).unwrap().id;
+    for (round, cores) in [3, 1, 4].into_iter().enumerate() {
+        let from = round as u32 * 1000;
+        produce(node.client(), "kept", 7, from..from + 1000);
+        node = node.restart(cores);
+        let known = node.client().topic(&topic("kept")).unwrap();
+        assert_eq!(known.id, id);
+        let values = consume(node.client(), "kept", 7, from as usize + 1000);
+        assert_eq!(
+            values,
+            (0..from + 1000).collect::<Vec<_>>(),
+            "{cores} cores"
+        );
+    }
+}
+
+#[test]
+fn committed_offsets_and_groups_survive_a_restart() {
+    let node = RunningNode::start_new(2);
+    create(&mut node.client(), "read", 2);
+    produce(node.client(), "read", 2, 0..100);
+    let mut options = GroupOptions::new("readers", vec![topic("read")]);
+    options.session_timeout = std::time::Duration::from_secs(10);
+    let mut consumer =
+        Consumer::subscribe(node.client(), options, ConsumerOptions::default()).unwrap();
+    let mut count = 0;
+    while count < 100 {
+        count += consumer
+            .poll()
+            .unwrap()
+            .iter()
+            .map(|b| b.records().unwrap().len())
+            .sum::<usize>();
+    }
+    consumer.commit().unwrap();
+    consumer.close().unwrap();
+    let node = node.restart(1);
+    let committed = node.client().committed_offsets("readers", None).unwrap();
+    let mut offsets: Vec<_> = committed
+        .iter()
+        .map(|c| (c.partition.index, c.offset.0))
+        .collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [(0, 50), (1, 50)]);
+}
+
+#[test]
+fn offsets_are_found_by_time_and_records_deleted() {
+    let node = RunningNode::start_new(2);
+    create(&mut node.client(), "timed", 1);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let now_ms = now.as_millis() as i64;
+    let options = ProducerOptions {
+        acks: Acks::Leader,
+        is_idempotent: false,
+        ..Default::default()
+    };
+    let mut producer = Producer::new(node.client(), options).unwrap();
+    for value in 0..100i64 {
+        let record = ProducerRecord {
+            timestamp: Some(Timestamp(now_ms - 1000 + value)),
+            value: Some(b"v"),
+            ..ProducerRecord::default()
+        };
+        producer.send(&topic("timed"), &record).unwrap();
+    }
+    producer.flush().unwrap();
+    let mut client = node.client();
+    let mut offset_of = |spec| {
+        let listed = client
+            .list_offsets(&[(partition("timed", 0), spec)])
+            .unwrap();
+        listed[0].offset.unwrap().0
+    };
+    assert_eq!(offset_of(OffsetSpec::Earliest), 0);
+    assert_eq!(offset_of(OffsetSpec::Latest), 100);
+    assert_eq!(offset_of(OffsetSpec::At(Timestamp(now_ms - 1000 + 42))), 42);
+    assert_eq!(offset_of(OffsetSpec::MaxTimestamp), 99);
+    client
+        .delete_records(&partition("timed", 0), Offset(42))
+        .unwrap();
+    let node = node.restart(2);
+    let listed = node
+        .client()
+        .list_offsets(&[(partition("timed", 0), OffsetSpec::Earliest)]);
+    assert_eq!(listed.unwrap()[0].offset, Some(Offset(42)));
+}
+
+#[test]
+fn offsets_of_a_group_without_members_are_set_and_deleted() {
+    let node = RunningNode::start_new(1);
+    create(&mut node.client(), "plain", 1);
+    let mut client = node.client();
+    let commit = CommittedOffset::new(partition("plain", 0), Offset(0));
+    client.commit_offsets("alone", &[commit]).unwrap();
+    assert_eq!(client.committed_offsets("alone", None).unwrap().len(), 1);
+    client.delete_group("alone").unwrap();
+    assert_eq!(client.committed_offsets("alone", None).unwrap().len(), 0);
+    let _ = ClientOptions::default();
+}

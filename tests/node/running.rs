@@ -1,0 +1,81 @@
+//! A node that runs in this process.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use corelog::cli::node;
+use corelog::client::{Client, ClientOptions};
+use corelog::config::{self, Sources};
+use corelog::io::CoreSpec;
+use corelog::io::sync::watch;
+use corelog::metrics::Board;
+
+pub struct RunningNode {
+    directory: Arc<tempfile::TempDir>,
+    address: String,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningNode {
+    /// A node on a directory of its own.
+    pub fn start_new(cores: u16) -> RunningNode {
+        RunningNode::start(Arc::new(tempfile::tempdir().unwrap()), cores)
+    }
+
+    fn start(directory: Arc<tempfile::TempDir>, cores: u16) -> RunningNode {
+        let sources = Sources {
+            file: None,
+            environment: Vec::new(),
+            overrides: vec![
+                format!("log.dirs={}", directory.path().join("data").display()),
+                "listeners=PLAINTEXT://127.0.0.1:0".into(),
+                "group.initial.rebalance.delay.ms=0".into(),
+                "offsets.topic.num.partitions=4".into(),
+            ],
+        };
+        let (values, _) = config::load(&sources).unwrap();
+        let config = Arc::new(config::resolve(values).unwrap());
+        let (stop, stopped) = watch::channel(false);
+        let (sender, receiver) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let cores = CoreSpec::unpinned(cores);
+            let board = Board::new(cores.len());
+            let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
+            node::serve_until(config, board, &cores, stopped, ready).unwrap();
+        });
+        let address = receiver.recv().expect("the node starts").to_string();
+        RunningNode {
+            directory,
+            address,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.address, ClientOptions::default()).unwrap()
+    }
+
+    /// Stops the node and starts another one on the same directory.
+    pub fn restart(mut self, cores: u16) -> RunningNode {
+        self.end();
+        RunningNode::start(self.directory.clone(), cores)
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the node stops in order");
+        }
+    }
+}
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
