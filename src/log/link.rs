@@ -12,7 +12,7 @@ use crate::frame::{FrameHeader, Incarnation};
 use crate::model::Offset;
 
 /// The end of the frames accepted so far: what the next one must continue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chain {
     /// The sequence that the next frame has.
     pub(super) next_sequence: u64,
@@ -20,24 +20,13 @@ pub(super) struct Chain {
     pub(super) previous_crc: u32,
     /// The offset that the next record has.
     pub(super) end_offset: Offset,
-    /// The start of the broker that wrote the last frame, and the sequence that it began with.
-    /// It never goes back along a chain: what a recovery cut off is older than what was written
-    /// over or after it.
+    /// The start of the broker that wrote the last frame. It never goes back along a chain.
     pub(super) incarnation: Incarnation,
-    pub(super) incarnation_start: u64,
-    /// The greatest claim of durability seen.
+    /// The greatest claim of durability seen, the checkpoint's included.
     pub(super) durable_through: u64,
-    /// What the checkpoint claims, if there is one.
-    pub(super) floor: Option<Floor>,
-}
-
-/// The checkpoint's claim: everything up to `sequence` is durable, and the frame with that sequence
-/// is of this incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Floor {
-    pub(super) sequence: u64,
-    pub(super) incarnation: Incarnation,
-    pub(super) incarnation_start: u64,
+    /// Every incarnation known of, and the sequence that it began with: what earlier ones wrote at
+    /// or above it was cut off then.
+    pub(super) starts: BTreeMap<Incarnation, u64>,
 }
 
 /// What a break in the chain means.
@@ -50,13 +39,31 @@ pub(super) enum Verdict {
 }
 
 impl Chain {
+    /// The chain of a log that has no frame yet.
+    pub(super) fn empty() -> Chain {
+        Chain {
+            next_sequence: 1,
+            previous_crc: 0,
+            end_offset: Offset::ZERO,
+            incarnation: Incarnation(0),
+            durable_through: 0,
+            starts: BTreeMap::new(),
+        }
+    }
+
     /// Whether the frame is the next one. That it lies in the right chunk, for the right partition,
     /// was checked by the caller.
     pub(super) fn accepts(&self, frame: &FrameHeader) -> bool {
         frame.sequence == self.next_sequence
             && frame.previous_crc == self.previous_crc
-            && frame.incarnation >= self.incarnation
             && frame.base_offset == self.end_offset
+            && self.is_current(frame)
+    }
+
+    /// Whether no later start has cut the frame off.
+    fn is_current(&self, frame: &FrameHeader) -> bool {
+        frame.incarnation >= self.incarnation
+            && !is_stale(&self.starts, frame.incarnation, frame.sequence)
     }
 
     /// The frame is the last one now.
@@ -65,46 +72,35 @@ impl Chain {
         self.previous_crc = frame.crc;
         self.end_offset = frame.end_offset;
         self.incarnation = frame.incarnation;
-        self.incarnation_start = frame.incarnation_start;
+        self.learn(frame);
+    }
+
+    /// Takes note of what an intact header says of the rest of the chain, wherever it lies. Its
+    /// claim holds even if the frame itself was cut off: what was durable then was kept.
+    pub(super) fn learn(&mut self, frame: &FrameHeader) {
         self.durable_through = self.durable_through.max(frame.durable_through);
+        self.starts
+            .insert(frame.incarnation, frame.incarnation_start);
     }
 
     /// Judges a break: the next frame is not where it should be, or its payload is damaged.
     /// `candidates` are the intact headers found behind it.
-    pub(super) fn judge(&self, candidates: &[FrameHeader]) -> Verdict {
-        let claims = candidates.iter().map(|frame| frame.durable_through);
-        let claims = claims.chain(self.floor.map(|floor| floor.sequence));
-        let durable_through = claims.fold(self.durable_through, u64::max);
-        if durable_through < self.next_sequence {
+    pub(super) fn judge(&mut self, candidates: &[FrameHeader]) -> Verdict {
+        for frame in candidates {
+            self.learn(frame);
+        }
+        if self.durable_through < self.next_sequence {
             return Verdict::Tail;
         }
-        let starts = self.starts(candidates);
         let behind = candidates.iter().enumerate().filter(|(_, frame)| {
             frame.sequence > self.next_sequence
-                && frame.incarnation >= self.incarnation
                 && frame.base_offset >= self.end_offset
-                && !is_stale(&starts, frame.incarnation, frame.sequence)
+                && self.is_current(frame)
         });
         let nearest = behind.min_by_key(|(_, frame)| frame.sequence);
         Verdict::Damage {
             resume: nearest.map(|(index, _)| index),
         }
-    }
-
-    /// Every incarnation that is known of, and the sequence that it began with.
-    fn starts(&self, candidates: &[FrameHeader]) -> BTreeMap<Incarnation, u64> {
-        let mut starts: BTreeMap<Incarnation, u64> = BTreeMap::new();
-        starts.insert(self.incarnation, self.incarnation_start);
-        starts.extend(
-            self.floor
-                .map(|floor| (floor.incarnation, floor.incarnation_start)),
-        );
-        starts.extend(
-            candidates
-                .iter()
-                .map(|frame| (frame.incarnation, frame.incarnation_start)),
-        );
-        starts
     }
 }
 
@@ -162,9 +158,8 @@ mod tests {
             previous_crc: 3,
             end_offset: Offset(40),
             incarnation: Incarnation(1),
-            incarnation_start: 1,
             durable_through: 2,
-            floor: None,
+            starts: BTreeMap::new(),
         };
         assert!(chain.accepts(&frame(4, 3, 2)));
         chain.advance(&frame(4, 3, 2));
@@ -258,27 +253,43 @@ mod tests {
         );
     }
 
-    fn check_floor(sequence: u64, incarnation: u64, behind: &[FrameHeader], expected: Verdict) {
+    fn check_known(sequence: u64, starts: &[(u64, u64)], behind: &[FrameHeader], to: Verdict) {
         let mut known = chain();
-        known.floor = Some(Floor {
-            sequence,
-            incarnation: Incarnation(incarnation),
-            incarnation_start: [1, 1, 4, 8][incarnation as usize],
-        });
-        assert_eq!(known.judge(behind), expected, "{sequence}");
+        known.durable_through = sequence;
+        known
+            .starts
+            .extend(starts.iter().map(|(of, start)| (Incarnation(*of), *start)));
+        assert_eq!(known.judge(behind), to, "{sequence} {starts:?}");
     }
 
     #[test]
-    fn a_claim_of_the_checkpoint_counts_without_any_frame() {
-        check_floor(4, 2, &[], Verdict::Tail);
-        check_floor(5, 2, &[], Verdict::Damage { resume: None });
-        check_floor(9, 3, &[frame(6, 4, 2)], Verdict::Damage { resume: Some(0) });
-        check_floor(9, 3, &[frame(8, 4, 2)], Verdict::Damage { resume: None });
-        check_floor(
+    fn what_the_checkpoint_and_the_chunks_know_counts_without_any_frame() {
+        check_known(4, &[], &[], Verdict::Tail);
+        check_known(5, &[], &[], Verdict::Damage { resume: None });
+        check_known(
             9,
-            3,
-            &[frame(8, 4, 2), frame(9, 4, 3)],
-            Verdict::Damage { resume: Some(1) },
+            &[(3, 8)],
+            &[frame(6, 4, 2)],
+            Verdict::Damage { resume: Some(0) },
         );
+        check_known(
+            9,
+            &[(3, 8)],
+            &[frame(8, 4, 2)],
+            Verdict::Damage { resume: None },
+        );
+        let later = [frame(8, 4, 2), frame(9, 4, 3)];
+        check_known(9, &[], &later, Verdict::Damage { resume: Some(1) });
+    }
+
+    #[test]
+    fn a_frame_that_a_later_start_cut_off_is_not_the_next_one() {
+        let mut chain = chain();
+        assert!(chain.accepts(&frame(5, 4, 2)));
+        chain.learn(&FrameHeader {
+            incarnation_start: 5,
+            ..frame(9, 4, 3)
+        });
+        assert!(!chain.accepts(&frame(5, 4, 2)));
     }
 }

@@ -1,7 +1,7 @@
 //! Recovery of one partition: reads what is there, decides what of it is the log (`link`), and
 //! writes nothing. So it can be killed at any point and run again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -15,7 +15,8 @@ use super::chunk::{ChunkHeader, FRAMES_POSITION, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::GroupSize;
 use super::handle::Log;
-use super::link::{Chain, Floor, Verdict, is_stale};
+use super::link::{Chain, Verdict, is_stale};
+use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 use super::scan::Found;
 use super::settings::LogConfig;
@@ -138,7 +139,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         found: Found,
         replay: &'a mut R,
     ) -> Run<'a, R> {
-        let (headers, stale) = without_stale(found.chunks);
+        let starts = starts_of(&found.chunks);
+        let (headers, stale) = without_stale(found.chunks, &starts);
         let mut run = Run {
             store,
             id,
@@ -146,13 +148,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             ahead: headers.into(),
             chunks: VecDeque::new(),
             chain: Chain {
-                next_sequence: 1,
-                previous_crc: 0,
-                end_offset: Offset::ZERO,
-                incarnation: Incarnation(0),
-                incarnation_start: 1,
-                durable_through: 0,
-                floor: None,
+                starts,
+                ..Chain::empty()
             },
             floor: None,
             start_offset: Offset::ZERO,
@@ -176,11 +173,14 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.replay_from = remembered.state_offset;
         self.epochs = remembered.epochs;
         self.floor = Some(remembered.durable);
-        self.chain.floor = Some(Floor {
-            sequence: remembered.durable.sequence,
-            incarnation: remembered.durable.incarnation,
-            incarnation_start: remembered.durable.incarnation_start,
-        });
+        let Boundary {
+            sequence,
+            incarnation,
+            incarnation_start,
+            ..
+        } = remembered.durable;
+        self.chain.durable_through = sequence;
+        self.chain.starts.insert(incarnation, incarnation_start);
         (self.replay)(Replay::State(&remembered.state));
         let position = remembered.position;
         for known in remembered.chunks {
@@ -202,7 +202,6 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.chain.previous_crc = position.crc;
             self.chain.end_offset = position.end_offset;
             self.chain.incarnation = position.incarnation;
-            self.chain.incarnation_start = position.incarnation_start;
         }
     }
 
@@ -233,6 +232,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                     self.accept(&frame);
                 }
                 Seen::Damaged(frame) => {
+                    if self.next_chunk_continues(&mut reader).await? {
+                        continue;
+                    }
                     if !self.damaged(&mut reader, &frame).await? {
                         return Ok(());
                     }
@@ -346,7 +348,12 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     /// The next frame's batches are damaged. True if the chain goes on behind it.
     async fn damaged(&mut self, reader: &mut ChunkReader, frame: &FrameHeader) -> io::Result<bool> {
         let sightings = self.sightings(reader, self.reach()).await?;
-        match self.judge(&sightings) {
+        let verdict = self.judge(&sightings);
+        if !self.chain.accepts(frame) {
+            // What was seen behind it says that a later start had cut it off.
+            return self.broken(reader).await;
+        }
+        match verdict {
             Verdict::Tail => {
                 self.recovery.cut = Some(self.chain.end_offset);
                 Ok(false)
@@ -414,14 +421,17 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.previous_crc = floor.crc;
         self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
         self.chain.incarnation = floor.incarnation;
-        self.chain.incarnation_start = floor.incarnation_start;
         // The place of what is missing is not used again.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
         last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
         last.end_offset = self.chain.end_offset;
     }
 
-    fn judge(&self, sightings: &[Sighting]) -> Verdict {
+    fn start_of(&self, incarnation: Incarnation) -> u64 {
+        self.chain.starts.get(&incarnation).copied().unwrap_or(1)
+    }
+
+    fn judge(&mut self, sightings: &[Sighting]) -> Verdict {
         let frames: Vec<FrameHeader> = sightings.iter().map(|sighting| sighting.frame).collect();
         self.chain.judge(&frames)
     }
@@ -517,12 +527,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 self.store.retire(chunk.chunk, generation);
             }
             self.chain = Chain {
-                next_sequence: 1,
-                previous_crc: 0,
-                end_offset: Offset::ZERO,
-                floor: None,
-                durable_through: 0,
-                ..self.chain
+                incarnation: self.chain.incarnation,
+                ..Chain::empty()
             };
             self.start_offset = Offset::ZERO;
             self.epochs = Epochs::default();
@@ -567,6 +573,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             gaps.push(expected..chunk.base_offset);
             expected = expected.max(chunk.end_offset);
         }
+        gaps.push(expected..self.chain.end_offset);
         for gap in gaps {
             let known = self.recovery.quarantined.iter();
             if !gap.is_empty() && !known.clone().any(|range| range.contains(&gap.start)) {
@@ -589,13 +596,27 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
     }
 
+    /// A chunk that was begun and got no frame is begun anew by the next frame: its header is of
+    /// an older start, behind which a chunk is cut off. Until then it is not given away, because
+    /// it may be all that is left to tell where the log ends.
+    fn take_empty_chunk(&mut self) -> Option<FreeChunk> {
+        let empty = |last: &mut LogChunk| last.first_sequence == self.chain.next_sequence;
+        let chunk = self.chunks.pop_back_if(empty)?.chunk;
+        Some(FreeChunk {
+            id: chunk.id,
+            generation: chunk.stamp.generation,
+            size_bytes: chunk.size_bytes,
+        })
+    }
+
     fn state(&mut self, config: LogConfig) -> State {
+        let ready = self.take_empty_chunk();
         let last = self.chunks.back();
         let reached = Boundary {
             sequence: self.chain.next_sequence - 1,
             crc: self.chain.previous_crc,
             incarnation: self.chain.incarnation,
-            incarnation_start: self.chain.incarnation_start,
+            incarnation_start: self.start_of(self.chain.incarnation),
             end_offset: self.chain.end_offset,
             first_sequence: last.map_or(0, |last| last.first_sequence),
             position: last.map_or(0, |last| last.end_position),
@@ -619,7 +640,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             chunks: std::mem::take(&mut self.chunks),
             in_flight: VecDeque::new(),
             next_flight: 0,
-            ready: None,
+            ready,
             allocating: false,
             released: reached,
             synced: reached,
@@ -638,14 +659,23 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     }
 }
 
+/// The incarnations that the headers know of, and the sequences that they began with.
+fn starts_of(headers: &[ChunkHeader]) -> BTreeMap<Incarnation, u64> {
+    headers
+        .iter()
+        .map(|header| (header.incarnation, header.incarnation_start))
+        .collect()
+}
+
 /// Sorts headers into the order of the chain and takes out those that a later start had cut off.
-fn without_stale(mut headers: Vec<ChunkHeader>) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
+fn without_stale(
+    mut headers: Vec<ChunkHeader>,
+    starts: &BTreeMap<Incarnation, u64>,
+) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
     headers.sort_by_key(|header| (header.first_sequence, header.incarnation));
-    let start_of = |header: &ChunkHeader| (header.incarnation, header.incarnation_start);
-    let starts = headers.iter().map(start_of).collect();
     headers
         .into_iter()
-        .partition(|header| !is_stale(&starts, header.incarnation, header.first_sequence))
+        .partition(|header| !is_stale(starts, header.incarnation, header.first_sequence))
 }
 
 #[cfg(test)]
@@ -665,7 +695,9 @@ mod tests {
                 incarnation_start: *incarnation_start,
                 ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
             };
-        let (current, stale) = without_stale(chunks.iter().map(header).collect());
+        let headers: Vec<ChunkHeader> = chunks.iter().map(header).collect();
+        let starts = starts_of(&headers);
+        let (current, stale) = without_stale(headers, &starts);
         let key = |header: &ChunkHeader| (header.first_sequence, header.incarnation.0);
         assert_eq!(
             current.iter().map(key).collect::<Vec<_>>(),

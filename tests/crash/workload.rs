@@ -7,7 +7,7 @@ use std::time::Duration;
 use corelog::io;
 use corelog::io::sim::Chance;
 use corelog::log::{Log, checkpoint};
-use corelog::model::{Offset, PartitionId};
+use corelog::model::{Offset, PartitionId, Timestamp};
 
 use super::model::{Model, batch};
 use super::node::Node;
@@ -190,7 +190,7 @@ async fn find_once(log: &Log, model: &Model, near: i64) {
     let wanted = at.max_timestamp;
     let durable = log.durable_offset().0;
     let found = log
-        .find_timestamp(corelog::model::Timestamp(wanted))
+        .find_timestamp(Timestamp(wanted), Offset::ZERO)
         .await
         .expect("no damage");
     let start = log.start_offset().0;
