@@ -81,6 +81,9 @@ pub struct FrameHeader {
     pub chunk: ChunkStamp,
     /// The start of the broker that wrote the frame.
     pub incarnation: Incarnation,
+    /// The sequence of the first frame of this incarnation. What an earlier one wrote at or above
+    /// it had been cut off.
+    pub incarnation_start: u64,
     /// The segment that the frame belongs to.
     pub segment: u64,
     /// When the frame was built.
@@ -143,7 +146,8 @@ struct Wire {
     incarnation: u64,
     segment: u64,
     written: i64,
-    reserved: [u8; 40],
+    incarnation_start: u64,
+    reserved: [u8; 32],
 }
 
 // The drawing in docs/formats/frame.md.
@@ -174,7 +178,8 @@ const _: () = {
     assert!(offset_of!(ArchivedWire, incarnation) == 128);
     assert!(offset_of!(ArchivedWire, segment) == 136);
     assert!(offset_of!(ArchivedWire, written) == 144);
-    assert!(offset_of!(ArchivedWire, reserved) == 152);
+    assert!(offset_of!(ArchivedWire, incarnation_start) == 152);
+    assert!(offset_of!(ArchivedWire, reserved) == 160);
 };
 
 /// Memory for one header, aligned for rkyv.
@@ -229,7 +234,8 @@ impl FrameHeader {
             incarnation: self.incarnation.0,
             segment: self.segment,
             written: self.written.0,
-            reserved: [0; 40],
+            incarnation_start: self.incarnation_start,
+            reserved: [0; 32],
         };
         let mut block = Block([0; FRAME_HEADER_BYTES]);
         rkyv::api::high::to_bytes_in::<_, rancor::Error>(&wire, Buffer::from(&mut block.0[..]))
@@ -293,6 +299,7 @@ impl FrameHeader {
                 nonce: wire.nonce,
             },
             incarnation: Incarnation(wire.incarnation.to_native()),
+            incarnation_start: wire.incarnation_start.to_native(),
             segment: wire.segment.to_native(),
             written: Timestamp(wire.written.to_native()),
             crc: wire.crc.to_native(),
@@ -313,6 +320,7 @@ impl FrameHeader {
             && self.base_offset <= self.end_offset
             && self.base_offset >= Offset::ZERO
             && self.durable_through < self.sequence
+            && self.incarnation_start <= self.sequence
     }
 
     /// Checks that `payload` (exactly `payload_bytes` long) is what the header was written over:
@@ -394,6 +402,7 @@ mod tests {
                 nonce: [9; 16],
             },
             incarnation: Incarnation(6),
+            incarnation_start: 7,
             segment: 1,
             written: Timestamp(1_700_000_000_000),
             crc: 0,
@@ -454,6 +463,7 @@ mod tests {
         check(|h| h.end_offset = Offset(101), Err(Contradiction));
         check(|h| h.end_offset = Offset(99), Err(Contradiction));
         check(|h| h.durable_through = 9, Err(Contradiction));
+        check(|h| h.incarnation_start = 10, Err(Contradiction));
         check(|h| h.kind = FrameKind::Data, Err(Contradiction));
         check(|h| h.kind = FrameKind::Tombstone, Ok(()));
     }

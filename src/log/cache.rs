@@ -19,10 +19,17 @@ pub(super) struct IndexCache {
     cached: RefCell<Cached>,
 }
 
+/// One life of one chunk: what is known of it is wrong in the next.
+type Life = (ChunkId, u64);
+
+fn life_of(chunk: &Chunk) -> Life {
+    (chunk.id, chunk.stamp.generation)
+}
+
 #[derive(Default)]
 struct Cached {
-    indexes: HashMap<ChunkId, Rc<Index>>,
-    order: VecDeque<ChunkId>,
+    indexes: HashMap<Life, Rc<Index>>,
+    order: VecDeque<Life>,
     bytes: usize,
 }
 
@@ -31,16 +38,16 @@ impl IndexCache {
         IndexCache::default()
     }
 
-    fn get(&self, id: ChunkId) -> Option<Rc<Index>> {
-        self.cached.borrow().indexes.get(&id).cloned()
+    fn get(&self, chunk: &Chunk) -> Option<Rc<Index>> {
+        self.cached.borrow().indexes.get(&life_of(chunk)).cloned()
     }
 
-    fn put(&self, id: ChunkId, index: Rc<Index>) {
-        self.forget(id);
+    fn put(&self, chunk: &Chunk, index: Rc<Index>) {
+        self.forget(chunk);
         let mut cached = self.cached.borrow_mut();
         cached.bytes += index.memory_bytes();
-        cached.indexes.insert(id, index);
-        cached.order.push_back(id);
+        cached.indexes.insert(life_of(chunk), index);
+        cached.order.push_back(life_of(chunk));
         while cached.bytes > INDEX_CACHE_BYTES_MAX && cached.order.len() > 1 {
             let oldest = cached.order.pop_front().expect("there are two at least");
             let index = cached
@@ -51,12 +58,13 @@ impl IndexCache {
         }
     }
 
-    /// The chunk is recycled: what is known of it is wrong from now on.
-    pub(super) fn forget(&self, id: ChunkId) {
+    /// The chunk is not read any more.
+    pub(super) fn forget(&self, chunk: &Chunk) {
+        let life = life_of(chunk);
         let mut cached = self.cached.borrow_mut();
-        if let Some(index) = cached.indexes.remove(&id) {
+        if let Some(index) = cached.indexes.remove(&life) {
             cached.bytes -= index.memory_bytes();
-            cached.order.retain(|other| *other != id);
+            cached.order.retain(|other| *other != life);
         }
     }
 }
@@ -67,10 +75,10 @@ impl ChunkStore {
     pub(super) async fn index_of(
         &self,
         partition: PartitionId,
-        chunk: &Rc<Chunk>,
+        chunk: &Chunk,
         end_position: u64,
     ) -> io::Result<Rc<Index>> {
-        if let Some(index) = self.indexes.get(chunk.id) {
+        if let Some(index) = self.indexes.get(chunk) {
             return Ok(index);
         }
         let index = match self.read_footer(chunk).await? {
@@ -78,11 +86,7 @@ impl ChunkStore {
             None => self.scan_index(partition, chunk, end_position).await?,
         };
         let index = Rc::new(index);
-        // Only while somebody else holds the chunk too is it sure not to be recycled meanwhile;
-        // the log does, unless its start has passed the chunk.
-        if Rc::strong_count(chunk) > 2 {
-            self.indexes.put(chunk.id, index.clone());
-        }
+        self.indexes.put(chunk, index.clone());
         Ok(index)
     }
 
@@ -102,7 +106,7 @@ impl ChunkStore {
         chunk: &Chunk,
         end_position: u64,
     ) -> io::Result<Index> {
-        let mut index = Index::default();
+        let mut index = Index::known_from(FRAMES_POSITION);
         let window = super::reader::SCAN_WINDOW_BYTES;
         let mut reader = ChunkReader::open(self, chunk, window).await?;
         let mut position = FRAMES_POSITION;

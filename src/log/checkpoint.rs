@@ -68,6 +68,7 @@ struct WireBoundary {
     sequence: u64,
     crc: u32,
     incarnation: u64,
+    incarnation_start: u64,
     end_offset: i64,
     first_sequence: u64,
     position: u64,
@@ -250,6 +251,7 @@ impl WireBoundary {
             sequence: boundary.sequence,
             crc: boundary.crc,
             incarnation: boundary.incarnation.0,
+            incarnation_start: boundary.incarnation_start,
             end_offset: boundary.end_offset.0,
             first_sequence: boundary.first_sequence,
             position: boundary.position,
@@ -263,6 +265,7 @@ impl WireBoundary {
             sequence: self.sequence,
             crc: self.crc,
             incarnation: Incarnation(self.incarnation),
+            incarnation_start: self.incarnation_start,
             end_offset: Offset(self.end_offset),
             first_sequence: self.first_sequence,
             position: self.position,
@@ -310,7 +313,7 @@ impl RememberedChunk {
             payload_bytes: self.payload_bytes,
             max_timestamp: Timestamp(self.max_timestamp),
             stamped: Timestamp(self.stamped),
-            index: Index::default(),
+            index: Index::known_from(self.end_position),
         }
     }
 }

@@ -117,6 +117,8 @@ pub(super) struct ChunkHeader {
     /// The header CRC of the frame before it.
     pub(super) previous_crc: u32,
     pub(super) incarnation: Incarnation,
+    /// The sequence of the first frame of that incarnation.
+    pub(super) incarnation_start: u64,
     pub(super) stamped: Timestamp,
 }
 
@@ -152,7 +154,9 @@ struct Wire {
     incarnation: u64,
     stamped: i64,
     previous_crc: u32,
-    reserved: [u8; 68],
+    padding: [u8; 4],
+    incarnation_start: u64,
+    reserved: [u8; 56],
 }
 
 // The drawing in docs/formats/chunk.md.
@@ -176,7 +180,8 @@ const _: () = {
     assert!(offset_of!(ArchivedWire, incarnation) == 104);
     assert!(offset_of!(ArchivedWire, stamped) == 112);
     assert!(offset_of!(ArchivedWire, previous_crc) == 120);
-    assert!(offset_of!(ArchivedWire, reserved) == 124);
+    assert!(offset_of!(ArchivedWire, incarnation_start) == 128);
+    assert!(offset_of!(ArchivedWire, reserved) == 136);
 };
 
 #[repr(C, align(8))]
@@ -217,6 +222,7 @@ impl ChunkHeader {
             first_sequence: 0,
             previous_crc: 0,
             incarnation: Incarnation(0),
+            incarnation_start: 0,
             stamped: Timestamp::NONE,
         }
     }
@@ -243,7 +249,9 @@ impl ChunkHeader {
             incarnation: self.incarnation.0,
             stamped: self.stamped.0,
             previous_crc: self.previous_crc,
-            reserved: [0; 68],
+            padding: [0; 4],
+            incarnation_start: self.incarnation_start,
+            reserved: [0; 56],
         };
         let mut aligned = Block([0; CHUNK_HEADER_BYTES]);
         rkyv::api::high::to_bytes_in::<_, rancor::Error>(&wire, Buffer::from(&mut aligned.0[..]))
@@ -289,6 +297,7 @@ impl ChunkHeader {
             first_sequence: wire.first_sequence.to_native(),
             previous_crc: wire.previous_crc.to_native(),
             incarnation: Incarnation(wire.incarnation.to_native()),
+            incarnation_start: wire.incarnation_start.to_native(),
             stamped: Timestamp(wire.stamped.to_native()),
         })
     }
@@ -328,6 +337,7 @@ mod tests {
             first_sequence: 17,
             previous_crc: 99,
             incarnation: Incarnation(6),
+            incarnation_start: 12,
             stamped: Timestamp(1_700_000_000_000),
         }
     }

@@ -10,6 +10,7 @@ use crate::model::{Offset, Timestamp};
 
 use super::chunk::Chunk;
 use super::handle::Log;
+use super::index::Index;
 use super::read::{ReadError, corrupt_at};
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 
@@ -17,7 +18,6 @@ use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 struct Candidate {
     chunk: Rc<Chunk>,
     end_position: u64,
-    last: bool,
 }
 
 impl Log {
@@ -42,13 +42,13 @@ impl Log {
 
     fn chunks_reaching(&self, timestamp: Timestamp) -> Vec<Candidate> {
         let state = self.state.borrow();
-        let count = state.chunks.len();
-        let chunks = state.chunks.iter().enumerate();
-        let reaching = chunks.filter(|(_, chunk)| chunk.max_timestamp >= timestamp);
-        let candidates = reaching.map(|(index, chunk)| Candidate {
+        let reaching = state
+            .chunks
+            .iter()
+            .filter(|chunk| chunk.max_timestamp >= timestamp);
+        let candidates = reaching.map(|chunk| Candidate {
             chunk: chunk.chunk.clone(),
             end_position: chunk.end_position,
-            last: index + 1 == count,
         });
         candidates.collect()
     }
@@ -60,10 +60,11 @@ impl Log {
         from: Offset,
         durable: Offset,
     ) -> Result<Option<Bytes>, ReadError> {
-        let Some(mut position) = self.position_of_timestamp(candidate, timestamp).await? else {
+        let chunk = &candidate.chunk;
+        let place = |index: &Index| index.position_of_timestamp(timestamp);
+        let Some(Some(mut position)) = self.ask_index(chunk, place).await? else {
             return Ok(None);
         };
-        let chunk = &candidate.chunk;
         let opened = ChunkReader::open(&self.store, chunk, SCAN_WINDOW_BYTES).await;
         let mut reader = opened.map_err(|error| self.log_io(error))?;
         while position < candidate.end_position {
@@ -126,29 +127,5 @@ impl Log {
     fn checked(&self, header: &BatchHeader, batch: Bytes) -> Result<Bytes, ReadError> {
         let good = crc32c::crc32c(&batch[BATCH_CRC_START..]) == header.crc;
         good.then_some(batch).ok_or(corrupt_at(header.base_offset))
-    }
-
-    async fn position_of_timestamp(
-        &self,
-        candidate: &Candidate,
-        timestamp: Timestamp,
-    ) -> Result<Option<u64>, ReadError> {
-        if !candidate.last {
-            let chunk = &candidate.chunk;
-            let index = self
-                .store
-                .index_of(self.id, chunk, candidate.end_position)
-                .await;
-            return Ok(index
-                .map_err(|error| self.log_io(error))?
-                .position_of_timestamp(timestamp));
-        }
-        self.complete_index(&candidate.chunk).await?;
-        let state = self.state.borrow();
-        let same = state
-            .chunks
-            .iter()
-            .find(|other| Rc::ptr_eq(&other.chunk, &candidate.chunk));
-        Ok(same.and_then(|same| same.index.position_of_timestamp(timestamp)))
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Group {
     pub(super) max_timestamp: Timestamp,
     /// Where the log is to start, when this frame is built.
     pub(super) log_start_offset: Offset,
+    /// Nobody waits for it: it is dropped if it finds no place.
+    pub(super) is_seal: bool,
 }
 
 /// The length of a frame with `payload_bytes` of batches.
@@ -57,6 +59,7 @@ impl Group {
             leader_epoch: epoch,
             max_timestamp: Timestamp::NONE,
             log_start_offset: Offset::ZERO,
+            is_seal: false,
         }
     }
 

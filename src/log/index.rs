@@ -22,6 +22,8 @@ pub(super) struct Index {
     entries: Vec<IndexEntry>,
     /// Where the frame that was noted last ends.
     end_position: u64,
+    /// What lies before this position is not known.
+    known_from: u64,
 }
 
 const FOOTER_MAGIC: [u8; 4] = *b"CLIX";
@@ -41,6 +43,20 @@ pub(super) fn footer_bytes(size_bytes: u64) -> u64 {
 }
 
 impl Index {
+    /// An index of what is noted from now on, of frames from `position` on.
+    pub(super) fn known_from(position: u64) -> Index {
+        Index {
+            known_from: position,
+            end_position: position,
+            ..Index::default()
+        }
+    }
+
+    /// Where its knowledge begins.
+    pub(super) fn begins_at(&self) -> u64 {
+        self.known_from
+    }
+
     /// Takes note of a frame; frames come in order. A frame behind a gap (damage) gets an entry of
     /// its own, so that nobody has to walk across the gap to reach it.
     pub(super) fn note(&mut self, size_bytes: u64, position: u64, frame: &FrameHeader) {
@@ -78,11 +94,6 @@ impl Index {
         Some(self.entries.get(first)?.position)
     }
 
-    /// Where the index's knowledge begins; `None` if it knows nothing.
-    pub(super) fn first_position(&self) -> Option<u64> {
-        self.entries.first().map(|entry| entry.position)
-    }
-
     /// Puts what is known of the frames before this index's first one in front of it.
     pub(super) fn prepend(&mut self, mut before: Index) {
         let highest = before
@@ -94,6 +105,7 @@ impl Index {
         }
         before.entries.append(&mut self.entries);
         self.entries = before.entries;
+        self.known_from = before.known_from;
     }
 
     /// What it occupies, roughly.
@@ -152,7 +164,7 @@ impl Index {
         let entries = (0..count).map(|n| entry(FOOTER_HEADER_BYTES + n * ENTRY_BYTES));
         Some(Index {
             entries: entries.collect::<Option<Vec<_>>>()?,
-            end_position: 0,
+            ..Index::default()
         })
     }
 }
@@ -190,6 +202,7 @@ mod tests {
             log_start_offset: Offset(0),
             chunk: STAMP,
             incarnation: Incarnation(1),
+            incarnation_start: 1,
             segment: 0,
             written: Timestamp(0),
             crc: 0,

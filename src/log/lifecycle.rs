@@ -48,7 +48,7 @@ impl Log {
             if state.sealed || state.chunks.is_empty() || !state.is_quiet() {
                 return Ok(());
             }
-            state.queue_mark(FrameKind::Mark)
+            state.queue_seal()
         };
         self.kick();
         // The seal is dropped when it finds no place, and what it would have said remains open.

@@ -5,11 +5,14 @@
 //! was built, so the greatest such claim that can still be read separates what somebody may have
 //! been told is safe (at or below it) from what nobody was (above it).
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use crate::frame::{FrameHeader, Incarnation};
 use crate::model::Offset;
 
 /// The end of the frames accepted so far: what the next one must continue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chain {
     /// The sequence that the next frame has.
     pub(super) next_sequence: u64,
@@ -17,18 +20,13 @@ pub(super) struct Chain {
     pub(super) previous_crc: u32,
     /// The offset that the next record has.
     pub(super) end_offset: Offset,
-    /// The incarnation of the last frame: it never decreases along a chain. What a recovery cut
-    /// off is older than what was written over or after it.
+    /// The start of the broker that wrote the last frame. It never goes back along a chain.
     pub(super) incarnation: Incarnation,
-    /// The greatest claim of durability seen, and who made it.
-    pub(super) claim: Claim,
-}
-
-/// "Everything up to `sequence` is durable", and the incarnation that said so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
-    pub(super) sequence: u64,
-    pub(super) incarnation: Incarnation,
+    /// The greatest claim of durability seen, the checkpoint's included.
+    pub(super) durable_through: u64,
+    /// Every incarnation known of, and the sequence that it began with: what earlier ones wrote at
+    /// or above it was cut off then.
+    pub(super) starts: BTreeMap<Incarnation, u64>,
 }
 
 /// What a break in the chain means.
@@ -41,13 +39,31 @@ pub(super) enum Verdict {
 }
 
 impl Chain {
+    /// The chain of a log that has no frame yet.
+    pub(super) fn empty() -> Chain {
+        Chain {
+            next_sequence: 1,
+            previous_crc: 0,
+            end_offset: Offset::ZERO,
+            incarnation: Incarnation(0),
+            durable_through: 0,
+            starts: BTreeMap::new(),
+        }
+    }
+
     /// Whether the frame is the next one. That it lies in the right chunk, for the right partition,
     /// was checked by the caller.
     pub(super) fn accepts(&self, frame: &FrameHeader) -> bool {
         frame.sequence == self.next_sequence
             && frame.previous_crc == self.previous_crc
-            && frame.incarnation >= self.incarnation
             && frame.base_offset == self.end_offset
+            && self.is_current(frame)
+    }
+
+    /// Whether no later start has cut the frame off.
+    fn is_current(&self, frame: &FrameHeader) -> bool {
+        frame.incarnation >= self.incarnation
+            && !is_stale(&self.starts, frame.incarnation, frame.sequence)
     }
 
     /// The frame is the last one now.
@@ -56,31 +72,47 @@ impl Chain {
         self.previous_crc = frame.crc;
         self.end_offset = frame.end_offset;
         self.incarnation = frame.incarnation;
-        self.claim = self.claim.max(claim_of(frame));
+        self.learn(frame);
+    }
+
+    /// Takes note of what an intact header says of the rest of the chain, wherever it lies. Its
+    /// claim holds even if the frame itself was cut off: what was durable then was kept.
+    pub(super) fn learn(&mut self, frame: &FrameHeader) {
+        self.durable_through = self.durable_through.max(frame.durable_through);
+        self.starts
+            .insert(frame.incarnation, frame.incarnation_start);
     }
 
     /// Judges a break: the next frame is not where it should be, or its payload is damaged.
-    /// `candidates` are the intact headers found behind it, in the order in which they lie.
-    pub(super) fn judge(&self, candidates: &[FrameHeader]) -> Verdict {
-        let claim = candidates.iter().map(claim_of).fold(self.claim, Claim::max);
-        if claim.sequence < self.next_sequence {
+    /// `candidates` are the intact headers found behind it.
+    pub(super) fn judge(&mut self, candidates: &[FrameHeader]) -> Verdict {
+        for frame in candidates {
+            self.learn(frame);
+        }
+        if self.durable_through < self.next_sequence {
             return Verdict::Tail;
         }
-        let oldest = self.incarnation.max(claim.incarnation);
-        let resume = candidates.iter().position(|frame| {
+        let behind = candidates.iter().enumerate().filter(|(_, frame)| {
             frame.sequence > self.next_sequence
-                && frame.incarnation >= oldest
                 && frame.base_offset >= self.end_offset
+                && self.is_current(frame)
         });
-        Verdict::Damage { resume }
+        let nearest = behind.min_by_key(|(_, frame)| frame.sequence);
+        Verdict::Damage {
+            resume: nearest.map(|(index, _)| index),
+        }
     }
 }
 
-fn claim_of(frame: &FrameHeader) -> Claim {
-    Claim {
-        sequence: frame.durable_through,
-        incarnation: frame.incarnation,
-    }
+/// Whether a frame or chunk of this incarnation, at this sequence, was cut off: a later incarnation
+/// began at or below it.
+pub(super) fn is_stale(
+    starts: &BTreeMap<Incarnation, u64>,
+    incarnation: Incarnation,
+    sequence: u64,
+) -> bool {
+    let later = (Bound::Excluded(incarnation), Bound::Unbounded);
+    starts.range(later).any(|(_, start)| *start <= sequence)
 }
 
 #[cfg(test)]
@@ -89,7 +121,8 @@ mod tests {
     use crate::frame::{ChunkStamp, FrameKind};
     use crate::model::{LeaderEpoch, PartitionId, Timestamp, TopicId};
 
-    /// A frame of ten records: frame n holds the offsets from 10 * n on.
+    /// A frame of ten records: frame n holds the offsets from 10 * n on. Incarnation 2 began with
+    /// frame 4, incarnation 3 with frame 8.
     fn frame(sequence: u64, durable_through: u64, incarnation: u64) -> FrameHeader {
         FrameHeader {
             kind: FrameKind::Data,
@@ -111,6 +144,7 @@ mod tests {
             log_start_offset: Offset(0),
             chunk: ChunkStamp::default(),
             incarnation: Incarnation(incarnation),
+            incarnation_start: [1, 1, 4, 8][incarnation as usize],
             segment: 0,
             written: Timestamp(0),
             crc: sequence as u32,
@@ -124,7 +158,8 @@ mod tests {
             previous_crc: 3,
             end_offset: Offset(40),
             incarnation: Incarnation(1),
-            claim: Claim::default(),
+            durable_through: 2,
+            starts: BTreeMap::new(),
         };
         assert!(chain.accepts(&frame(4, 3, 2)));
         chain.advance(&frame(4, 3, 2));
@@ -192,27 +227,69 @@ mod tests {
             resume(0),
         );
         check(
+            "the nearest, wherever it lies",
+            &[frame(7, 5, 2), frame(6, 4, 2)],
+            resume(1),
+        );
+        check(
             "cut off earlier",
             &[frame(6, 3, 1), frame(7, 3, 1)],
             Verdict::Tail,
         );
-        let stale_then_new = [frame(6, 3, 1), frame(8, 5, 2)];
-        check("never resumed in a cut tail", &stale_then_new, resume(1));
-        let claimed_by_a_later_start = [frame(6, 4, 2), frame(9, 6, 3)];
-        check("older than the claim", &claimed_by_a_later_start, resume(1));
+        check(
+            "never resumed in a cut tail",
+            &[frame(6, 3, 1), frame(8, 5, 2)],
+            resume(1),
+        );
+        check(
+            "cut off later",
+            &[frame(8, 4, 2), frame(9, 7, 3)],
+            resume(1),
+        );
+        check(
+            "below a later cut",
+            &[frame(7, 4, 2), frame(9, 7, 3)],
+            resume(0),
+        );
+    }
+
+    fn check_known(sequence: u64, starts: &[(u64, u64)], behind: &[FrameHeader], to: Verdict) {
+        let mut known = chain();
+        known.durable_through = sequence;
+        known
+            .starts
+            .extend(starts.iter().map(|(of, start)| (Incarnation(*of), *start)));
+        assert_eq!(known.judge(behind), to, "{sequence} {starts:?}");
     }
 
     #[test]
-    fn a_claim_of_the_checkpoint_counts_without_any_frame() {
-        let mut known = chain();
-        known.claim = Claim {
-            sequence: 5,
-            incarnation: Incarnation(3),
-        };
-        assert_eq!(known.judge(&[]), Verdict::Damage { resume: None });
-        let stale = [frame(6, 4, 2)];
-        assert_eq!(known.judge(&stale), Verdict::Damage { resume: None });
-        known.claim.sequence = 4;
-        assert_eq!(known.judge(&[]), Verdict::Tail);
+    fn what_the_checkpoint_and_the_chunks_know_counts_without_any_frame() {
+        check_known(4, &[], &[], Verdict::Tail);
+        check_known(5, &[], &[], Verdict::Damage { resume: None });
+        check_known(
+            9,
+            &[(3, 8)],
+            &[frame(6, 4, 2)],
+            Verdict::Damage { resume: Some(0) },
+        );
+        check_known(
+            9,
+            &[(3, 8)],
+            &[frame(8, 4, 2)],
+            Verdict::Damage { resume: None },
+        );
+        let later = [frame(8, 4, 2), frame(9, 4, 3)];
+        check_known(9, &[], &later, Verdict::Damage { resume: Some(1) });
+    }
+
+    #[test]
+    fn a_frame_that_a_later_start_cut_off_is_not_the_next_one() {
+        let mut chain = chain();
+        assert!(chain.accepts(&frame(5, 4, 2)));
+        chain.learn(&FrameHeader {
+            incarnation_start: 5,
+            ..frame(9, 4, 3)
+        });
+        assert!(!chain.accepts(&frame(5, 4, 2)));
     }
 }

@@ -12,8 +12,9 @@ use crate::limits::{COLD_READ_BYTES_MAX, FRAME_ALIGNMENT_BYTES};
 use crate::metrics::{self, Counter};
 use crate::model::Offset;
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, FRAMES_POSITION};
 use super::handle::Log;
+use super::index::Index;
 use super::state::State;
 
 /// What a read gives: whole batches, in order and without a gap.
@@ -65,7 +66,6 @@ enum Place {
         chunk: Rc<Chunk>,
         position: Option<u64>,
         end_position: u64,
-        last: bool,
     },
 }
 
@@ -131,13 +131,16 @@ impl Log {
                     chunk,
                     position,
                     end_position,
-                    last,
                 } => {
+                    let offset = slices.next_offset;
                     let position = match position {
                         Some(position) => position,
                         None => {
-                            let offset = slices.next_offset;
-                            self.position_in(&chunk, end_position, last, offset).await?
+                            let place = |index: &Index| index.position_of(offset);
+                            let answer = self.ask_index(&chunk, place).await?;
+                            let position = answer.ok_or(ReadError::OutOfRange)?;
+                            // An index that knows nothing this low: a damaged start of the chunk.
+                            position.ok_or(corrupt_at(offset))?
                         }
                     };
                     if self
@@ -239,55 +242,48 @@ impl Log {
         ReadError::Io
     }
 
-    /// Where to start looking for `offset`, from an index that is not in memory.
-    async fn position_in(
+    /// Asks the chunk's index, which is loaded or completed first if need be. `None` if the log's
+    /// start has passed the chunk.
+    pub(super) async fn ask_index(
         &self,
         chunk: &Rc<Chunk>,
-        end_position: u64,
-        last: bool,
-        offset: Offset,
-    ) -> Result<u64, ReadError> {
-        let position = if last {
-            self.complete_index(chunk).await?;
-            let state = self.state.borrow();
-            let same = state
-                .chunks
-                .iter()
-                .find(|other| Rc::ptr_eq(&other.chunk, chunk));
-            match same {
-                Some(same) => same.index.position_of(offset),
-                None => return Err(ReadError::OutOfRange),
+        question: impl Fn(&Index) -> Option<u64>,
+    ) -> Result<Option<Option<u64>>, ReadError> {
+        loop {
+            let (known_from, end_position) = {
+                let state = self.state.borrow();
+                let same = state
+                    .chunks
+                    .iter()
+                    .position(|other| Rc::ptr_eq(&other.chunk, chunk));
+                let Some(index) = same else { return Ok(None) };
+                let same = &state.chunks[index];
+                let last = index + 1 == state.chunks.len();
+                let known_from = same.index.begins_at();
+                if last && known_from == FRAMES_POSITION {
+                    return Ok(Some(question(&same.index)));
+                }
+                (last.then_some(known_from), same.end_position)
+            };
+            match known_from {
+                Some(known_from) => self.complete_index(chunk, known_from).await?,
+                None => {
+                    let index = self.store.index_of(self.id, chunk, end_position).await;
+                    return Ok(Some(question(&*index.map_err(|error| self.log_io(error))?)));
+                }
             }
-        } else {
-            let index = self.store.index_of(self.id, chunk, end_position).await;
-            index
-                .map_err(|error| self.log_io(error))?
-                .position_of(offset)
-        };
-        // An index that knows nothing this low: a damaged start of the chunk.
-        position.ok_or(corrupt_at(offset))
+        }
     }
 
-    /// Completes the index of the last chunk, of which a recovery from a checkpoint has seen the
-    /// end only.
-    pub(super) async fn complete_index(&self, chunk: &Rc<Chunk>) -> Result<(), ReadError> {
-        let known_from = {
-            let state = self.state.borrow();
-            let last = state
-                .chunks
-                .back()
-                .filter(|last| Rc::ptr_eq(&last.chunk, chunk));
-            last.map(|last| last.index.first_position().unwrap_or(last.end_position))
-        };
-        let Some(known_from) = known_from else {
-            return Ok(());
-        };
+    /// Completes the index of the last chunk, of which a recovery from a checkpoint has seen only
+    /// what lies behind `known_from`.
+    async fn complete_index(&self, chunk: &Rc<Chunk>, known_from: u64) -> Result<(), ReadError> {
         let before = self.store.scan_index(self.id, chunk, known_from).await;
         let before = before.map_err(|error| self.log_io(error))?;
         let mut state = self.state.borrow_mut();
         if let Some(last) = state.chunks.back_mut()
             && Rc::ptr_eq(&last.chunk, chunk)
-            && last.index.first_position().unwrap_or(last.end_position) == known_from
+            && last.index.begins_at() == known_from
         {
             last.index.prepend(before);
         }
@@ -332,7 +328,6 @@ impl State {
             chunk: chunk.chunk.clone(),
             position: chunk.index.position_of(offset).filter(|_| last),
             end_position: chunk.end_position,
-            last,
         })
     }
 

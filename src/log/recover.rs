@@ -1,7 +1,7 @@
 //! Recovery of one partition: reads what is there, decides what of it is the log (`link`), and
 //! writes nothing. So it can be killed at any point and run again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -15,7 +15,8 @@ use super::chunk::{ChunkHeader, FRAMES_POSITION, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::GroupSize;
 use super::handle::Log;
-use super::link::{Chain, Claim, Verdict};
+use super::link::{Chain, Verdict, is_stale};
+use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 use super::scan::Found;
 use super::settings::LogConfig;
@@ -138,7 +139,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         found: Found,
         replay: &'a mut R,
     ) -> Run<'a, R> {
-        let (headers, stale) = without_stale(found.chunks);
+        let starts = starts_of(&found.chunks);
+        let (headers, stale) = without_stale(found.chunks, &starts);
         let mut run = Run {
             store,
             id,
@@ -146,11 +148,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             ahead: headers.into(),
             chunks: VecDeque::new(),
             chain: Chain {
-                next_sequence: 1,
-                previous_crc: 0,
-                end_offset: Offset::ZERO,
-                incarnation: Incarnation(0),
-                claim: Claim::default(),
+                starts,
+                ..Chain::empty()
             },
             floor: None,
             start_offset: Offset::ZERO,
@@ -174,10 +173,14 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.replay_from = remembered.state_offset;
         self.epochs = remembered.epochs;
         self.floor = Some(remembered.durable);
-        self.chain.claim = Claim {
-            sequence: remembered.durable.sequence,
-            incarnation: remembered.durable.incarnation,
-        };
+        let Boundary {
+            sequence,
+            incarnation,
+            incarnation_start,
+            ..
+        } = remembered.durable;
+        self.chain.durable_through = sequence;
+        self.chain.starts.insert(incarnation, incarnation_start);
         (self.replay)(Replay::State(&remembered.state));
         let position = remembered.position;
         for known in remembered.chunks {
@@ -229,6 +232,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                     self.accept(&frame);
                 }
                 Seen::Damaged(frame) => {
+                    if self.next_chunk_continues(&mut reader).await? {
+                        continue;
+                    }
                     if !self.damaged(&mut reader, &frame).await? {
                         return Ok(());
                     }
@@ -342,7 +348,12 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     /// The next frame's batches are damaged. True if the chain goes on behind it.
     async fn damaged(&mut self, reader: &mut ChunkReader, frame: &FrameHeader) -> io::Result<bool> {
         let sightings = self.sightings(reader, self.reach()).await?;
-        match self.judge(&sightings) {
+        let verdict = self.judge(&sightings);
+        if !self.chain.accepts(frame) {
+            // What was seen behind it says that a later start had cut it off.
+            return self.broken(reader).await;
+        }
+        match verdict {
             Verdict::Tail => {
                 self.recovery.cut = Some(self.chain.end_offset);
                 Ok(false)
@@ -409,14 +420,18 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.next_sequence = floor.sequence + 1;
         self.chain.previous_crc = floor.crc;
         self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
-        self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        self.chain.incarnation = floor.incarnation;
         // The place of what is missing is not used again.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
         last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
         last.end_offset = self.chain.end_offset;
     }
 
-    fn judge(&self, sightings: &[Sighting]) -> Verdict {
+    fn start_of(&self, incarnation: Incarnation) -> u64 {
+        self.chain.starts.get(&incarnation).copied().unwrap_or(1)
+    }
+
+    fn judge(&mut self, sightings: &[Sighting]) -> Verdict {
         let frames: Vec<FrameHeader> = sightings.iter().map(|sighting| sighting.frame).collect();
         self.chain.judge(&frames)
     }
@@ -512,11 +527,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 self.store.retire(chunk.chunk, generation);
             }
             self.chain = Chain {
-                next_sequence: 1,
-                previous_crc: 0,
-                end_offset: Offset::ZERO,
                 incarnation: self.chain.incarnation,
-                claim: Claim::default(),
+                ..Chain::empty()
             };
             self.start_offset = Offset::ZERO;
             self.epochs = Epochs::default();
@@ -561,6 +573,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             gaps.push(expected..chunk.base_offset);
             expected = expected.max(chunk.end_offset);
         }
+        gaps.push(expected..self.chain.end_offset);
         for gap in gaps {
             let known = self.recovery.quarantined.iter();
             if !gap.is_empty() && !known.clone().any(|range| range.contains(&gap.start)) {
@@ -583,12 +596,27 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
     }
 
+    /// A chunk that was begun and got no frame is begun anew by the next frame: its header is of
+    /// an older start, behind which a chunk is cut off. Until then it is not given away, because
+    /// it may be all that is left to tell where the log ends.
+    fn take_empty_chunk(&mut self) -> Option<FreeChunk> {
+        let empty = |last: &mut LogChunk| last.first_sequence == self.chain.next_sequence;
+        let chunk = self.chunks.pop_back_if(empty)?.chunk;
+        Some(FreeChunk {
+            id: chunk.id,
+            generation: chunk.stamp.generation,
+            size_bytes: chunk.size_bytes,
+        })
+    }
+
     fn state(&mut self, config: LogConfig) -> State {
+        let ready = self.take_empty_chunk();
         let last = self.chunks.back();
         let reached = Boundary {
             sequence: self.chain.next_sequence - 1,
             crc: self.chain.previous_crc,
             incarnation: self.chain.incarnation,
+            incarnation_start: self.start_of(self.chain.incarnation),
             end_offset: self.chain.end_offset,
             first_sequence: last.map_or(0, |last| last.first_sequence),
             position: last.map_or(0, |last| last.end_position),
@@ -607,11 +635,12 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             epochs: std::mem::take(&mut self.epochs),
             last_append: io::now(),
             next_sequence: self.chain.next_sequence,
+            incarnation_start: self.chain.next_sequence,
             previous_crc: self.chain.previous_crc,
             chunks: std::mem::take(&mut self.chunks),
             in_flight: VecDeque::new(),
             next_flight: 0,
-            ready: None,
+            ready,
             allocating: false,
             released: reached,
             synced: reached,
@@ -630,26 +659,23 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     }
 }
 
-/// Sorts headers into the order of the chain and takes out those that a later start left behind:
-/// when a chunk was begun at a sequence, whatever older starts had begun at or above it had been
-/// cut off.
-fn without_stale(mut headers: Vec<ChunkHeader>) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
+/// The incarnations that the headers know of, and the sequences that they began with.
+fn starts_of(headers: &[ChunkHeader]) -> BTreeMap<Incarnation, u64> {
+    headers
+        .iter()
+        .map(|header| (header.incarnation, header.incarnation_start))
+        .collect()
+}
+
+/// Sorts headers into the order of the chain and takes out those that a later start had cut off.
+fn without_stale(
+    mut headers: Vec<ChunkHeader>,
+    starts: &BTreeMap<Incarnation, u64>,
+) -> (Vec<ChunkHeader>, Vec<ChunkHeader>) {
     headers.sort_by_key(|header| (header.first_sequence, header.incarnation));
-    let (mut current, mut stale) = (Vec::new(), Vec::new());
-    let mut newest = Incarnation(0);
-    for same_start in headers.chunk_by(|one, other| one.first_sequence == other.first_sequence) {
-        let of_these = same_start.iter().map(|header| header.incarnation).max();
-        newest = newest.max(of_these.unwrap_or_default());
-        for header in same_start {
-            let place = if header.incarnation < newest {
-                &mut stale
-            } else {
-                &mut current
-            };
-            place.push(*header);
-        }
-    }
-    (current, stale)
+    headers
+        .into_iter()
+        .partition(|header| !is_stale(starts, header.incarnation, header.first_sequence))
 }
 
 #[cfg(test)]
@@ -659,18 +685,19 @@ mod tests {
     use crate::log::ChunkId;
     use crate::model::TopicId;
 
-    /// Chunks as (first sequence, incarnation); `expected` are those that are current.
-    fn check(chunks: &[(u64, u64)], expected: &[(u64, u64)]) {
-        let header = |(first_sequence, incarnation): &(u64, u64)| ChunkHeader {
-            first_sequence: *first_sequence,
-            incarnation: Incarnation(*incarnation),
-            partition: PartitionId {
-                topic_id: TopicId::ZERO,
-                index: 0,
-            },
-            ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
-        };
-        let (current, stale) = without_stale(chunks.iter().map(header).collect());
+    /// Chunks as (first sequence, incarnation, start of that incarnation); `expected` are the first
+    /// sequences of those that are current.
+    fn check(chunks: &[(u64, u64, u64)], expected: &[(u64, u64)]) {
+        let header =
+            |(first_sequence, incarnation, incarnation_start): &(u64, u64, u64)| ChunkHeader {
+                first_sequence: *first_sequence,
+                incarnation: Incarnation(*incarnation),
+                incarnation_start: *incarnation_start,
+                ..ChunkHeader::free(ChunkId(0), ChunkStamp::default(), 0)
+            };
+        let headers: Vec<ChunkHeader> = chunks.iter().map(header).collect();
+        let starts = starts_of(&headers);
+        let (current, stale) = without_stale(headers, &starts);
         let key = |header: &ChunkHeader| (header.first_sequence, header.incarnation.0);
         assert_eq!(
             current.iter().map(key).collect::<Vec<_>>(),
@@ -683,10 +710,19 @@ mod tests {
     #[test]
     fn what_an_older_start_began_behind_a_cut_is_stale() {
         check(&[], &[]);
-        check(&[(9, 1), (1, 1), (5, 1)], &[(1, 1), (5, 1), (9, 1)]);
-        check(&[(1, 1), (5, 1), (9, 1), (5, 2)], &[(1, 1), (5, 2)]);
-        check(&[(1, 1), (5, 1), (4, 2), (8, 2)], &[(1, 1), (4, 2), (8, 2)]);
-        check(&[(1, 1), (5, 1), (7, 2)], &[(1, 1), (5, 1), (7, 2)]);
-        check(&[(1, 3), (1, 1), (2, 2)], &[(1, 3)]);
+        check(
+            &[(9, 1, 1), (1, 1, 1), (5, 1, 1)],
+            &[(1, 1), (5, 1), (9, 1)],
+        );
+        check(
+            &[(1, 1, 1), (5, 1, 1), (9, 1, 1), (5, 2, 5)],
+            &[(1, 1), (5, 2)],
+        );
+        check(&[(1, 1, 1), (5, 1, 1), (8, 2, 4)], &[(1, 1), (8, 2)]);
+        check(
+            &[(1, 1, 1), (5, 1, 1), (7, 2, 6)],
+            &[(1, 1), (5, 1), (7, 2)],
+        );
+        check(&[(1, 3, 1), (1, 1, 1), (2, 2, 2)], &[(1, 3)]);
     }
 }

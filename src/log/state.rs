@@ -48,6 +48,7 @@ pub(super) struct Boundary {
     pub(super) sequence: u64,
     pub(super) crc: u32,
     pub(super) incarnation: Incarnation,
+    pub(super) incarnation_start: u64,
     pub(super) end_offset: Offset,
     /// The chunk that the point lies in, by its first sequence (0: no chunk yet), and where in it.
     pub(super) first_sequence: u64,
@@ -116,6 +117,8 @@ pub(super) struct State {
 
     // As built: frames with a place in a chunk, submitted to the disk.
     pub(super) next_sequence: u64,
+    /// The sequence of the first frame since the log was opened.
+    pub(super) incarnation_start: u64,
     pub(super) previous_crc: u32,
     pub(super) chunks: VecDeque<LogChunk>,
     pub(super) in_flight: VecDeque<Flight>,
@@ -179,7 +182,7 @@ impl LogChunk {
             payload_bytes: 0,
             max_timestamp: Timestamp::NONE,
             stamped: header.stamped,
-            index: Index::default(),
+            index: Index::known_from(super::chunk::FRAMES_POSITION),
         }
     }
 
@@ -212,6 +215,13 @@ impl State {
             group.log_start_offset = self.start_requested;
             self.queued.push_back(group);
         }
+    }
+
+    /// Queues a seal: a frame that only says that everything before it is durable.
+    pub(super) fn queue_seal(&mut self) -> u64 {
+        let sequence = self.queue_mark(FrameKind::Mark);
+        self.queued.back_mut().expect("just queued").is_seal = true;
+        sequence
     }
 
     /// Queues a frame without batches behind everything appended; gives its sequence.

@@ -282,7 +282,7 @@ impl ChunkStore {
     /// done.
     pub(super) fn retire(&self, chunk: Rc<Chunk>, generation: u64) {
         self.files.forget(chunk.id);
-        self.indexes.forget(chunk.id);
+        self.indexes.forget(&chunk);
         self.free.borrow_mut().retire(chunk, generation);
         self.tidy_pool();
     }

@@ -235,14 +235,14 @@ impl State {
         {
             return Step::Wait;
         }
-        let room = self.room_of(group);
+        let room = room_of(group);
         let frame_bytes = group.frame_bytes() as u64;
         let rolls = self.must_roll(group, writer.now);
         if !rolls && self.has_place(frame_bytes, room) {
             let group = self.take_group();
             return Step::Write(vec![self.build(group, writer)]);
         }
-        if self.is_seal(group) {
+        if group.is_seal {
             // A seal is not worth a chunk. The tail stays ambiguous until something is appended.
             self.queued.pop_front();
             self.sealed = self.queued.is_empty() && self.open.is_none();
@@ -287,18 +287,6 @@ impl State {
             .expect("the caller has seen that there is one")
     }
 
-    fn is_seal(&self, group: &Group) -> bool {
-        group.kind == FrameKind::Mark && group.log_start_offset <= self.start_offset
-    }
-
-    fn room_of(&self, group: &Group) -> Room {
-        match group.kind {
-            FrameKind::Tombstone => Room::Tombstone,
-            FrameKind::Mark if !self.is_seal(group) => Room::Mark,
-            FrameKind::Data | FrameKind::Mark => Room::Ordinary,
-        }
-    }
-
     fn has_place(&self, frame_bytes: u64, room: Room) -> bool {
         self.chunks.back().is_some_and(|last| {
             let end = last.end_position + frame_bytes;
@@ -329,8 +317,8 @@ impl State {
     fn footer(&mut self) -> Option<Write> {
         let last = self.chunks.back_mut()?;
         let index = std::mem::take(&mut last.index);
-        if index.first_position() != Some(FRAMES_POSITION) {
-            // Empty, or known in part only since a recovery; readers rebuild it.
+        if index.begins_at() != FRAMES_POSITION {
+            // Known in part only, since a recovery; readers rebuild it.
             return None;
         }
         let size = last.chunk.size_bytes;
@@ -371,6 +359,7 @@ impl State {
             first_sequence: self.next_sequence,
             previous_crc: self.previous_crc,
             incarnation: writer.incarnation,
+            incarnation_start: self.incarnation_start,
             stamped: writer.now,
         };
         self.chunks.push_back(LogChunk::new(&header));
@@ -410,6 +399,7 @@ impl State {
             log_start_offset: group.log_start_offset,
             chunk: last.chunk.stamp,
             incarnation: writer.incarnation,
+            incarnation_start: self.incarnation_start,
             segment: last.segment,
             written: writer.now,
             crc: 0,
@@ -421,6 +411,7 @@ impl State {
             sequence: header.sequence,
             crc,
             incarnation: header.incarnation,
+            incarnation_start: header.incarnation_start,
             end_offset: header.end_offset,
             first_sequence: last.first_sequence,
             position: last.end_position,
@@ -460,6 +451,15 @@ impl State {
             frame,
         });
         id
+    }
+}
+
+/// What part of a chunk a group's frame may use.
+fn room_of(group: &Group) -> Room {
+    match group.kind {
+        FrameKind::Tombstone => Room::Tombstone,
+        FrameKind::Mark if !group.is_seal => Room::Mark,
+        FrameKind::Data | FrameKind::Mark => Room::Ordinary,
     }
 }
 
