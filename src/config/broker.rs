@@ -205,6 +205,8 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
+    /// `corelog.chunk.max.bytes`: the size class that a busy partition ends with.
+    pub chunk_max_bytes: i32,
     /// `corelog.checkpoint.interval.ms`.
     pub checkpoint_interval_ms: i64,
     /// `corelog.reserve.bytes`: disk space that only metadata may use.

@@ -270,6 +270,7 @@ impl Reader<'_> {
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
             tail_cache_bytes: self.long("corelog.tail.cache.bytes"),
             chunk_min_bytes: self.int("corelog.chunk.min.bytes"),
+            chunk_max_bytes: self.int("corelog.chunk.max.bytes"),
             checkpoint_interval_ms: self.long("corelog.checkpoint.interval.ms"),
             reserve_bytes: self.long("corelog.reserve.bytes"),
             log_format: match self.text("corelog.log.format").as_str() {
@@ -278,6 +279,13 @@ impl Reader<'_> {
             },
             log_level: Arc::from(self.text("corelog.log.level")),
         };
+        if engine.chunk_min_bytes > engine.chunk_max_bytes {
+            let most = format!(
+                "at most corelog.chunk.max.bytes, {}",
+                engine.chunk_max_bytes
+            );
+            self.refuse("corelog.chunk.min.bytes", &most);
+        }
         if engine.cores as usize > engine.cpus.len() && !engine.cpus.is_empty() {
             let most = format!("at most the number of corelog.cpus, {}", engine.cpus.len());
             self.refuse("corelog.cores", &most);
@@ -425,6 +433,13 @@ mod tests {
 
     #[test]
     fn checks_across_keys_name_what_is_wrong() {
+        check(
+            "corelog.chunk.min.bytes=8388608\ncorelog.chunk.max.bytes=4194304",
+            &[
+                "Invalid value 8388608 for configuration corelog.chunk.min.bytes: allowed is at \
+               most corelog.chunk.max.bytes, 4194304",
+            ],
+        );
         check("broker.id=2", &[]);
         check(
             "node.id=1\nbroker.id=2",

@@ -110,6 +110,7 @@ fn answer(
     let mut answer = CreatableTopicResult::default();
     answer.name = name.clone();
     answer.topic_id = topic.id.into();
+    answer.error_message = None;
     answer.num_partitions = topic.partitions.len() as i32;
     answer.replication_factor = 1;
     let described = config::describe_topic(&config.values, &topic.configs);
