@@ -1,5 +1,8 @@
 //! The commands against a node: the real binary on a port of its own.
 
+// A test is outside the broker: it has its own clock and sockets.
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -100,7 +103,6 @@ impl Node {
     /// The body of the answer to a GET of the admin listener.
     fn get(&self, path: &str) -> String {
         let address = self.ready["admin"].as_str().expect("an address");
-        #[allow(clippy::disallowed_methods)]
         let mut stream = TcpStream::connect(address).expect("it listens");
         write!(
             stream,
@@ -122,7 +124,6 @@ impl Drop for Node {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
 fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
