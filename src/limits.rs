@@ -44,6 +44,11 @@ pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
 pub const CHUNK_FILL_SLOW_MS: i64 = 600_000;
 /// Chunk files kept open by one core; the others are opened when they are needed.
 pub const CHUNK_FILES_OPEN_MAX: usize = 1024;
+/// Open files that a node keeps for itself, beside chunks and connections: its rings, listeners,
+/// logs, threads.
+pub const OPEN_FILES_RESERVED: u64 = 64;
+/// The same, for each of its cores.
+pub const OPEN_FILES_PER_CORE_RESERVED: u64 = 32;
 /// Chunk files that one core creates at the same time.
 pub const CHUNKS_CREATING_MAX: usize = 16;
 /// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.

@@ -11,6 +11,7 @@ use super::start::{self, Settings};
 use crate::admin::{self, Admin, Housekeeping};
 
 use crate::config::{BrokerConfig, SharedConfig};
+use crate::io::housekeeping::Listener;
 use crate::io::sync::watch;
 use crate::io::{self, CoreSpec};
 use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX};
@@ -115,6 +116,7 @@ pub(super) fn run(
         ..
     } = settings;
     let config = Arc::new(config);
+    refuse_taken_ports(&config).map_err(|error| Failure::new(error.to_string()))?;
     let cores = cores(&config);
     let board = Board::new(cores.len());
     let (sender, receiver) = mpsc::channel();
@@ -143,6 +145,21 @@ pub(super) fn run(
         .map_err(|_| Failure::new("a core has panicked; see the log"))?;
     drop(admin);
     ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The cores bind their sockets with SO_REUSEPORT, which would let a second broker of the same user
+/// share a port with the first and take half of its connections. A socket without it is refused.
+fn refuse_taken_ports(config: &BrokerConfig) -> Result<(), NodeError> {
+    for address in resolve(config)?
+        .into_iter()
+        .filter(|address| address.port() != 0)
+    {
+        Listener::bind(address).map_err(|error| NodeError::Bind {
+            address: address.to_string(),
+            error,
+        })?;
+    }
+    Ok(())
 }
 
 fn start_admin(

@@ -75,6 +75,7 @@ use uring as backend;
 
 pub mod blocking;
 pub mod housekeeping;
+mod process;
 mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
@@ -85,6 +86,7 @@ pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
 pub use buffer::AlignedBuf;
 pub use instant::Instant;
 pub use open::{CoreSpec, DirLock, Open, Space, Sync};
+pub use process::raise_open_files_limit;
 pub use statistics::Stats;
 pub use task::Task;
 pub use thread::{available_cpus, block_on_tokio, spawn_thread};
