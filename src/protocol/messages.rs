@@ -19,7 +19,7 @@
 //! | Metadata | `topic_authorized_operations` | 8 and later |
 //! | Metadata | `cluster_authorized_operations` | 8 to 10 |
 //! | OffsetFetch | `topics` | up to 7; `groups` from 8 on |
-//! | FindCoordinator | `error_code`, `node_id`, `host`, `port` | up to 3; `coordinators` from 4 on |
+//! | FindCoordinator | `error_code`, `node_id`, `host`, `port` | up to 3; then `coordinators` |
 //! | JoinGroup | `protocol_name` null | 7 and later |
 //! | JoinGroup | `skip_assignment` | 9 |
 //! | LeaveGroup | `members` | 3 and later |
