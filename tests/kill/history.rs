@@ -154,8 +154,8 @@ impl Topic {
         let seen = read(&batch.bytes, self.place(index))?;
         let header = BatchHeader::read(&batch.bytes).expect("it was just read");
         let (first, last) = (header.base_offset.0, header.last_offset().0);
-        if first > batch.from.0 || last < batch.from.0 {
-            let from = batch.from.0;
+        let from = batch.from.0;
+        if last < from {
             return Err(format!("records {first} to {last} answer a fetch from {from}"));
         }
         if last >= batch.high_watermark.0 {
@@ -167,6 +167,7 @@ impl Topic {
             // Deleted while the answer was on its way; nothing is known of it any more.
             return Ok(());
         }
+        scan.next_offset.get_or_insert(from);
         scan.follow(first, last, seen.sent, self.keeping, &history)?;
         scan.bytes += batch.bytes.len() as u64;
         history.compare(first, seen)?;
@@ -189,9 +190,10 @@ impl Scan {
         keeping: Keeping,
         history: &History,
     ) -> Result<(), String> {
-        let expected = self.next_offset.unwrap_or(0);
-        let is_first = self.next_offset.is_none();
-        if first < expected {
+        let is_first = self.batches_count == 0;
+        let expected = self.next_offset.unwrap_or(first);
+        // The first batch may begin before the record that was asked for.
+        if first < expected && !is_first {
             return Err(format!("after record {} comes record {first}", expected - 1));
         }
         let gap = first > expected;
@@ -204,7 +206,7 @@ impl Scan {
         if gap {
             self.next_counters.clear();
         }
-        self.is_whole = !gap && (is_first || self.is_whole);
+        self.is_whole = !gap && (self.is_whole || (is_first && first == 0));
         let Author { producer, counter } = sent.author;
         let known = self.next_counters.get(&producer).copied();
         if let Some(expected) = known.or(self.is_whole.then_some(0))
