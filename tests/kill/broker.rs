@@ -37,7 +37,10 @@ impl Setting {
     fn spawn(&self) -> Result<(Child, Option<ChildStdin>), String> {
         let failed = |error| format!("cannot start {}: {error}", self.binary.display());
         let log = self.notes.join("log");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log);
         let mut command = Command::new(&self.binary);
         command.args(["start", "--stop-at-end-of-input", "--ready-file"]);
         command.arg(self.ready_file());
@@ -47,7 +50,10 @@ impl Setting {
         for text in own.iter().chain(&self.overrides) {
             command.args(["--override", text]);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log.map_err(failed)?);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log.map_err(failed)?);
         let mut child = command.spawn().map_err(failed)?;
         let life_line = child.stdin.take();
         Ok((child, life_line))
@@ -63,7 +69,10 @@ impl Setting {
         blocking::sleep(after);
         let ended = child.try_wait().map_err(|error| error.to_string())?;
         if let Some(status) = ended {
-            return Err(format!("the broker ended by itself, {status}:\n{}", last_words(&self.notes)));
+            return Err(format!(
+                "the broker ended by itself, {status}:\n{}",
+                last_words(&self.notes)
+            ));
         }
         kill(child)
     }
@@ -75,9 +84,18 @@ impl Setting {
         let (mut child, life_line) = self.spawn()?;
         loop {
             if let Ok(ready) = blocking::read_file(self.ready_file()) {
-                let ready: Value = serde_json::from_slice(&ready).map_err(|error| error.to_string())?;
-                let address = ready["listeners"][0].as_str().unwrap_or_default().to_owned();
-                return Ok(Broker { child, life_line, address, start_duration: now() - began });
+                let ready: Value =
+                    serde_json::from_slice(&ready).map_err(|error| error.to_string())?;
+                let address = ready["listeners"][0]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                return Ok(Broker {
+                    child,
+                    life_line,
+                    address,
+                    start_duration: now() - began,
+                });
             }
             let ended = child.try_wait().map_err(|error| error.to_string())?;
             if let Some(status) = ended {
@@ -88,7 +106,9 @@ impl Setting {
                 let words = last_words(&self.notes);
                 kill(child)?;
                 let seconds = START_MAX.as_secs();
-                return Err(format!("the broker did not serve within {seconds} s:\n{words}"));
+                return Err(format!(
+                    "the broker did not serve within {seconds} s:\n{words}"
+                ));
             }
             blocking::sleep(Duration::from_millis(2));
         }
@@ -122,18 +142,25 @@ impl Broker {
         while now() < deadline {
             match self.child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("the broker ended with {status} when told to stop")),
+                Some(status) => {
+                    return Err(format!("the broker ended with {status} when told to stop"));
+                }
                 None => blocking::sleep(Duration::from_millis(5)),
             }
         }
         kill(self.child)?;
-        Err(format!("the broker did not stop within {} s", STOP_MAX.as_secs()))
+        Err(format!(
+            "the broker did not stop within {} s",
+            STOP_MAX.as_secs()
+        ))
     }
 }
 
 fn kill(mut child: Child) -> Result<(), String> {
     let killed = child.kill().and_then(|()| child.wait());
-    killed.map(|_| ()).map_err(|error| format!("the broker cannot be killed: {error}"))
+    killed
+        .map(|_| ())
+        .map_err(|error| format!("the broker cannot be killed: {error}"))
 }
 
 /// The end of the broker's log.

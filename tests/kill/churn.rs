@@ -97,12 +97,24 @@ impl Topics {
                 ("segment.bytes".to_owned(), SEGMENT_BYTES.to_string()),
             ];
         }
-        let wish = Wish { partitions, keeping };
-        self.asked_for.lock().expect("no holder panics").insert(name.clone(), wish);
+        let wish = Wish {
+            partitions,
+            keeping,
+        };
+        self.asked_for
+            .lock()
+            .expect("no holder panics")
+            .insert(name.clone(), wish);
         let id = client.create_topic(&wanted)?;
-        self.asked_for.lock().expect("no holder panics").remove(&name);
+        self.asked_for
+            .lock()
+            .expect("no holder panics")
+            .remove(&name);
         let topic = Topic::new(name, id, partitions, keeping, Existence::Certain);
-        self.known.lock().expect("no holder panics").push(topic.clone());
+        self.known
+            .lock()
+            .expect("no holder panics")
+            .push(topic.clone());
         load.add_topic(topic);
         load.verdict.count("topics created", 1);
         Ok(())
@@ -136,7 +148,11 @@ impl Topics {
     ) -> Result<(), ClientError> {
         // The oldest more often than others, so that what is to be read back stays bounded.
         let topics = load.topics();
-        let which = if chance.one_in(2) { 0 } else { chance.below(topics.len() as u64) as usize };
+        let which = if chance.one_in(2) {
+            0
+        } else {
+            chance.below(topics.len() as u64) as usize
+        };
         let topic = &topics[which];
         load.remove_topic(topic);
         topic.set_existence(Existence::Doubtful);
@@ -186,21 +202,35 @@ impl Topics {
                 (Existence::Certain, Some(_)) | (Existence::Gone, None) => {}
             }
             if let Some(present) = present
-                && (present.name != topic.name || present.partitions.len() != topic.partitions_count())
+                && (present.name != topic.name
+                    || present.partitions.len() != topic.partitions_count())
             {
-                verdict.violation(format!("topic {} is not as it was: {present:?}", topic.name));
+                verdict.violation(format!(
+                    "topic {} is not as it was: {present:?}",
+                    topic.name
+                ));
             }
         }
         for found in found.iter().filter(|found| !found.is_internal) {
             if known.iter().any(|topic| topic.id == found.id) {
                 continue;
             }
-            let wish = self.asked_for.lock().expect("no holder panics").remove(&found.name);
+            let wish = self
+                .asked_for
+                .lock()
+                .expect("no holder panics")
+                .remove(&found.name);
             match wish {
                 Some(wish) if wish.partitions == found.partitions.len() => {
                     let (name, id) = (found.name.clone(), found.id);
                     let existence = Existence::Certain;
-                    known.push(Topic::new(name, id, wish.partitions, wish.keeping, existence));
+                    known.push(Topic::new(
+                        name,
+                        id,
+                        wish.partitions,
+                        wish.keeping,
+                        existence,
+                    ));
                     verdict.count("topics created without an answer", 1);
                 }
                 Some(_) | None => verdict.violation(format!("nobody asked for {found:?}")),

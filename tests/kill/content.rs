@@ -1,7 +1,7 @@
 //! Records whose content follows from who wrote them, so that a reader knows what must be there.
 
-use corelog::model::{TopicId, Timestamp};
 use corelog::frame::{BatchBuilder, Record};
+use corelog::model::{Timestamp, TopicId};
 
 use crate::chance::mix;
 
@@ -42,17 +42,25 @@ pub(crate) fn author(record: &Record<'_>, place: Place) -> Result<Author, String
         return Err(format!("the record at {offset} has no key or no value"));
     };
     if found.len() != KEY_BYTES {
-        return Err(format!("the record at {offset} has a key of {} bytes", found.len()));
+        return Err(format!(
+            "the record at {offset} has a key of {} bytes",
+            found.len()
+        ));
     }
     let word = |range: std::ops::Range<usize>| {
-        found[range].iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
+        found[range]
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
     let author = Author {
         producer: word(0..4) as u32,
         counter: word(8..16),
     };
     if found != key(place, author) {
-        return Err(format!("the record at {offset} belongs to partition {}", word(4..8)));
+        return Err(format!(
+            "the record at {offset} belongs to partition {}",
+            word(4..8)
+        ));
     }
     let mut expected = vec![0; value.len()];
     fill(&mut expected, place, author);
@@ -73,7 +81,11 @@ fn key(place: Place, author: Author) -> [u8; KEY_BYTES] {
 }
 
 fn fill(value: &mut [u8], place: Place, author: Author) {
-    let topic = place.topic_id.0.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let topic = place
+        .topic_id
+        .0
+        .iter()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte));
     let place = mix(topic ^ (place.index as u64) << 40);
     let seed = mix(place ^ u64::from(author.producer) << 48 ^ author.counter);
     for (number, bytes) in value.chunks_mut(8).enumerate() {

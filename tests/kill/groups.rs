@@ -124,11 +124,18 @@ impl Groups {
         let mut consumer = Consumer::subscribe(load.client()?, group, options)?;
         while !load.is_over() {
             let batches = consumer.poll()?;
-            load.verdict.count("batches read by a group's member", batches.len() as u64);
+            load.verdict
+                .count("batches read by a group's member", batches.len() as u64);
             for batch in batches {
-                let topic = topics.iter().find(|topic| topic.name == batch.partition.topic);
+                let topic = topics
+                    .iter()
+                    .find(|topic| topic.name == batch.partition.topic);
                 let slot = topic.map(|topic| {
-                    (MEMBERS.to_owned(), topic.id.0, batch.partition.index as usize)
+                    (
+                        MEMBERS.to_owned(),
+                        topic.id.0,
+                        batch.partition.index as usize,
+                    )
                 });
                 let commits = self.commits.lock().expect("no holder panics");
                 if let Some(commit) = slot.and_then(|slot| commits.get(&slot))

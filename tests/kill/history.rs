@@ -156,11 +156,15 @@ impl Topic {
         let (first, last) = (header.base_offset.0, header.last_offset().0);
         let from = batch.from.0;
         if last < from {
-            return Err(format!("records {first} to {last} answer a fetch from {from}"));
+            return Err(format!(
+                "records {first} to {last} answer a fetch from {from}"
+            ));
         }
         if last >= batch.high_watermark.0 {
             let high = batch.high_watermark.0;
-            return Err(format!("the record at {last} is visible above the high watermark {high}"));
+            return Err(format!(
+                "the record at {last} is visible above the high watermark {high}"
+            ));
         }
         let mut history = self.history(index);
         if self.existence() == Existence::Gone {
@@ -194,7 +198,10 @@ impl Scan {
         let expected = self.next_offset.unwrap_or(first);
         // The first batch may begin before the record that was asked for.
         if first < expected && !is_first {
-            return Err(format!("after record {} comes record {first}", expected - 1));
+            return Err(format!(
+                "after record {} comes record {first}",
+                expected - 1
+            ));
         }
         let gap = first > expected;
         if gap && keeping == Keeping::All && first > history.start_perhaps {
@@ -212,7 +219,11 @@ impl Scan {
         if let Some(expected) = known.or(self.is_whole.then_some(0))
             && counter != expected
         {
-            let what = if counter < expected { "repeated" } else { "missing" };
+            let what = if counter < expected {
+                "repeated"
+            } else {
+                "missing"
+            };
             return Err(format!(
                 "at offset {first} producer {producer} goes on with its record {counter} after \
                  {expected} records: some are {what}"
@@ -254,13 +265,20 @@ impl History {
         if let Some(seen) = self.seen.get(&first)
             && seen.sent != sent
         {
-            return Err(format!("{sent:?} is acknowledged at {first}, where {:?} was seen", seen.sent));
+            return Err(format!(
+                "{sent:?} is acknowledged at {first}, where {:?} was seen",
+                seen.sent
+            ));
         }
-        overlap(&self.acknowledged, first, end, |sent| sent.count)
-            .map_or(Ok(()), |(at, other)| match (at == first) && *other == sent {
+        overlap(&self.acknowledged, first, end, |sent| sent.count).map_or(
+            Ok(()),
+            |(at, other)| match (at == first) && *other == sent {
                 true => Ok(()),
-                false => Err(format!("{sent:?} is acknowledged at {first}, {other:?} at {at}")),
-            })?;
+                false => Err(format!(
+                    "{sent:?} is acknowledged at {first}, {other:?} at {at}"
+                )),
+            },
+        )?;
         self.acknowledged.insert(first, sent);
         self.end = self.end.max(end);
         Ok(())
@@ -272,7 +290,9 @@ impl History {
         if let Some((at, other)) = overlap(&self.seen, first, end, |seen| seen.sent.count)
             && (at != first || *other != seen)
         {
-            return Err(format!("{seen:?} is read at {first}, {other:?} was read at {at}"));
+            return Err(format!(
+                "{seen:?} is read at {first}, {other:?} was read at {at}"
+            ));
         }
         if let Some((at, other)) = overlap(&self.acknowledged, first, end, |sent| sent.count)
             && (at != first || *other != seen.sent)
@@ -307,15 +327,22 @@ impl History {
         keeping: Keeping,
     ) -> Result<(), String> {
         if end < self.end {
-            return Err(format!("the log ends at {end}, after {} was known", self.end));
+            return Err(format!(
+                "the log ends at {end}, after {} was known",
+                self.end
+            ));
         }
         if start > end || start < self.start_seen {
             let seen = self.start_seen;
-            return Err(format!("the log starts at {start}, it was {seen}, and ends at {end}"));
+            return Err(format!(
+                "the log starts at {start}, it was {seen}, and ends at {end}"
+            ));
         }
         if keeping == Keeping::All && !(self.start..=self.start_perhaps).contains(&start) {
             let (least, most) = (self.start, self.start_perhaps);
-            return Err(format!("the log starts at {start}, not within {least} to {most}"));
+            return Err(format!(
+                "the log starts at {start}, not within {least} to {most}"
+            ));
         }
         self.start_seen = start;
         self.end = end;
@@ -339,7 +366,8 @@ fn overlap<T>(
 
 /// Reads a batch whole: checksum, and every record against what its author wrote.
 fn read(batch: &[u8], place: Place) -> Result<Seen, String> {
-    let header = frame::check_whole(batch).map_err(|error| format!("a batch is damaged: {error:?}"))?;
+    let header =
+        frame::check_whole(batch).map_err(|error| format!("a batch is damaged: {error:?}"))?;
     let first = header.base_offset.0;
     let failed = |error| format!("the batch at {first} cannot be read: {error:?}");
     let records = frame::records(batch, DECOMPRESSED_BATCH_BYTES_MAX).map_err(failed)?;
@@ -355,7 +383,9 @@ fn read(batch: &[u8], place: Place) -> Result<Seen, String> {
         };
         if author != expected || record.offset.0 != first + i64::from(count) {
             let at = record.offset.0;
-            return Err(format!("within the batch at {first}, {at} holds {author:?}, not {expected:?}"));
+            return Err(format!(
+                "within the batch at {first}, {at} holds {author:?}, not {expected:?}"
+            ));
         }
         count += 1;
     }

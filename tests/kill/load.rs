@@ -111,7 +111,11 @@ impl<'a> Load<'a> {
     /// How much longer a producer should pause.
     pub(crate) fn brake_us(&self) -> u64 {
         let spent = self.spent_bytes.load(Ordering::Relaxed);
-        if spent > self.budget_bytes { BRAKE_US } else { 0 }
+        if spent > self.budget_bytes {
+            BRAKE_US
+        } else {
+            0
+        }
     }
 
     /// Whether an error about a topic is one that a working broker may give.

@@ -109,15 +109,17 @@ impl Producer {
             blocking::sleep(RETRY_PAUSE);
         }
         let number = self.number;
-        load.verdict
-            .violation(format!("producer {number} cannot get its last batches acknowledged"));
+        load.verdict.violation(format!(
+            "producer {number} cannot get its last batches acknowledged"
+        ));
     }
 
     fn run_connected(&mut self, load: &Load, only_settle: bool) -> Result<(), ClientError> {
         for lane in self.lanes.values_mut() {
             lane.forget_answers();
         }
-        self.lanes.retain(|_, lane| lane.topic.existence() != Existence::Gone);
+        self.lanes
+            .retain(|_, lane| lane.topic.existence() != Existence::Gone);
         let mut connection = load.connect()?;
         if self.identity.is_none() {
             self.identity = Some(new_identity(&mut connection, load)?);
@@ -145,7 +147,8 @@ impl Producer {
                         return Ok(());
                     }
                     blocking::sleep(RETRY_PAUSE);
-                    self.lanes.retain(|_, lane| lane.topic.existence() != Existence::Gone);
+                    self.lanes
+                        .retain(|_, lane| lane.topic.existence() != Existence::Gone);
                     continue;
                 }
                 None => {
@@ -181,7 +184,9 @@ impl Producer {
             if from == lane.settled.len() {
                 continue;
             }
-            let which = self.chance.between(from as u64, lane.settled.len() as u64 - 1) as usize;
+            let which =
+                self.chance
+                    .between(from as u64, lane.settled.len() as u64 - 1) as usize;
             let (batch, offset) = lane.settled[which].clone();
             let request = encode(&[(lane.topic.clone(), key.1, batch.bytes)], version);
             let parts = BTreeMap::from([(key, Some(offset))]);
@@ -212,8 +217,13 @@ impl Producer {
             };
             let index = self.chance.below(topic.partitions_count() as u64) as usize;
             let key = (topic.id.0, index);
-            let lane = self.lanes.entry(key).or_insert_with(|| Lane::new(topic.clone(), index));
-            let is_there = wanted.iter().any(|(topic, index, _)| (topic.id.0, *index) == key);
+            let lane = self
+                .lanes
+                .entry(key)
+                .or_insert_with(|| Lane::new(topic.clone(), index));
+            let is_there = wanted
+                .iter()
+                .any(|(topic, index, _)| (topic.id.0, *index) == key);
             if is_there || lane.is_held() || lane.unsettled.len() >= IN_FLIGHT_MAX {
                 continue;
             }
@@ -239,7 +249,8 @@ impl Producer {
             let lane = self.lanes.get_mut(&key).expect("lanes in use are kept");
             let place = lane.topic.partition(lane.index);
             let Some((code, offset, message)) = answers.remove(&key) else {
-                load.verdict.violation(format!("{place} is missing in a produce answer"));
+                load.verdict
+                    .violation(format!("{place} is missing in a produce answer"));
                 continue;
             };
             let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
@@ -283,7 +294,9 @@ impl Lane {
     }
 
     fn is_held(&self) -> bool {
-        self.unsettled.iter().any(|batch| batch.state == BatchState::Refused)
+        self.unsettled
+            .iter()
+            .any(|batch| batch.state == BatchState::Refused)
     }
 
     /// The connection is gone, and with it the answers to what was in flight.
@@ -316,7 +329,10 @@ impl Lane {
         };
         let mut builder = BatchBuilder::new(codec).producer(id, epoch, self.next_sequence);
         let place = self.topic.place(self.index);
-        let counter = self.topic.history(self.index).sending(producer, count as u32);
+        let counter = self
+            .topic
+            .history(self.index)
+            .sending(producer, count as u32);
         let now = wall_clock();
         for number in 0..count {
             let author = Author {
@@ -351,11 +367,16 @@ impl Lane {
             ErrorCode::None => {
                 batch.state = BatchState::Acknowledged(offset);
                 load.verdict.count("batches acknowledged", 1);
-                load.verdict.count("records acknowledged", u64::from(batch.sent.count));
+                load.verdict
+                    .count("records acknowledged", u64::from(batch.sent.count));
                 if batch.tries > 1 {
-                    load.verdict.count("batches acknowledged after more than one try", 1);
+                    load.verdict
+                        .count("batches acknowledged after more than one try", 1);
                 }
-                result = self.topic.history(self.index).acknowledge(offset, batch.sent);
+                result = self
+                    .topic
+                    .history(self.index)
+                    .acknowledge(offset, batch.sent);
             }
             ErrorCode::OutOfOrderSequenceNumber if was_held => batch.state = BatchState::Refused,
             code if code.is_retriable() && load.may_fail(&self.topic, code) => {
@@ -363,14 +384,25 @@ impl Lane {
                 batch.state = BatchState::Refused;
             }
             code => {
-                result = Err(format!("{code} for {:?}, sent {} times", batch.sent, batch.tries));
+                result = Err(format!(
+                    "{code} for {:?}, sent {} times",
+                    batch.sent, batch.tries
+                ));
                 batch.state = BatchState::Refused;
             }
         }
-        if self.unsettled.iter().all(|batch| batch.state != BatchState::InFlight) {
+        if self
+            .unsettled
+            .iter()
+            .all(|batch| batch.state != BatchState::InFlight)
+        {
             self.forget_answers();
         }
-        while let Some(Batch { state: BatchState::Acknowledged(offset), .. }) = self.unsettled.front() {
+        while let Some(Batch {
+            state: BatchState::Acknowledged(offset),
+            ..
+        }) = self.unsettled.front()
+        {
             let offset = *offset;
             let batch = self.unsettled.pop_front().expect("just looked at");
             self.settled.push_back((batch, offset));
@@ -405,7 +437,10 @@ fn encode(batches: &[Wanted], version: i16) -> ProduceRequest {
     for (topic, index, bytes) in batches {
         let data = by_topic.entry(topic.id.0).or_insert_with(|| {
             let mut data = TopicProduceData::default();
-            assert!(version >= PRODUCE_BY_ID_VERSION, "topics are named by their ids");
+            assert!(
+                version >= PRODUCE_BY_ID_VERSION,
+                "topics are named by their ids"
+            );
             data.topic_id = topic.id.into();
             data
         });

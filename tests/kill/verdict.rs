@@ -24,7 +24,12 @@ impl Verdict {
 
     /// Adds to a figure.
     pub(crate) fn count(&self, figure: &'static str, by: u64) {
-        *self.figures.lock().expect("no holder panics").entry(figure).or_default() += by;
+        *self
+            .figures
+            .lock()
+            .expect("no holder panics")
+            .entry(figure)
+            .or_default() += by;
     }
 
     /// Raises a figure to `value` if it is lower.

@@ -37,7 +37,9 @@ pub(crate) fn follow(load: &Load, chance: &mut Chance) {
     while !load.is_over() {
         let topics = load.topics();
         if let Err(error) = follow_some(load, &topics, chance) {
-            let deleted = topics.iter().any(|topic| topic.existence() != Existence::Certain);
+            let deleted = topics
+                .iter()
+                .any(|topic| topic.existence() != Existence::Certain);
             let is_unknown = matches!(
                 error.code(),
                 Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
@@ -78,8 +80,11 @@ fn follow_some(load: &Load, topics: &[Arc<Topic>], chance: &mut Chance) -> Resul
         for batch in consumer.poll()? {
             let (topic, reader) = readers.get_mut(&batch.partition).expect("it was asked for");
             load.verdict.count("batches read while written", 1);
-            if let Err(what) = topic.observe(batch.partition.index as usize, &mut reader.scan, &batch) {
-                load.verdict.violation(format!("{}, while written: {what}", batch.partition));
+            if let Err(what) =
+                topic.observe(batch.partition.index as usize, &mut reader.scan, &batch)
+            {
+                load.verdict
+                    .violation(format!("{}, while written: {what}", batch.partition));
                 return Ok(());
             }
         }
@@ -103,10 +108,16 @@ pub(crate) fn read_back(
     settled: bool,
     chance: &mut Chance,
 ) -> Result<(), ClientError> {
-    let partitions: Vec<TopicPartition> =
-        (0..topic.partitions_count()).map(|index| topic.partition(index)).collect();
+    let partitions: Vec<TopicPartition> = (0..topic.partitions_count())
+        .map(|index| topic.partition(index))
+        .collect();
     let mut client = client;
-    let ask = |spec| partitions.iter().map(|p| (p.clone(), spec)).collect::<Vec<_>>();
+    let ask = |spec| {
+        partitions
+            .iter()
+            .map(|p| (p.clone(), spec))
+            .collect::<Vec<_>>()
+    };
     let starts = client.list_offsets(&ask(OffsetSpec::Earliest))?;
     let ends = client.list_offsets(&ask(OffsetSpec::Latest))?;
     let mut readers = BTreeMap::new();
@@ -120,13 +131,21 @@ pub(crate) fn read_back(
         let scan = Scan::default();
         readers.insert(topic.partition(index), Reader { scan, end });
     }
-    let begin: Vec<_> = partitions.iter().map(|p| (p.clone(), StartAt::Earliest)).collect();
-    let options = ConsumerOptions { max_bytes: 50 << 20, ..options(chance) };
+    let begin: Vec<_> = partitions
+        .iter()
+        .map(|p| (p.clone(), StartAt::Earliest))
+        .collect();
+    let options = ConsumerOptions {
+        max_bytes: 50 << 20,
+        ..options(chance)
+    };
     let mut consumer = Consumer::assign(client, &begin, options)?;
     let mut progress = now();
     let is_done = |consumer: &Consumer, readers: &BTreeMap<TopicPartition, Reader>| {
         readers.iter().all(|(partition, reader)| {
-            consumer.position(partition).is_some_and(|next| next.0 >= reader.end)
+            consumer
+                .position(partition)
+                .is_some_and(|next| next.0 >= reader.end)
         })
     };
     while !is_done(&consumer, &readers) {
@@ -140,7 +159,10 @@ pub(crate) fn read_back(
             }
         }
         if now() - progress > PROGRESS_MAX {
-            verdict.violation(format!("{}: nothing comes, though the end is not reached", topic.name));
+            verdict.violation(format!(
+                "{}: nothing comes, though the end is not reached",
+                topic.name
+            ));
             return Ok(());
         }
     }
@@ -162,7 +184,9 @@ fn check_whole(topic: &Topic, index: usize, reader: &Reader, settled: bool) -> R
         && reader.scan.bytes < bytes
     {
         let left = reader.scan.bytes;
-        return Err(format!("retention left {left} bytes where {bytes} are to be kept"));
+        return Err(format!(
+            "retention left {left} bytes where {bytes} are to be kept"
+        ));
     }
     let Some(counters) = reader.scan.counters().filter(|_| settled) else {
         return Ok(());
@@ -170,7 +194,9 @@ fn check_whole(topic: &Topic, index: usize, reader: &Reader, settled: bool) -> R
     for (producer, sent) in history.sent() {
         let read = counters.get(producer).copied().unwrap_or(0);
         if read != *sent {
-            return Err(format!("producer {producer} sent {sent} records, {read} are there"));
+            return Err(format!(
+                "producer {producer} sent {sent} records, {read} are there"
+            ));
         }
     }
     Ok(())
