@@ -12,6 +12,9 @@ use super::settings::LogConfig;
 use super::state::{Goal, Phase, Released, State};
 use super::store::{ChunkStore, Stopped};
 
+/// Whoever is told of progress; at most one.
+type Listener = Rc<dyn Fn(LogEvent)>;
+
 /// The durable, append-only log of one partition.
 ///
 /// Owned by one core, shared there by reference count. Offsets are given by the caller and have no
@@ -22,7 +25,7 @@ pub struct Log {
     pub(super) store: Rc<ChunkStore>,
     pub(super) incarnation: Incarnation,
     pub(super) state: RefCell<State>,
-    listener: RefCell<Option<Rc<dyn Fn(LogEvent)>>>,
+    listener: RefCell<Option<Listener>>,
     recovery: Recovery,
     pub(super) me: Weak<Log>,
 }

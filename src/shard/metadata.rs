@@ -118,7 +118,7 @@ impl Shard {
                 self.reconfigure_logs(Some(id));
             }
             Change::BrokerConfigs | Change::All => {
-                let configured = configured(&self.launch.config(), &self.image.borrow());
+                let configured = configured(self.launch.config(), &self.image.borrow());
                 match configured {
                     Ok(config) => *self.config.borrow_mut() = config,
                     Err(errors) => tracing::error!("a dynamic configuration is refused: {errors}"),

@@ -157,10 +157,7 @@ fn committed_offsets_and_groups_survive_a_restart() {
 fn offsets_are_found_by_time_and_records_deleted() {
     let node = RunningNode::start_new(2);
     create(&mut node.client(), "timed", 1);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let now_ms = now.as_millis() as i64;
+    let now_ms = corelog::io::housekeeping::wall_clock().0;
     let options = ProducerOptions {
         acks: Acks::Leader,
         is_idempotent: false,

@@ -39,7 +39,7 @@ impl RunningNode {
         let config = Arc::new(config::resolve(values).unwrap());
         let (stop, stopped) = watch::channel(false);
         let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
+        let spawned = corelog::io::spawn_thread("node", move || {
             let cores = CoreSpec::unpinned(cores);
             let board = Board::new(cores.len());
             let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
@@ -50,7 +50,7 @@ impl RunningNode {
             directory,
             address,
             stop,
-            thread: Some(thread),
+            thread: Some(spawned.unwrap()),
         }
     }
 
