@@ -96,10 +96,6 @@ impl Setting {
 }
 
 impl Broker {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub(crate) fn port(&self) -> u16 {
         let port = self.address.rsplit(':').next().unwrap_or_default();
         port.parse().expect("the broker tells where it listens")
