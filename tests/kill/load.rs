@@ -23,9 +23,10 @@ pub(crate) struct Load<'a> {
     /// The broker is gone.
     over: AtomicBool,
     /// The disk is small: it may be full.
-    disk_fills: bool,
+    pub(crate) disk_fills: bool,
     spent_bytes: AtomicU64,
-    budget_bytes: u64,
+    /// What producers send at full speed.
+    pub(crate) budget_bytes: u64,
 }
 
 /// A producer that has spent the round's bytes sends this much slower.
@@ -37,8 +38,6 @@ impl<'a> Load<'a> {
         producer_ids: &'a Mutex<BTreeSet<i64>>,
         address: &str,
         topics: Vec<Arc<Topic>>,
-        disk_fills: bool,
-        budget_bytes: u64,
     ) -> Load<'a> {
         Load {
             verdict,
@@ -47,9 +46,9 @@ impl<'a> Load<'a> {
             producer_ids,
             doomed: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            disk_fills,
+            disk_fills: false,
             spent_bytes: AtomicU64::new(0),
-            budget_bytes,
+            budget_bytes: u64::MAX,
         }
     }
 

@@ -65,11 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
             1 => Ending::Settle,
             _ => Ending::Crash,
         };
-        let ending = if round == arguments.rounds {
-            Ending::Settle
-        } else {
-            ending
-        };
+        let ending = if round == arguments.rounds { Ending::Settle } else { ending };
         match run.judged(round, ending) {
             true => passed += 1,
             false => failed += 1,
@@ -85,10 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
     if failed == 0 {
         std::fs::remove_dir_all(&arguments.dir).map_err(|error| error.to_string())?;
     } else {
-        println!(
-            "the data and the broker's log are left in {}",
-            arguments.dir.display()
-        );
+        println!("the data and the broker's log are left in {}", arguments.dir.display());
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
@@ -220,14 +213,11 @@ impl<'a> Run<'a> {
     /// Holds what a broker has after its start against what is known.
     fn check(&mut self, address: &str) -> Result<(), String> {
         let notes = &self.setting.notes;
-        let failed =
-            |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
+        let failed = |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
         let mut client = Client::connect(address, Load::options()).map_err(failed)?;
         let found = client.topics().map_err(failed)?;
         self.topics.resolve(&found, &self.verdict);
-        self.groups
-            .check(&mut client, &self.verdict)
-            .map_err(failed)?;
+        self.groups.check(&mut client, &self.verdict).map_err(failed)?;
         self.read_back(address, false)
     }
 
@@ -257,19 +247,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn load(&self, address: &str) -> Load<'_> {
-        let topics = self.topics.certain();
-        let ids = &self.producer_ids;
-        let budget = self.arguments.round_bytes;
-        Load::new(
-            &self.verdict,
-            ids,
-            address,
-            topics,
-            self.disk.fills_up(),
-            budget,
-        )
-    }
 
     /// Load from all sides, and its end; tells how it ended.
     fn put_under_load(
@@ -277,22 +254,23 @@ impl<'a> Run<'a> {
         broker: &mut Option<Broker>,
         ending: Ending,
         duration: Duration,
-    ) -> Result<&'static str, String> {
-        let address = broker
-            .as_ref()
-            .expect("it was just started")
-            .address
-            .clone();
+    ) -> Result<String, String> {
+        let address = broker.as_ref().expect("it was just started").address.clone();
         let mut producers = std::mem::take(&mut self.producers);
         if producers.len() < PRODUCERS_MAX && self.chance.one_in(5) {
             producers.push(Producer::new(producers.len() as u32, self.chance.fork()));
         }
         let mut chances: Vec<Chance> = (0..6).map(|_| self.chance.fork()).collect();
-        let load = self.load(&address);
+        let topics = self.topics.certain();
+        let load = Load {
+            disk_fills: self.disk.fills_up(),
+            budget_bytes: self.arguments.round_bytes,
+            ..Load::new(&self.verdict, &self.producer_ids, &address, topics)
+        };
         let mut own = chances.pop().expect("there are six");
         let filled = self.topics.fill_up(&load, &mut own);
         filled.map_err(|error| format!("no topics can be created: {error}"))?;
-        let (topics, groups, disk) = (&self.topics, &self.groups, &self.disk);
+        let (topics, groups, disk) = (&self.topics, &self.groups, &mut self.disk);
         let outcome = std::thread::scope(|scope| {
             let load = &load;
             for producer in &mut producers {
@@ -323,8 +301,13 @@ impl<'a> Run<'a> {
 
     /// Gets every batch acknowledged, and reads everything back.
     fn settle(&mut self, address: &str) -> Result<(), String> {
+        self.disk.make_space()?;
         let mut producers = std::mem::take(&mut self.producers);
-        let load = self.load(address);
+        let topics = self.topics.certain();
+        let load = Load {
+            disk_fills: self.disk.fills_up(),
+            ..Load::new(&self.verdict, &self.producer_ids, address, topics)
+        };
         std::thread::scope(|scope| {
             for producer in &mut producers {
                 scope.spawn(|| producer.settle(&load));
@@ -352,27 +335,27 @@ impl<'a> Run<'a> {
 fn end(
     broker: &mut Option<Broker>,
     ending: Ending,
-    disk: &Disk,
+    disk: &mut Disk,
     load: &Load,
     chance: &mut Chance,
-) -> Result<&'static str, String> {
+) -> Result<String, String> {
     let running = broker.as_mut().expect("nobody has ended it");
     if let Some(status) = running.ended() {
         load.doom();
         return Err(format!("the broker ended by itself with {status}"));
     }
     match ending {
-        Ending::Settle => Ok("settled"),
+        Ending::Settle => Ok("settled".to_owned()),
         Ending::Stop => {
             load.doom();
             broker.take().expect("it runs").stop()?;
-            Ok("stopped")
+            Ok("stopped".to_owned())
         }
         Ending::Crash => {
             load.doom();
             let how = disk.cut(chance)?;
             broker.take().expect("it runs").kill()?;
-            Ok(how.unwrap_or("killed"))
+            Ok(how.unwrap_or("killed".to_owned()))
         }
     }
 }

@@ -18,6 +18,7 @@ mod disk;
 mod groups;
 mod history;
 mod load;
+mod loop_device;
 mod produce;
 mod rounds;
 mod verdict;

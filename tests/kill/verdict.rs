@@ -44,6 +44,11 @@ impl Verdict {
         std::mem::take(&mut self.violations.lock().expect("no holder panics"))
     }
 
+    pub(crate) fn figure(&self, figure: &str) -> u64 {
+        let figures = self.figures.lock().expect("no holder panics");
+        figures.get(figure).copied().unwrap_or(0)
+    }
+
     pub(crate) fn figures(&self) -> BTreeMap<&'static str, u64> {
         self.figures.lock().expect("no holder panics").clone()
     }
