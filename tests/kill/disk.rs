@@ -45,17 +45,26 @@ impl Disk {
             device.format()?;
             device.mount(&mountpoint)?;
             let device = Some(device);
-            return Ok(Disk::Volatile { disk, device, mountpoint });
+            return Ok(Disk::Volatile {
+                disk,
+                device,
+                mountpoint,
+            });
         }
         if arguments.small_disk {
             let file = dir.join("small");
-            run("truncate", &[&format!("--size={SMALL_MEBIBYTES}M"), &text(&file)])?;
+            run(
+                "truncate",
+                &[&format!("--size={SMALL_MEBIBYTES}M"), &text(&file)],
+            )?;
             let device = LoopDevice::attach(&file)?;
             device.format()?;
             device.mount(&mountpoint)?;
             return Ok(Disk::Small { device, mountpoint });
         }
-        Ok(Disk::Plain { data: dir.join("data") })
+        Ok(Disk::Plain {
+            data: dir.join("data"),
+        })
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -123,9 +132,13 @@ impl Disk {
         let refused = |load: &Load| load.verdict.figure("batches refused for the moment");
         let read = |load: &Load| load.verdict.figure("batches read while written");
         let before = refused(load);
-        wait_for("the broker takes batches though the disk is full", || refused(load) > before)?;
+        wait_for("the broker takes batches though the disk is full", || {
+            refused(load) > before
+        })?;
         let before = read(load);
-        wait_for("nothing is read while the disk is full", || read(load) > before)?;
+        wait_for("nothing is read while the disk is full", || {
+            read(load) > before
+        })?;
         if chance.one_in(3) {
             blocking::sleep(duration / 2);
             return Ok(());
@@ -134,8 +147,12 @@ impl Disk {
         let acknowledged = |load: &Load| load.verdict.figure("batches acknowledged");
         let before = acknowledged(load);
         let resumed = || acknowledged(load) > before + 100;
-        wait_for("writing does not resume though there is space again", resumed)?;
-        load.verdict.count("full disks that were freed under load", 1);
+        wait_for(
+            "writing does not resume though there is space again",
+            resumed,
+        )?;
+        load.verdict
+            .count("full disks that were freed under load", 1);
         blocking::sleep(duration / 2);
         Ok(())
     }
@@ -155,7 +172,11 @@ impl Disk {
     pub(crate) fn restore(&mut self, chance: &mut Chance) -> Result<(), String> {
         match self {
             Disk::Plain { .. } => Ok(()),
-            Disk::Volatile { disk, device, mountpoint } => {
+            Disk::Volatile {
+                disk,
+                device,
+                mountpoint,
+            } => {
                 if disk.is_on() {
                     return Ok(());
                 }
@@ -212,15 +233,27 @@ impl Disk {
 
 /// Takes all the space that is left.
 fn fill(mountpoint: &Path, ballast: &Path) -> Result<(), String> {
-    let free = run("df", &["--output=avail", "--block-size=1", &text(mountpoint)])?;
-    let free: u64 = free.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
+    let free = run(
+        "df",
+        &["--output=avail", "--block-size=1", &text(mountpoint)],
+    )?;
+    let free: u64 = free
+        .lines()
+        .last()
+        .and_then(|line| line.trim().parse().ok())
+        .unwrap_or(0);
     let length = free.saturating_sub(RESERVE_BYTES);
     if length == 0 {
         return Ok(());
     }
     // The broker takes space meanwhile; then there is a little less to take.
     for part in [length, length / 2, length / 4] {
-        if run("fallocate", &["--length", &part.to_string(), &text(ballast)]).is_ok() {
+        if run(
+            "fallocate",
+            &["--length", &part.to_string(), &text(ballast)],
+        )
+        .is_ok()
+        {
             return Ok(());
         }
     }

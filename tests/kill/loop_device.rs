@@ -14,7 +14,10 @@ use crate::chance::Chance;
 
 /// Runs a program to its end; what it printed.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match output.status.success() {
@@ -22,7 +25,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
         false => {
             let error = String::from_utf8_lossy(&output.stderr);
             let words = arguments.join(" ");
-            Err(format!("{program} {words}: {}\n{text}{error}", output.status))
+            Err(format!(
+                "{program} {words}: {}\n{text}{error}",
+                output.status
+            ))
         }
     }
 }
@@ -57,7 +63,15 @@ impl LoopDevice {
 
     pub(crate) fn mount(&self, mountpoint: &Path) -> Result<(), String> {
         std::fs::create_dir_all(mountpoint).map_err(|error| error.to_string())?;
-        run("mount", &["-t", "ext4", &self.device, &mountpoint.display().to_string()])?;
+        run(
+            "mount",
+            &[
+                "-t",
+                "ext4",
+                &self.device,
+                &mountpoint.display().to_string(),
+            ],
+        )?;
         *self.mounted.borrow_mut() = Some(mountpoint.to_owned());
         Ok(())
     }
@@ -124,7 +138,13 @@ impl VolatileDisk {
         let to = child.stdin.take();
         let from = BufReader::new(child.stdout.take().expect("it is piped"));
         let mountpoint = mountpoint.to_owned();
-        let mut disk = VolatileDisk { child, to, from, mountpoint, is_on: true };
+        let mut disk = VolatileDisk {
+            child,
+            to,
+            from,
+            mountpoint,
+            is_on: true,
+        };
         match disk.answer()?.as_str() {
             "ready" => Ok(disk),
             other => Err(format!("the volatile disk says {other:?}")),
@@ -182,7 +202,10 @@ impl VolatileDisk {
     /// Unmounts it and ends its process.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         drop(self.to.take());
-        let ended = self.child.wait().map_err(|error| format!("the volatile disk: {error}"))?;
+        let ended = self
+            .child
+            .wait()
+            .map_err(|error| format!("the volatile disk: {error}"))?;
         match ended.success() {
             true => Ok(()),
             false => Err(format!("the volatile disk ended with {ended}")),

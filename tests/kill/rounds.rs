@@ -65,7 +65,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
             1 => Ending::Settle,
             _ => Ending::Crash,
         };
-        let ending = if round == arguments.rounds { Ending::Settle } else { ending };
+        let ending = if round == arguments.rounds {
+            Ending::Settle
+        } else {
+            ending
+        };
         match run.judged(round, ending) {
             true => passed += 1,
             false => failed += 1,
@@ -81,7 +85,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
     if failed == 0 {
         std::fs::remove_dir_all(&arguments.dir).map_err(|error| error.to_string())?;
     } else {
-        println!("the data and the broker's log are left in {}", arguments.dir.display());
+        println!(
+            "the data and the broker's log are left in {}",
+            arguments.dir.display()
+        );
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0)
@@ -213,11 +220,14 @@ impl<'a> Run<'a> {
     /// Holds what a broker has after its start against what is known.
     fn check(&mut self, address: &str) -> Result<(), String> {
         let notes = &self.setting.notes;
-        let failed = |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
+        let failed =
+            |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
         let mut client = Client::connect(address, Load::options()).map_err(failed)?;
         let found = client.topics().map_err(failed)?;
         self.topics.resolve(&found, &self.verdict);
-        self.groups.check(&mut client, &self.verdict).map_err(failed)?;
+        self.groups
+            .check(&mut client, &self.verdict)
+            .map_err(failed)?;
         self.read_back(address, false)
     }
 
@@ -247,7 +257,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-
     /// Load from all sides, and its end; tells how it ended.
     fn put_under_load(
         &mut self,
@@ -255,7 +264,11 @@ impl<'a> Run<'a> {
         ending: Ending,
         duration: Duration,
     ) -> Result<String, String> {
-        let address = broker.as_ref().expect("it was just started").address.clone();
+        let address = broker
+            .as_ref()
+            .expect("it was just started")
+            .address
+            .clone();
         let mut producers = std::mem::take(&mut self.producers);
         if producers.len() < PRODUCERS_MAX && self.chance.one_in(5) {
             producers.push(Producer::new(producers.len() as u32, self.chance.fork()));

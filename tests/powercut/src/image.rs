@@ -54,7 +54,10 @@ impl Loss {
 
 impl Image {
     pub fn new(size: usize) -> Image {
-        assert!(size.is_multiple_of(SECTOR_BYTES), "a disk has whole sectors");
+        assert!(
+            size.is_multiple_of(SECTOR_BYTES),
+            "a disk has whole sectors"
+        );
         Image {
             current: vec![0; size],
             medium: vec![0; size],
@@ -181,7 +184,10 @@ mod tests {
         image.switch_on();
         let sector = |at| {
             let content = image.read(at * SECTOR_BYTES, SECTOR_BYTES).unwrap();
-            assert!(content.iter().all(|byte| *byte == content[0]), "a torn sector");
+            assert!(
+                content.iter().all(|byte| *byte == content[0]),
+                "a torn sector"
+            );
             content[0]
         };
         (0..9).map(sector).collect()
@@ -206,7 +212,10 @@ mod tests {
                 match loss {
                     Loss::Writes(_) => assert!(first == 0 || first == 8, "{found:?}"),
                     Loss::Suffix => {
-                        assert!(found[..first].iter().all(|content| *content == 2), "{found:?}");
+                        assert!(
+                            found[..first].iter().all(|content| *content == 2),
+                            "{found:?}"
+                        );
                         assert!(found[8] == 0 || first == 8, "{found:?}");
                     }
                     _ => seen[0] += usize::from(first > 0 && first < 8),
@@ -215,7 +224,10 @@ mod tests {
                 seen[2] += usize::from(first == 8 && found[8] == 0);
             }
         }
-        assert!(seen.iter().all(|count| *count > 10), "torn, reordered, lost: {seen:?}");
+        assert!(
+            seen.iter().all(|count| *count > 10),
+            "torn, reordered, lost: {seen:?}"
+        );
     }
 
     #[test]

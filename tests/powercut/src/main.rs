@@ -41,7 +41,11 @@ impl DiskFile {
             mtime: UNIX_EPOCH,
             ctime: UNIX_EPOCH,
             crtime: UNIX_EPOCH,
-            kind: if is_disk { FileType::RegularFile } else { FileType::Directory },
+            kind: if is_disk {
+                FileType::RegularFile
+            } else {
+                FileType::Directory
+            },
             perm: if is_disk { 0o600 } else { 0o700 },
             nlink: 1,
             uid: 0,
