@@ -16,7 +16,7 @@ use super::chunk::{Chunk, ChunkHeader};
 use super::epochs::Epochs;
 use super::group::{Group, GroupSize};
 use super::hot::HotFrame;
-use super::index::Index;
+use super::index::{FramesEnd, Index};
 use super::pool::FreeChunk;
 use super::settings::{Durability, LogConfig};
 use super::store::Stopped;
@@ -33,6 +33,8 @@ pub(super) struct LogChunk {
     pub(super) first_sequence: u64,
     /// Where the next frame goes.
     pub(super) end_position: u64,
+    /// The CRC of the last frame's header; 0 if there is none.
+    pub(super) last_crc: u32,
     /// Batches in it, above what the log's start has passed, in bytes.
     pub(super) payload_bytes: u64,
     pub(super) max_timestamp: Timestamp,
@@ -179,10 +181,19 @@ impl LogChunk {
             end_offset: header.base_offset,
             first_sequence: header.first_sequence,
             end_position: super::chunk::FRAMES_POSITION,
+            last_crc: 0,
             payload_bytes: 0,
             max_timestamp: Timestamp::NONE,
             stamped: header.stamped,
             index: Index::known_from(super::chunk::FRAMES_POSITION),
+        }
+    }
+
+    /// Where its frames end.
+    pub(super) fn frames_end(&self) -> FramesEnd {
+        FramesEnd {
+            position: self.end_position,
+            last_crc: self.last_crc,
         }
     }
 
@@ -191,6 +202,7 @@ impl LogChunk {
         self.index
             .note(self.chunk.size_bytes, self.end_position, frame);
         self.end_position += u64::from(frame.frame_bytes);
+        self.last_crc = frame.crc;
         self.end_offset = frame.end_offset;
         self.payload_bytes += u64::from(frame.payload_bytes);
         self.max_timestamp = self.max_timestamp.max(frame.max_timestamp);

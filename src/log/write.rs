@@ -317,6 +317,7 @@ impl State {
     fn footer(&mut self) -> Option<Write> {
         let last = self.chunks.back_mut()?;
         let index = std::mem::take(&mut last.index);
+        let end = last.frames_end();
         if index.begins_at() != FRAMES_POSITION {
             // Known in part only, since a recovery; readers rebuild it.
             return None;
@@ -324,7 +325,7 @@ impl State {
         let size = last.chunk.size_bytes;
         let bytes = footer_bytes(size);
         let mut footer = AlignedBuf::zeroed(bytes as usize);
-        let fits = index.write_footer(&last.chunk.stamp, &mut footer);
+        let fits = index.write_footer(&last.chunk.stamp, end, &mut footer);
         fits.then(|| Write {
             flight: None,
             chunk: last.chunk.clone(),
