@@ -89,8 +89,8 @@ pub(super) enum Goal {
     Offset(Offset),
     /// The frame with this sequence was released.
     Released(u64),
-    /// The frame with this sequence survives a power cut.
-    Synced(u64),
+    /// A frame that moves the log's start to this offset, or further, was released.
+    Start(Offset),
 }
 
 /// Somebody who waits.
@@ -245,12 +245,6 @@ impl State {
         self.next_sequence + self.queued.len() as u64 - 1
     }
 
-    /// The sequence of the frame that will hold the last record appended so far.
-    pub(super) fn last_sequence(&self) -> u64 {
-        let waiting = self.queued.len() as u64 + u64::from(self.open.is_some());
-        self.next_sequence + waiting - 1
-    }
-
     /// Whether nothing waits for the disk.
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_none() && self.queued.is_empty() && self.in_flight.is_empty()
@@ -261,7 +255,10 @@ impl State {
         match goal {
             Goal::Offset(offset) => self.durable_offset() >= offset,
             Goal::Released(sequence) => self.released.sequence >= sequence,
-            Goal::Synced(sequence) => self.synced.sequence >= sequence,
+            Goal::Start(offset) => {
+                let carried = self.starts.iter().map(|(_, start)| *start).max();
+                carried.max(Some(self.start_offset)) >= Some(offset)
+            }
         }
     }
 
