@@ -9,7 +9,7 @@ use crate::limits::INDEX_CACHE_BYTES_MAX;
 use crate::model::PartitionId;
 
 use super::chunk::{Chunk, ChunkId, FRAMES_POSITION};
-use super::index::{Index, footer_bytes};
+use super::index::{FramesEnd, Index, footer_bytes};
 use super::reader::ChunkReader;
 use super::store::ChunkStore;
 
@@ -70,33 +70,33 @@ impl IndexCache {
 }
 
 impl ChunkStore {
-    /// The index of a sealed chunk whose frames end at `end_position`: from memory, from its
+    /// The index of a sealed chunk whose frames end at `end`: from memory, from its
     /// footer, or from its frames.
     pub(super) async fn index_of(
         &self,
         partition: PartitionId,
         chunk: &Chunk,
-        end_position: u64,
+        end: FramesEnd,
     ) -> io::Result<Rc<Index>> {
         if let Some(index) = self.indexes.get(chunk) {
             return Ok(index);
         }
-        let index = match self.read_footer(chunk).await? {
+        let index = match self.read_footer(chunk, end).await? {
             Some(index) => index,
-            None => self.scan_index(partition, chunk, end_position).await?,
+            None => self.scan_index(partition, chunk, end.position).await?,
         };
         let index = Rc::new(index);
         self.indexes.put(chunk, index.clone());
         Ok(index)
     }
 
-    async fn read_footer(&self, chunk: &Chunk) -> io::Result<Option<Index>> {
+    async fn read_footer(&self, chunk: &Chunk, end: FramesEnd) -> io::Result<Option<Index>> {
         let length = footer_bytes(chunk.size_bytes);
         let mut reader = ChunkReader::open(self, chunk, length as usize).await?;
         let bytes = reader
             .at(chunk.size_bytes - length, length as usize)
             .await?;
-        Ok(Index::read_footer(&chunk.stamp, bytes))
+        Ok(Index::read_footer(&chunk.stamp, end, bytes))
     }
 
     /// Builds the index of the frames that end at `end_position` by walking over their headers.

@@ -89,6 +89,7 @@ pub(super) struct RememberedChunk {
     end_offset: i64,
     pub(super) first_sequence: u64,
     end_position: u64,
+    last_crc: u32,
     payload_bytes: u64,
     max_timestamp: i64,
     stamped: i64,
@@ -123,6 +124,7 @@ impl Log {
         if let Some(last) = chunks.last_mut() {
             last.end_offset = position.end_offset.0;
             last.end_position = position.position;
+            last.last_crc = position.crc;
             last.payload_bytes = position.payload_bytes;
             last.max_timestamp = position.max_timestamp.0;
         }
@@ -288,6 +290,7 @@ impl RememberedChunk {
             end_offset: chunk.end_offset.0,
             first_sequence: chunk.first_sequence,
             end_position: chunk.end_position,
+            last_crc: chunk.last_crc,
             payload_bytes: chunk.payload_bytes,
             max_timestamp: chunk.max_timestamp.0,
             stamped: chunk.stamped.0,
@@ -310,6 +313,7 @@ impl RememberedChunk {
             end_offset: Offset(self.end_offset),
             first_sequence: self.first_sequence,
             end_position: self.end_position,
+            last_crc: self.last_crc,
             payload_bytes: self.payload_bytes,
             max_timestamp: Timestamp(self.max_timestamp),
             stamped: Timestamp(self.stamped),

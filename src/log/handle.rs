@@ -149,13 +149,18 @@ impl Log {
 
     /// Makes everything appended so far survive a power cut, whatever the policy in force.
     pub async fn flush(&self) -> Result<(), Stopped> {
-        let last = {
+        let end_offset = {
             let mut state = self.state.borrow_mut();
             state.close_group(false);
-            state.last_sequence()
+            state.end_offset
         };
         self.kick();
-        self.wait(Goal::Released(last)).await?;
+        self.wait(Goal::Offset(end_offset)).await?;
+        self.sync_released().await
+    }
+
+    /// Makes every released frame survive a power cut.
+    pub(super) async fn sync_released(&self) -> Result<(), Stopped> {
         let (unsynced, released) = {
             let state = self.state.borrow();
             (state.unsynced.clone(), state.released)

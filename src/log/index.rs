@@ -16,6 +16,15 @@ pub(super) struct IndexEntry {
     pub(super) max_timestamp: Timestamp,
 }
 
+/// Where the frames of a chunk end, and which is the last: a footer that was written when they
+/// ended elsewhere, before a crash cut some off, describes frames that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FramesEnd {
+    pub(super) position: u64,
+    /// The CRC of the last frame's header; 0 if there is none.
+    pub(super) last_crc: u32,
+}
+
 /// The sparse index of one chunk, in the order of the frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
@@ -27,7 +36,7 @@ pub(super) struct Index {
 }
 
 const FOOTER_MAGIC: [u8; 4] = *b"CLIX";
-const FOOTER_HEADER_BYTES: usize = 40;
+const FOOTER_HEADER_BYTES: usize = 56;
 const ENTRY_BYTES: usize = 24;
 
 /// The distance between two entries for a chunk of `size_bytes`.
@@ -115,11 +124,13 @@ impl Index {
 
     /// Writes the footer; `out` is `footer_bytes` of zeros. False if it does not fit: damage has
     /// made gaps, and each costs an entry.
-    pub(super) fn write_footer(&self, stamp: &ChunkStamp, out: &mut [u8]) -> bool {
+    pub(super) fn write_footer(&self, stamp: &ChunkStamp, end: FramesEnd, out: &mut [u8]) -> bool {
         out[4..8].copy_from_slice(&FOOTER_MAGIC);
         out[8..16].copy_from_slice(&(self.entries.len() as u64).to_le_bytes());
         out[16..24].copy_from_slice(&stamp.generation.to_le_bytes());
         out[24..40].copy_from_slice(&stamp.nonce);
+        out[40..48].copy_from_slice(&end.position.to_le_bytes());
+        out[48..56].copy_from_slice(&u64::from(end.last_crc).to_le_bytes());
         let places = out[FOOTER_HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES);
         assert!(
             places.len() >= self.entries.len(),
@@ -130,14 +141,15 @@ impl Index {
             place[8..16].copy_from_slice(&entry.position.to_le_bytes());
             place[16..].copy_from_slice(&entry.max_timestamp.0.to_le_bytes());
         }
-        let end = FOOTER_HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
-        let crc = crc32c::crc32c(&out[4..end]);
+        let length = FOOTER_HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
+        let crc = crc32c::crc32c(&out[4..length]);
         out[..4].copy_from_slice(&crc.to_le_bytes());
         true
     }
 
-    /// Reads a footer of the chunk's present life; `None` if it was lost, or never written.
-    pub(super) fn read_footer(stamp: &ChunkStamp, bytes: &[u8]) -> Option<Index> {
+    /// Reads a footer of the chunk's present life and content; `None` if it was lost, or never
+    /// written.
+    pub(super) fn read_footer(stamp: &ChunkStamp, end: FramesEnd, bytes: &[u8]) -> Option<Index> {
         let word = |at: usize| -> Option<u64> {
             Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
         };
@@ -146,12 +158,14 @@ impl Index {
         let current = header[4..8] == FOOTER_MAGIC
             && word(16)? == stamp.generation
             && header[24..40] == stamp.nonce
+            && word(40)? == end.position
+            && word(48)? == u64::from(end.last_crc)
             && count <= (bytes.len() - FOOTER_HEADER_BYTES) / ENTRY_BYTES;
         if !current {
             return None;
         }
-        let end = FOOTER_HEADER_BYTES + count * ENTRY_BYTES;
-        if bytes[..4] != crc32c::crc32c(&bytes[4..end]).to_le_bytes() {
+        let length = FOOTER_HEADER_BYTES + count * ENTRY_BYTES;
+        if bytes[..4] != crc32c::crc32c(&bytes[4..length]).to_le_bytes() {
             return None;
         }
         let entry = |at: usize| -> Option<IndexEntry> {
@@ -179,6 +193,11 @@ mod tests {
     const STAMP: ChunkStamp = ChunkStamp {
         generation: 4,
         nonce: [5; 16],
+    };
+
+    const END: FramesEnd = FramesEnd {
+        position: 24_576,
+        last_crc: 9,
     };
 
     fn frame(base: i64, max_timestamp: i64) -> FrameHeader {
@@ -254,25 +273,35 @@ mod tests {
     #[test]
     fn a_footer_comes_back_in_its_own_life_only() {
         let mut footer = vec![0; footer_bytes(SIZE) as usize];
-        assert!(index().write_footer(&STAMP, &mut footer));
-        let read = Index::read_footer(&STAMP, &footer).expect("undamaged");
+        assert!(index().write_footer(&STAMP, END, &mut footer));
+        let read = Index::read_footer(&STAMP, END, &footer).expect("undamaged");
         assert_eq!(read.entries, index().entries);
         let other = ChunkStamp {
             generation: 5,
             ..STAMP
         };
-        assert_eq!(Index::read_footer(&other, &footer), None);
+        assert_eq!(Index::read_footer(&other, END, &footer), None);
         let other = ChunkStamp {
             nonce: [6; 16],
             ..STAMP
         };
-        assert_eq!(Index::read_footer(&other, &footer), None);
+        assert_eq!(Index::read_footer(&other, END, &footer), None);
         for bit in 0..(FOOTER_HEADER_BYTES + 3 * ENTRY_BYTES) * 8 {
             let mut damaged = footer.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Index::read_footer(&STAMP, &damaged), None, "bit {bit}");
+            assert_eq!(Index::read_footer(&STAMP, END, &damaged), None, "bit {bit}");
         }
-        assert_eq!(Index::read_footer(&STAMP, &[]), None);
+        assert_eq!(Index::read_footer(&STAMP, END, &[]), None);
+        let cut = FramesEnd {
+            position: 20_480,
+            ..END
+        };
+        assert_eq!(Index::read_footer(&STAMP, cut, &footer), None);
+        let rewritten = FramesEnd {
+            last_crc: 10,
+            ..END
+        };
+        assert_eq!(Index::read_footer(&STAMP, rewritten, &footer), None);
     }
 
     #[test]
@@ -285,8 +314,8 @@ mod tests {
                 position += 4096;
             }
             let mut footer = vec![0; footer_bytes(size) as usize];
-            assert!(index.write_footer(&STAMP, &mut footer));
-            let read = Index::read_footer(&STAMP, &footer).expect("undamaged");
+            assert!(index.write_footer(&STAMP, END, &mut footer));
+            let read = Index::read_footer(&STAMP, END, &footer).expect("undamaged");
             assert_eq!(read.entries, index.entries, "{size}");
         }
     }

@@ -250,7 +250,7 @@ impl Log {
         question: impl Fn(&Index) -> Option<u64>,
     ) -> Result<Option<Option<u64>>, ReadError> {
         loop {
-            let (known_from, end_position) = {
+            let (known_from, end) = {
                 let state = self.state.borrow();
                 let same = state
                     .chunks
@@ -263,12 +263,12 @@ impl Log {
                 if last && known_from == FRAMES_POSITION {
                     return Ok(Some(question(&same.index)));
                 }
-                (last.then_some(known_from), same.end_position)
+                (last.then_some(known_from), same.frames_end())
             };
             match known_from {
                 Some(known_from) => self.complete_index(chunk, known_from).await?,
                 None => {
-                    let index = self.store.index_of(self.id, chunk, end_position).await;
+                    let index = self.store.index_of(self.id, chunk, end).await;
                     return Ok(Some(question(&*index.map_err(|error| self.log_io(error))?)));
                 }
             }

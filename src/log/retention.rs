@@ -22,12 +22,10 @@ impl Log {
     /// return; readers see the new start then, not before, and it never moves back. Chunks that lie
     /// wholly below it are recycled.
     pub async fn set_start_offset(&self, offset: Offset) -> Result<(), Stopped> {
-        let sequence = {
+        {
             let mut state = self.state.borrow_mut();
-            assert!(
-                offset <= state.durable_offset(),
-                "the log's start is never above its end"
-            );
+            let durable = state.durable_offset();
+            assert!(offset <= durable, "the log's start is never above its end");
             if state.start_offset >= offset {
                 return Ok(());
             }
@@ -35,12 +33,12 @@ impl Log {
                 return Err(Stopped);
             }
             state.start_requested = state.start_requested.max(offset);
-            state.queue_mark(FrameKind::Mark)
-        };
+            state.queue_mark(FrameKind::Mark);
+        }
         self.kick();
-        self.wait(Goal::Released(sequence)).await?;
-        if !self.state.borrow().reached(Goal::Synced(sequence)) {
-            self.flush().await?;
+        self.wait(Goal::Start(offset)).await?;
+        if self.start_offset() < offset {
+            self.sync_released().await?;
         }
         Ok(())
     }

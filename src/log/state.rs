@@ -16,7 +16,7 @@ use super::chunk::{Chunk, ChunkHeader};
 use super::epochs::Epochs;
 use super::group::{Group, GroupSize};
 use super::hot::HotFrame;
-use super::index::Index;
+use super::index::{FramesEnd, Index};
 use super::pool::FreeChunk;
 use super::settings::{Durability, LogConfig};
 use super::store::Stopped;
@@ -33,6 +33,8 @@ pub(super) struct LogChunk {
     pub(super) first_sequence: u64,
     /// Where the next frame goes.
     pub(super) end_position: u64,
+    /// The CRC of the last frame's header; 0 if there is none.
+    pub(super) last_crc: u32,
     /// Batches in it, above what the log's start has passed, in bytes.
     pub(super) payload_bytes: u64,
     pub(super) max_timestamp: Timestamp,
@@ -87,8 +89,8 @@ pub(super) enum Goal {
     Offset(Offset),
     /// The frame with this sequence was released.
     Released(u64),
-    /// The frame with this sequence survives a power cut.
-    Synced(u64),
+    /// A frame that moves the log's start to this offset, or further, was released.
+    Start(Offset),
 }
 
 /// Somebody who waits.
@@ -179,10 +181,19 @@ impl LogChunk {
             end_offset: header.base_offset,
             first_sequence: header.first_sequence,
             end_position: super::chunk::FRAMES_POSITION,
+            last_crc: 0,
             payload_bytes: 0,
             max_timestamp: Timestamp::NONE,
             stamped: header.stamped,
             index: Index::known_from(super::chunk::FRAMES_POSITION),
+        }
+    }
+
+    /// Where its frames end.
+    pub(super) fn frames_end(&self) -> FramesEnd {
+        FramesEnd {
+            position: self.end_position,
+            last_crc: self.last_crc,
         }
     }
 
@@ -191,6 +202,7 @@ impl LogChunk {
         self.index
             .note(self.chunk.size_bytes, self.end_position, frame);
         self.end_position += u64::from(frame.frame_bytes);
+        self.last_crc = frame.crc;
         self.end_offset = frame.end_offset;
         self.payload_bytes += u64::from(frame.payload_bytes);
         self.max_timestamp = self.max_timestamp.max(frame.max_timestamp);
@@ -233,12 +245,6 @@ impl State {
         self.next_sequence + self.queued.len() as u64 - 1
     }
 
-    /// The sequence of the frame that will hold the last record appended so far.
-    pub(super) fn last_sequence(&self) -> u64 {
-        let waiting = self.queued.len() as u64 + u64::from(self.open.is_some());
-        self.next_sequence + waiting - 1
-    }
-
     /// Whether nothing waits for the disk.
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_none() && self.queued.is_empty() && self.in_flight.is_empty()
@@ -249,7 +255,10 @@ impl State {
         match goal {
             Goal::Offset(offset) => self.durable_offset() >= offset,
             Goal::Released(sequence) => self.released.sequence >= sequence,
-            Goal::Synced(sequence) => self.synced.sequence >= sequence,
+            Goal::Start(offset) => {
+                let carried = self.starts.iter().map(|(_, start)| *start).max();
+                carried.max(Some(self.start_offset)) >= Some(offset)
+            }
         }
     }
 

@@ -125,6 +125,7 @@ impl Log {
                     if !std::mem::replace(&mut told, true) {
                         self.tell(LogEvent::StorageFull);
                     }
+                    self.kick();
                     self.store.wait_space().await;
                 }
                 Err(CreateError::Stopped) => {
@@ -259,7 +260,11 @@ impl State {
         rolls: bool,
     ) -> Step {
         if self.allocating {
-            return Step::Wait;
+            // What makes room must not wait for what needs it.
+            return match self.take_mark_that_fits() {
+                Some(mark) => Step::Write(vec![self.build(mark, writer)]),
+                None => Step::Wait,
+            };
         }
         let least = store.least_class(frame_bytes);
         let class = store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now);
@@ -285,6 +290,20 @@ impl State {
         self.queued
             .pop_front()
             .expect("the caller has seen that there is one")
+    }
+
+    /// Takes a move of the log's start out of the queue, ahead of the groups that wait for a chunk:
+    /// it holds no record, so it may stand anywhere in the chain.
+    fn take_mark_that_fits(&mut self) -> Option<Group> {
+        let moves = |group: &Group| group.kind == FrameKind::Mark && !group.is_seal;
+        let index = self.queued.iter().position(moves)?;
+        if !self.has_place(self.queued[index].frame_bytes() as u64, Room::Mark) {
+            return None;
+        }
+        let mut mark = self.queued.remove(index)?;
+        mark.base_offset = self.chunks.back()?.end_offset;
+        mark.end_offset = mark.base_offset;
+        Some(mark)
     }
 
     fn has_place(&self, frame_bytes: u64, room: Room) -> bool {
@@ -317,6 +336,7 @@ impl State {
     fn footer(&mut self) -> Option<Write> {
         let last = self.chunks.back_mut()?;
         let index = std::mem::take(&mut last.index);
+        let end = last.frames_end();
         if index.begins_at() != FRAMES_POSITION {
             // Known in part only, since a recovery; readers rebuild it.
             return None;
@@ -324,7 +344,7 @@ impl State {
         let size = last.chunk.size_bytes;
         let bytes = footer_bytes(size);
         let mut footer = AlignedBuf::zeroed(bytes as usize);
-        let fits = index.write_footer(&last.chunk.stamp, &mut footer);
+        let fits = index.write_footer(&last.chunk.stamp, end, &mut footer);
         fits.then(|| Write {
             flight: None,
             chunk: last.chunk.clone(),

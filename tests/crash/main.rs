@@ -10,5 +10,6 @@ mod model;
 mod node;
 mod workload;
 
+mod faults;
 mod random;
 mod scenarios;

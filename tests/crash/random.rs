@@ -10,7 +10,7 @@ use super::node::{Node, World, partition, tiny_store};
 use super::workload::{self, Habits};
 
 /// Lives per test; `CRASH_SEEDS` asks for more.
-fn seeds(usual: u64) -> std::ops::Range<u64> {
+pub fn seeds(usual: u64) -> std::ops::Range<u64> {
     let asked = option_env_u64("CRASH_SEEDS").unwrap_or(usual);
     let first = option_env_u64("CRASH_FIRST_SEED").unwrap_or(0);
     first..first + asked
@@ -20,7 +20,7 @@ fn option_env_u64(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-fn small_segments() -> LogConfig {
+pub fn small_segments() -> LogConfig {
     LogConfig {
         segment_bytes: 40_000,
         retention_bytes: Some(60_000),
