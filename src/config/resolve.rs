@@ -130,15 +130,11 @@ impl Reader<'_> {
 
     fn node_id(&mut self) -> NodeId {
         let (node, broker) = (self.int("node.id"), self.int("broker.id"));
-        let node_is_set = self.values.is_set_at_start("node.id");
-        if broker >= 0 && node_is_set && broker != node {
+        // Where one is set, loading has given the other its value.
+        if broker >= 0 && broker != node {
             self.refuse("broker.id", "the value of node.id, or to leave it unset");
         }
-        NodeId(if broker >= 0 && !node_is_set {
-            broker
-        } else {
-            node
-        })
+        NodeId(node)
     }
 
     fn cluster_id(&mut self) -> Option<Arc<str>> {
@@ -440,7 +436,10 @@ mod tests {
                most corelog.chunk.max.bytes, 4194304",
             ],
         );
-        check("broker.id=2", &[]);
+        assert_eq!(
+            config("broker.id=2").expect("a good file").node_id,
+            NodeId(2)
+        );
         check(
             "node.id=1\nbroker.id=2",
             &[
