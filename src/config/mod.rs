@@ -38,5 +38,5 @@ pub use key::{Effect, Importance, Key, Kind, Synonym, Update, Valid};
 pub use layers::{ConfigErrors, Notice, Sources, load};
 pub use registry::{broker_key, broker_keys, topic_key, topic_keys};
 pub use resolve::resolve;
-pub use topic::{CleanupPolicy, CompressionType, TimestampType, TopicConfig};
+pub use topic::{CleanupPolicy, TimestampType, TopicConfig};
 pub use values::{BrokerValues, Overrides, Source};

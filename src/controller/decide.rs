@@ -487,7 +487,10 @@ mod tests {
         check(new_topic("a_b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("a b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("x", 10_000, 1), Ok(10_000));
-        check(new_topic("x", 10_001, 1), Err(RefusedReason::TooManyPartitions));
+        check(
+            new_topic("x", 10_001, 1),
+            Err(RefusedReason::TooManyPartitions),
+        );
         let configs = vec![("no.such.key".into(), Some("1".into()))];
         check(
             NewTopic {
