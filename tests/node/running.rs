@@ -54,6 +54,11 @@ impl RunningNode {
         }
     }
 
+    /// Where it listens, as host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(&self.address, ClientOptions::default()).unwrap()
     }
