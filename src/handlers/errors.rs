@@ -92,6 +92,7 @@ pub(super) fn of_refused(reason: RefusedReason) -> ErrorCode {
         RefusedReason::Assignment => ErrorCode::InvalidReplicaAssignment,
         RefusedReason::Config => ErrorCode::InvalidConfig,
         RefusedReason::Request => ErrorCode::InvalidRequest,
+        RefusedReason::TooManyPartitions => ErrorCode::PolicyViolation,
         RefusedReason::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         RefusedReason::Storage => ErrorCode::KafkaStorageError,
     }

@@ -3,6 +3,7 @@
 //! Each test runs a node in this process, on its own directory and a port that the system chose,
 //! and talks to it over TCP with the blocking client.
 
+mod admin;
 mod running;
 
 use corelog::client::{

@@ -17,13 +17,6 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
             "How often each core writes its checkpoint: log positions, leader epochs and \
               producer state, which bound what a start must replay.",
         ),
-    int("corelog.chunk.max.bytes")
-        .default("134217728")
-        .valid(Valid::Between(1 << 22, 1 << 30))
-        .doc(
-            "The size of the largest chunks of disk, which busy partitions get. It bounds the \
-              largest batch.",
-        ),
     int("corelog.chunk.min.bytes")
         .default("262144")
         .valid(Valid::Between(1 << 18, 1 << 24))
