@@ -54,16 +54,12 @@ impl RunningNode {
         }
     }
 
-<<<<<<< HEAD
-    pub(crate) fn client(&self) -> Client {
-=======
     /// Where it listens, as host and port.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub fn client(&self) -> Client {
->>>>>>> config
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address, ClientOptions::default()).unwrap()
     }
 
