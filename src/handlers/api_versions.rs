@@ -21,7 +21,9 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let decoded = ApiVersionsRequest::decode(&request.body, version)?;
     let apis: Vec<ApiSpec> = registry::served().collect();
     let mut response = ApiVersionsResponse::new(&apis);
-    if decoded.has_valid_software() {
+    // Versions before 3 do not name the client.
+    if version < 3 {
+    } else if decoded.has_valid_software() {
         *client.software.borrow_mut() = format!(
             "{} {}",
             decoded.client_software_name.as_str(),
