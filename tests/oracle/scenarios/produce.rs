@@ -336,7 +336,7 @@ pub(crate) fn refusals(s: &mut Session) {
             s.attempt(label, v, &request(-1, vec![data]));
         }
         if v >= 11 {
-            let topic = s.topic("no-transaction", 1, &[]);
+            let topic = s.topic(&format!("no-transaction-{v}"), 1, &[]);
             let request = one(v, &topic, bytes.clone())
                 .with_transactional_id(Some(TransactionalId(text("nobody"))));
             s.attempt("transactional id without such a batch", v, &request);
