@@ -114,6 +114,7 @@ impl Session {
 
     pub(crate) fn begin(&mut self, scenario: &'static str) {
         self.scenario = scenario;
+        self.names.forget();
     }
 
     /// The versions of an API in which both brokers and the codec agree; none if a broker lacks it.
