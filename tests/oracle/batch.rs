@@ -84,7 +84,7 @@ impl Batch {
         self
     }
 
-    pub(crate) fn from_producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Batch {
+    pub(crate) fn by_producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Batch {
         (self.producer_id, self.producer_epoch) = (id, epoch);
         self.base_sequence = base_sequence;
         self

@@ -1,5 +1,7 @@
 //! Two transcripts side by side, and the differences that are allowed.
 
+use std::collections::BTreeMap;
+
 use crate::session::{Entry, Outcome};
 use crate::tree::Tree;
 
@@ -12,45 +14,58 @@ pub(crate) struct Difference {
     pub(crate) corelog: String,
 }
 
-/// Pairs the entries of each scenario in order.
+/// Pairs the entries of each scenario by their places, the first of a place with the first.
 pub(crate) fn differences(kafka: &[Entry], corelog: &[Entry]) -> Vec<Difference> {
     let mut found = Vec::new();
-    let mut scenarios: Vec<&str> = kafka.iter().map(|e| e.scenario).collect();
-    scenarios.dedup();
-    for scenario in scenarios {
-        let of = |entries: &'_ [Entry]| -> Vec<usize> {
-            (0..entries.len())
-                .filter(|i| entries[*i].scenario == scenario)
-                .collect()
-        };
-        let (ours, theirs) = (of(corelog), of(kafka));
-        for i in 0..ours.len().max(theirs.len()) {
-            let (a, b) = (
-                theirs.get(i).map(|i| &kafka[*i]),
-                ours.get(i).map(|i| &corelog[*i]),
-            );
-            match (a, b) {
-                (Some(a), Some(b)) if a.place() == b.place() => {
-                    compare(&a.place(), &a.outcome, &b.outcome, &mut found);
-                }
-                (a, b) => {
-                    let say = |e: Option<&Entry>| {
-                        e.map_or("nothing more".into(), |e| {
-                            format!("{}: {}", e.place(), e.outcome)
-                        })
-                    };
-                    found.push(Difference {
-                        place: a.or(b).map_or(String::new(), Entry::place),
-                        field: "(course of the scenario)".into(),
-                        kafka: say(a),
-                        corelog: say(b),
-                    });
-                    break;
-                }
+    let mut theirs = placed(corelog);
+    let ended: Vec<&str> = corelog
+        .iter()
+        .filter(|e| matches!(e.outcome, Outcome::Broken(_)))
+        .map(|e| e.scenario)
+        .collect();
+    for (place, entries) in placed(kafka) {
+        let others = theirs.remove(&place).unwrap_or_default();
+        for i in 0..entries.len().max(others.len()) {
+            match (entries.get(i), others.get(i)) {
+                (Some(a), Some(b)) => compare(&place, &a.outcome, &b.outcome, &mut found),
+                // The scenario's end says why.
+                (Some(a), None) if ended.contains(&a.scenario) => {}
+                (a, b) => found.push(only_one(
+                    &place,
+                    *a.or(b).expect("one of them"),
+                    a.is_some(),
+                )),
             }
         }
     }
+    for (place, entries) in theirs {
+        found.extend(entries.iter().map(|e| only_one(&place, e, false)));
+    }
     found
+}
+
+/// By place, sorted by it; scenarios and versions stand together.
+fn placed(entries: &[Entry]) -> BTreeMap<String, Vec<&Entry>> {
+    let mut placed: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        placed.entry(entry.place()).or_default().push(entry);
+    }
+    placed
+}
+
+fn only_one(place: &str, entry: &Entry, at_kafka: bool) -> Difference {
+    let (said, nothing) = (entry.outcome.to_string(), "(not reached)".to_string());
+    let (kafka, corelog) = if at_kafka {
+        (said, nothing)
+    } else {
+        (nothing, said)
+    };
+    Difference {
+        place: place.into(),
+        field: "(course of the scenario)".into(),
+        kafka,
+        corelog,
+    }
 }
 
 fn compare(place: &str, kafka: &Outcome, corelog: &Outcome, found: &mut Vec<Difference>) {
@@ -143,6 +158,7 @@ fn element_names(items: &[Tree]) -> Option<Vec<String>> {
 /// What tells an element of a list from its neighbours.
 fn element_name(element: &Tree) -> Option<String> {
     const NAMES: &[&str] = &[
+        "key",
         "api_key",
         "name",
         "topic",

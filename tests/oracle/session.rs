@@ -114,6 +114,7 @@ impl Session {
 
     pub(crate) fn begin(&mut self, scenario: &'static str) {
         self.scenario = scenario;
+        self.names.forget();
     }
 
     /// The versions of an API in which both brokers and the codec agree; none if a broker lacks it.
@@ -232,23 +233,15 @@ impl Session {
     /// Writes down what the connection does next, for requests that may not be answered.
     pub(crate) fn reaction(&mut self, connection: &mut Connection, label: &str) -> Option<Bytes> {
         let (outcome, bytes) = match connection.frame(SILENCE) {
-            Ok(Some(bytes)) => {
-                let told = Tree::Scalar(format!("an answer of {} bytes", bytes.len()));
-                (Outcome::Answer(told), Some(bytes))
-            }
+            Ok(Some(bytes)) => (
+                Outcome::Answer(Tree::Scalar("answered".into())),
+                Some(bytes),
+            ),
             Ok(None) => (Outcome::Closed, None),
             Err(()) => (Outcome::Silent, None),
         };
         self.write_down(label, None, outcome);
         bytes
-    }
-
-    /// As `reaction`, for an answer whose length says nothing: whether there was one.
-    pub(crate) fn reaction_kind(&mut self, connection: &mut Connection, label: &str) -> bool {
-        let frame = connection.frame(SILENCE);
-        let answered = matches!(frame, Ok(Some(_)));
-        self.fact(label, if answered { "answered" } else { "not answered" });
-        answered
     }
 
     pub(crate) fn write_down(&mut self, label: &str, api: Option<(i16, i16)>, outcome: Outcome) {

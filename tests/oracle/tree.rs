@@ -212,6 +212,13 @@ impl Names {
         self.given.insert(("topic_id", id.to_string()), said);
     }
 
+    /// Starts the numbering again, so that what differs in one scenario does not show in the next.
+    pub(crate) fn forget(&mut self) {
+        self.given
+            .retain(|(_, _), name| name.starts_with("<id of "));
+        self.counts.clear();
+    }
+
     fn name(&mut self, field: &'static str, value: &str) -> String {
         let key = (field, value.to_string());
         if let Some(name) = self.given.get(&key) {

@@ -72,17 +72,23 @@ fn at_version(v: i16, mut request: FetchRequest) -> FetchRequest {
     request
 }
 
-/// Everything that partition 0 holds: its batches are written down, its bytes given back.
-pub(crate) fn fetch_all(s: &mut Session, of: &Topic, label: &str) -> Vec<u8> {
-    fetch_from(s, of, 0, label)
+/// Everything that a partition holds: its batches are written down, its bytes given back.
+pub(crate) fn fetch_all(s: &mut Session, of: &Topic, partition: i32, label: &str) -> Vec<u8> {
+    fetch_from(s, of, partition, 0, label)
 }
 
-pub(crate) fn fetch_from(s: &mut Session, of: &Topic, offset: i64, label: &str) -> Vec<u8> {
+pub(crate) fn fetch_from(
+    s: &mut Session,
+    of: &Topic,
+    index: i32,
+    offset: i64,
+    label: &str,
+) -> Vec<u8> {
     let mut c = s.connect();
     let mut bytes = Vec::new();
     let mut next = offset;
     loop {
-        let response = c.exchange(11, &request(vec![topic(11, of, &[from(0, next)])]));
+        let response = c.exchange(11, &request(vec![topic(11, of, &[from(index, next)])]));
         let partition = &response.responses[0].partitions[0];
         assert_eq!(partition.error_code, 0, "fetching all of {of:?}");
         let records = partition.records.clone().unwrap_or_default();

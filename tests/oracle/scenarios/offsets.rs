@@ -211,6 +211,6 @@ pub(crate) fn delete_records(s: &mut Session) {
             4,
             &list(n, &[(0, -2, -1), (0, 0, -1)]),
         );
-        super::fetch::fetch_from(s, &topic, 9, &format!("what is left in v{v}"));
+        super::fetch::fetch_from(s, &topic, 0, 9, &format!("what is left in v{v}"));
     }
 }

@@ -145,8 +145,6 @@ pub(crate) fn versions(s: &mut Session) {
 }
 
 pub(crate) fn refusals(s: &mut Session) {
-    let topic = s.topic("refused", 1, &[]);
-    let limited = s.topic("limited", 1, &[("max.message.bytes", "500")]);
     let good = Batch::of(&["a", "b", "c"]);
     let bytes = good.bytes();
     let two_batches = [&bytes[..], &bytes[..]].concat();
@@ -264,7 +262,7 @@ pub(crate) fn refusals(s: &mut Session) {
         ),
         (
             "producer id without sequence",
-            Some(good.clone().from_producer(5, 0, -1).bytes()),
+            Some(good.clone().by_producer(5, 0, -1).bytes()),
         ),
         (
             "two hours ahead",
@@ -314,37 +312,36 @@ pub(crate) fn refusals(s: &mut Session) {
     let mut versions = vec![3, 8, 12, s.newest::<ProduceRequest>()];
     versions.dedup();
     for v in versions {
-        for (label, records) in &cases {
+        // A partition for each, so that what one does is not seen in the next.
+        let topic = s.topic(&format!("refused-{v}"), cases.len() as i32, &[]);
+        for (partition, (label, records)) in cases.iter().enumerate() {
+            let partition = partition as i32;
             // A broker may close the connection on what it cannot take apart.
-            let request = request(-1, vec![data(v, &topic, &[(0, records.clone())])]);
+            let request = request(-1, vec![data(v, &topic, &[(partition, records.clone())])]);
             s.attempt(label, v, &request);
-            end_offset(
-                s,
-                &mut s.connect(),
-                &topic,
-                &format!("end offset after {label} v{v}"),
-            );
+            fetch_all(s, &topic, partition, &format!("appended, {label}, v{v}"));
         }
-        let mut c = s.connect();
-        for (label, batch) in [
-            ("small enough", Batch::sized(1, 300)),
-            ("too large", Batch::sized(1, 500)),
-            ("too large together", Batch::sized(3, 200)),
+        let limited = s.topic(&format!("limited-{v}"), 4, &[("max.message.bytes", "500")]);
+        for (partition, label, batch) in [
+            (0, "small enough", Batch::sized(1, 300)),
+            (1, "too large", Batch::sized(1, 500)),
+            (2, "too large together", Batch::sized(3, 200)),
             (
+                3,
                 "compressed to less than the limit",
                 Batch::sized(3, 400).attributes(GZIP),
             ),
         ] {
-            s.call(&mut c, label, v, &one(v, &limited, batch.bytes()));
+            let data = data(v, &limited, &[(partition, Some(batch.bytes()))]);
+            s.attempt(label, v, &request(-1, vec![data]));
         }
         if v >= 11 {
-            let mut c = s.connect();
+            let topic = s.topic(&format!("no-transaction-{v}"), 1, &[]);
             let request = one(v, &topic, bytes.clone())
                 .with_transactional_id(Some(TransactionalId(text("nobody"))));
-            s.call(&mut c, "transactional id without such a batch", v, &request);
+            s.attempt("transactional id without such a batch", v, &request);
         }
     }
-    fetch_all(s, &topic, "what was appended");
 }
 
 /// Keys, values, headers and compressed batches come back bit by bit.
@@ -378,7 +375,7 @@ pub(crate) fn records(s: &mut Session) {
             _ => Batch::sized(20, 100).attributes(codec).bytes(),
         })
         .into();
-    let fetched = fetch_all(s, &topic, "what comes back");
+    let fetched = fetch_all(s, &topic, 0, "what comes back");
     // All but the base offset and the leader epoch, which the broker fills in.
     let mut at = 0;
     for (i, batch) in sent.iter().enumerate() {
@@ -402,7 +399,7 @@ pub(crate) fn log_append_time(s: &mut Session) {
         let batch = batch.attributes(GZIP).at(BASE_TIMESTAMP + 5);
         s.call(&mut c, "gzip", v, &one(v, &topic, batch.bytes()));
     }
-    fetch_all(s, &topic, "what comes back");
+    fetch_all(s, &topic, 0, "what comes back");
 }
 
 /// Sizes and times that a topic's own configuration sets.

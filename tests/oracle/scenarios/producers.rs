@@ -100,7 +100,7 @@ pub(crate) fn sequences(s: &mut Session) {
         for (label, id, epoch, sequence, count, partition) in steps {
             let values: Vec<String> = (0..*count).map(|i| format!("{label} {i}")).collect();
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
-            let batch = Batch::of(&values).from_producer(*id, *epoch, *sequence);
+            let batch = Batch::of(&values).by_producer(*id, *epoch, *sequence);
             let request = request(
                 -1,
                 vec![data(v, &topic, &[(*partition, Some(batch.bytes()))])],
@@ -114,12 +114,12 @@ pub(crate) fn sequences(s: &mut Session) {
             ("over the end", max, 3),
             ("then", 2, 1),
         ] {
-            let batch = Batch::sized(count, 10).from_producer(wrapping, 0, sequence);
+            let batch = Batch::sized(count, 10).by_producer(wrapping, 0, sequence);
             let request = request(-1, vec![data(v, &topic, &[(0, Some(batch.bytes()))])]);
             s.call(&mut connection, label, v, &request);
         }
         let batch = Batch::of(&["t"])
-            .from_producer(c, 0, 2)
+            .by_producer(c, 0, 2)
             .attributes(TRANSACTIONAL);
         let request = request(-1, vec![data(v, &topic, &[(0, Some(batch.bytes()))])]);
         s.call(
@@ -128,7 +128,7 @@ pub(crate) fn sequences(s: &mut Session) {
             v,
             &request,
         );
-        fetch_all(s, &topic, &format!("what was appended in v{v}"));
+        fetch_all(s, &topic, 0, &format!("what was appended in v{v}"));
     }
     pipelined(s);
 }
@@ -141,7 +141,7 @@ fn pipelined(s: &mut Session) {
     let mut connection = s.connect();
     for round in ["first", "again"] {
         for i in 0..5 {
-            let batch = Batch::sized(2, 50).from_producer(id, 0, i * 2);
+            let batch = Batch::sized(2, 50).by_producer(id, 0, i * 2);
             connection.send(
                 v,
                 &request(-1, vec![data(v, &topic, &[(0, Some(batch.bytes()))])]),
@@ -151,14 +151,14 @@ fn pipelined(s: &mut Session) {
             s.answer::<ProduceRequest>(&mut connection, &format!("{round}, request {i}"));
         }
     }
-    fetch_all(s, &topic, "what was appended by five in flight");
+    fetch_all(s, &topic, 0, "what was appended by five in flight");
 }
 
 pub(crate) fn describe_producers(s: &mut Session) {
     let topic = s.topic("described", 2, &[]);
     let (first, second) = (producer_id(s), producer_id(s));
     for (id, epoch, sequence) in [(first, 0, 0), (first, 0, 1), (second, 0, 0), (second, 1, 0)] {
-        let batch = Batch::of(&["v"]).from_producer(id, epoch, sequence);
+        let batch = Batch::of(&["v"]).by_producer(id, epoch, sequence);
         s.append(&topic, 0, batch.bytes());
     }
     s.append(&topic, 0, Batch::of(&["nobody's"]).bytes());
