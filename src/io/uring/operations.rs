@@ -37,6 +37,8 @@ pub(super) trait Submit {
 /// Every operation of one core that the kernel may still work on.
 pub(super) struct Operations {
     entries: Slab<Entry>,
+    /// How many of them a device works on, and not a peer or another thread.
+    on_devices: usize,
     orphans: u64,
 }
 
@@ -71,6 +73,7 @@ impl Operations {
     pub(super) fn new() -> Operations {
         Operations {
             entries: Slab::new(),
+            on_devices: 0,
             orphans: 0,
         }
     }
@@ -78,6 +81,11 @@ impl Operations {
     /// Operations that the kernel may still work on.
     pub(super) fn in_flight(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Whether a device works on any of them.
+    pub(super) fn are_on_devices(&self) -> bool {
+        self.on_devices > 0
     }
 
     /// Futures dropped before their operation had ended, so far.
@@ -115,6 +123,7 @@ impl Operations {
     }
 
     fn push(&mut self, ring: &mut impl Submit, entry: Entry) -> usize {
+        self.on_devices += usize::from(!entry.request.waits_for_others());
         let key = self.entries.insert(entry);
         let entry = self.entries[key].request.entry().user_data(key as u64);
         // SAFETY: the entry points into heap memory of the request, and its descriptor is one that
@@ -133,6 +142,7 @@ impl Operations {
         }
         let key = completion.user_data as usize;
         let entry = &mut self.entries[key];
+        self.on_devices -= usize::from(!entry.request.waits_for_others());
         match std::mem::replace(&mut entry.state, State::Done(completion.result)) {
             State::Waiting(waker) => {
                 wakes.extend(waker);
@@ -205,7 +215,8 @@ impl Drop for Operations {
     }
 }
 
-/// Asks the kernel to end an operation early; its completion comes all the same.
+/// Asks the kernel to end an operation early; its completion comes all the same
+/// (`kernel-notes/async-cancel.md`).
 fn cancel(ring: &mut impl Submit, key: usize) {
     let entry = opcode::AsyncCancel::new(key as u64)
         .build()
@@ -299,7 +310,7 @@ mod tests {
     fn complete(operations: &mut Operations, ring: &mut Ring, count: usize) {
         let (mut completions, mut taken) = (Vec::new(), 0);
         while taken < count {
-            ring.park(Some(Duration::from_secs(10)));
+            ring.park(Some(Duration::from_secs(10)), false);
             completions.clear();
             ring.reap(&mut completions);
             assert!(!completions.is_empty(), "a completion is missing");
@@ -407,6 +418,7 @@ mod tests {
     }
 
     impl Submit for Kernel {
+        // SAFETY: the demands on the caller are those of the trait.
         unsafe fn push(&mut self, entry: &squeue::Entry) {
             // SAFETY: an entry is the kernel's 64-byte `io_uring_sqe`, in which the address stands
             // at byte 16 and the length at byte 24 (the kernel's `linux/io_uring.h`).
@@ -492,7 +504,10 @@ mod tests {
         while !kernel.taken.is_empty() {
             operations.complete(kernel.complete(0), &mut Vec::new());
         }
-        assert_eq!(operations.in_flight(), 0);
+        assert_eq!(
+            (operations.in_flight(), operations.are_on_devices()),
+            (0, false)
+        );
         assert_eq!(Rc::strong_count(&file), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! How a ring is set up: the flags that are tried, the least that is needed, and what an operator
-//! is told when it is not there. `kernel-notes/README.md` has the same table with its evidence.
+//! is told when it is not there. `kernel-notes/README.md` has all features, with their fallbacks
+//! and evidence.
 
 use std::fmt;
 
