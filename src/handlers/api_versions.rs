@@ -24,17 +24,11 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let decoded = ApiVersionsRequest::decode(&request.body, version)?;
     let apis: Vec<ApiSpec> = registry::served().collect();
     let mut response = ApiVersionsResponse::new(&apis);
-<<<<<<< HEAD
     // Clients name their software since version 3 (KIP-511).
     if version < SOFTWARE_FROM {
         return Ok(Reply::Now(request.respond(vec![response.encode(version)])));
     }
     if decoded.has_valid_software() {
-=======
-    // Versions before 3 do not name the client.
-    if version < 3 {
-    } else if decoded.has_valid_software() {
->>>>>>> interop
         *client.software.borrow_mut() = format!(
             "{} {}",
             decoded.client_software_name.as_str(),

@@ -36,12 +36,8 @@
 //! | | `read(&self, BytesMut) -> (Result<usize>, BytesMut)` |
 //! | | `write_all(&self, Vec<Bytes>)` |
 //! | | sync: `shutdown(&self)`, `peer_addr(&self) -> SocketAddr`, not a `Result` |
-<<<<<<< HEAD
-//! | `fs`, a module | `sync_file_system(path)`, `create_dir(path)`, `remove_file(path)`, `sync_dir(path)`, `rename(from, to)` |
-=======
 //! | `fs`, a module | `create_dir(path)`, `remove_file(path)`, `sync_dir(path)`, `rename(from, to)` |
 //! | | `sync_file_system(path)`: all of the file system that the path lies on
->>>>>>> reactor
 //! | | `list_dir(path) -> Vec<String>`: names, sorted |
 //! | | `read_small(path) -> Bytes`: at most `limits::SMALL_FILE_BYTES_MAX` |
 //! | | `write_small(path, Bytes)`: durable, and either the old bytes or the new |

@@ -2,19 +2,22 @@
 //! group whose member comes back after each crash.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use corelog::client::{
-    Client, ClientError, CommittedOffset, Consumer, ConsumerOptions, GroupOptions, OffsetReset,
+    Client, ClientError, CommittedOffset, Consumer, ConsumerOptions, FetchedBatch, GroupOptions,
+    OffsetReset,
 };
 use corelog::io::blocking;
+use corelog::io::housekeeping::now;
 use corelog::model::Offset;
 
 use crate::chance::Chance;
 use crate::history::{Existence, Topic};
 use crate::load::Load;
+use crate::rounds::Shared;
 use crate::verdict::Verdict;
 
 /// What is known of the groups of a run.
@@ -96,68 +99,75 @@ impl Groups {
         commit.perhaps
     }
 
-    /// Consumes as a member of a group, commits now and then, and never reads twice below what it
-    /// committed.
-    pub(crate) fn consume(&self, load: &Load, chance: &mut Chance) {
-        while !load.is_over() {
-            if let Err(error) = self.consume_connected(load, chance)
-                && error.code().is_none()
-            {
-                load.judge("a member", &error);
-            }
-            blocking::sleep(Duration::from_millis(5));
+    /// Consumes as a member of a group through all rounds of a run, whether a broker is there or
+    /// not, and commits now and then; what the group has committed it must not get again.
+    pub(crate) fn consume(&self, shared: &Shared, chance: &mut Chance) {
+        while !shared.is_over.load(Ordering::Relaxed) {
+            // Brokers come and go: no error means anything here.
+            let _ = self.consume_some(shared, chance);
+            blocking::sleep(Duration::from_millis(20));
         }
     }
 
-    fn consume_connected(&self, load: &Load, chance: &mut Chance) -> Result<(), ClientError> {
-        let topics = load.topics();
+    fn consume_some(&self, shared: &Shared, chance: &mut Chance) -> Result<(), ClientError> {
+        let topics = shared.topics.certain();
+        let Some(address) = shared.address.get().filter(|_| !topics.is_empty()) else {
+            return Ok(());
+        };
         let names = topics.iter().map(|topic| topic.name.clone()).collect();
         let mut group = GroupOptions::new(MEMBERS, names);
         group.group_instance_id = Some("one".to_owned());
         group.session_timeout = Duration::from_secs(10);
+        group.rebalance_timeout = Duration::from_secs(10);
         group.auto_commit = None;
         let options = ConsumerOptions {
             max_wait: Duration::from_millis(50),
             reset: OffsetReset::Earliest,
             ..ConsumerOptions::default()
         };
-        let mut consumer = Consumer::subscribe(load.client()?, group, options)?;
-        while !load.is_over() {
+        let client = Client::connect(address, Load::options())?;
+        let mut consumer = Consumer::subscribe(client, group, options)?;
+        let until = now() + Duration::from_millis(chance.between(100, 5_000));
+        while !shared.is_over.load(Ordering::Relaxed) && now() < until {
             let batches = consumer.poll()?;
-            load.verdict
+            shared
+                .verdict
                 .count("batches read by a group's member", batches.len() as u64);
             for batch in batches {
-                let topic = topics
-                    .iter()
-                    .find(|topic| topic.name == batch.partition.topic);
-                let slot = topic.map(|topic| {
-                    (
-                        MEMBERS.to_owned(),
-                        topic.id.0,
-                        batch.partition.index as usize,
-                    )
-                });
-                let commits = self.commits.lock().expect("no holder panics");
-                if let Some(commit) = slot.and_then(|slot| commits.get(&slot))
-                    && batch.from.0 < commit.certain
-                    && commit.topic.existence() == Existence::Certain
-                {
-                    load.verdict.violation(format!(
-                        "{}: the group reads from {} after it has committed {}",
-                        batch.partition, batch.from.0, commit.certain
-                    ));
-                }
+                self.check_read(shared, &topics, &batch);
             }
             if chance.one_in(3) {
-                self.commit_positions(load, &topics, &mut consumer)?;
+                self.commit_positions(shared, &topics, &mut consumer)?;
             }
         }
         Ok(())
     }
 
+    fn check_read(&self, shared: &Shared, topics: &[Arc<Topic>], batch: &FetchedBatch) {
+        let Some(topic) = topics
+            .iter()
+            .find(|topic| topic.name == batch.partition.topic)
+        else {
+            return;
+        };
+        let slot = (
+            MEMBERS.to_owned(),
+            topic.id.0,
+            batch.partition.index as usize,
+        );
+        let commits = self.commits.lock().expect("no holder panics");
+        let committed = commits.get(&slot).map_or(-1, |commit| commit.certain);
+        if batch.from.0 < committed && topic.existence() == Existence::Certain {
+            shared.verdict.violation(format!(
+                "{}: the group reads from {} after it has committed {committed}",
+                batch.partition, batch.from.0
+            ));
+        }
+    }
+
     fn commit_positions(
         &self,
-        load: &Load,
+        shared: &Shared,
         topics: &[Arc<Topic>],
         consumer: &mut Consumer,
     ) -> Result<(), ClientError> {
@@ -183,7 +193,7 @@ impl Groups {
             let commit = commits.get_mut(&slot).expect("just entered");
             commit.certain = commit.certain.max(position);
         }
-        load.verdict.count("commits of a group's member", 1);
+        shared.verdict.count("commits of a group's member", 1);
         Ok(())
     }
 

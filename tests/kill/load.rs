@@ -23,10 +23,10 @@ pub(crate) struct Load<'a> {
     /// The broker is gone.
     over: AtomicBool,
     /// The disk is small: it may be full.
-    pub(crate) disk_fills: bool,
+    disk_fills: bool,
     spent_bytes: AtomicU64,
     /// What producers send at full speed.
-    pub(crate) budget_bytes: u64,
+    budget_bytes: u64,
 }
 
 /// A producer that has spent the round's bytes sends this much slower.
@@ -49,6 +49,19 @@ impl<'a> Load<'a> {
             disk_fills: false,
             spent_bytes: AtomicU64::new(0),
             budget_bytes: u64::MAX,
+        }
+    }
+
+    /// Where the disk is small: it may be full.
+    pub(crate) fn where_disk_fills(self, disk_fills: bool) -> Load<'a> {
+        Load { disk_fills, ..self }
+    }
+
+    /// After so many bytes producers slow down.
+    pub(crate) fn with_budget(self, budget_bytes: u64) -> Load<'a> {
+        Load {
+            budget_bytes,
+            ..self
         }
     }
 

@@ -1,8 +1,8 @@
 //! The rounds of a run.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use corelog::client::{Client, ClientError};
@@ -20,15 +20,24 @@ use crate::produce::Producer;
 use crate::verdict::Verdict;
 use crate::watch;
 
+/// What threads that live longer than a round know of the run.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) verdict: Verdict,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    /// Where the broker is, whenever there is one.
+    pub(crate) address: OnceLock<String>,
+    pub(crate) is_over: AtomicBool,
+}
+
 /// What goes on from round to round.
 struct Run<'a> {
     arguments: &'a Arguments,
+    shared: &'a Shared,
     chance: Chance,
     disk: Disk,
     setting: Setting,
-    verdict: Verdict,
-    topics: Topics,
-    groups: Groups,
     producers: Vec<Producer>,
     producer_ids: Mutex<BTreeSet<i64>>,
     /// Bytes of the broker's log that were looked through.
@@ -47,7 +56,7 @@ enum Ending {
 }
 
 /// What a thread does under load.
-type Work = fn(&Topics, &Groups, &Load, &mut Chance);
+type Work = fn(&Shared, &Load, &mut Chance);
 
 const PRODUCERS_MAX: usize = 6;
 const PRODUCERS_AT_FIRST: usize = 4;
@@ -56,29 +65,17 @@ const READERS: usize = 3;
 
 /// Runs all rounds. Whether everything was well; an error means that the run could not go on.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
-    let mut run = Run::new(arguments)?;
+    let shared = Shared::default();
+    let mut run = Run::new(arguments, &shared)?;
     println!("seed {}, {}", arguments.seed, run.disk.describe());
-    let (mut passed, mut failed) = (0, 0);
-    for round in 1..=arguments.rounds {
-        let ending = match run.chance.below(10) {
-            0 => Ending::Stop,
-            1 => Ending::Settle,
-            _ => Ending::Crash,
-        };
-        let ending = if round == arguments.rounds {
-            Ending::Settle
-        } else {
-            ending
-        };
-        match run.judged(round, ending) {
-            true => passed += 1,
-            false => failed += 1,
-        }
-        if failed > 0 {
-            break;
-        }
-    }
-    for (figure, value) in run.verdict.figures() {
+    let mut chance = run.chance.fork();
+    let (passed, failed) = std::thread::scope(|scope| {
+        scope.spawn(|| shared.groups.consume(&shared, &mut chance));
+        let counts = run.all_rounds();
+        shared.is_over.store(true, Ordering::Relaxed);
+        counts
+    });
+    for (figure, value) in shared.verdict.figures() {
         println!("{value:>12} {figure}");
     }
     run.disk.close()?;
@@ -95,10 +92,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
 }
 
 impl<'a> Run<'a> {
-    fn new(arguments: &'a Arguments) -> Result<Run<'a>, String> {
+    fn new(arguments: &'a Arguments, shared: &'a Shared) -> Result<Run<'a>, String> {
         let mut chance = Chance::new(arguments.seed);
         let dir = std::path::absolute(&arguments.dir).map_err(|error| error.to_string())?;
-        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        // What another run left would not be known to this one.
+        std::fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let disk = Disk::open(arguments, &dir)?;
         let setting = Setting {
             binary: arguments.binary.clone(),
@@ -112,28 +110,42 @@ impl<'a> Run<'a> {
             .collect();
         Ok(Run {
             arguments,
+            shared,
             chance,
             disk,
             setting,
-            verdict: Verdict::default(),
-            topics: Topics::default(),
-            groups: Groups::default(),
             producers,
             producer_ids: Mutex::default(),
             log_read: 0,
         })
     }
 
+    /// How many rounds were well, and how many were not; one that was not is the last.
+    fn all_rounds(&mut self) -> (u32, u32) {
+        for round in 1..=self.arguments.rounds {
+            let ending = match self.chance.below(10) {
+                _ if round == self.arguments.rounds => Ending::Settle,
+                0 => Ending::Stop,
+                1 => Ending::Settle,
+                _ => Ending::Crash,
+            };
+            if !self.judged(round, ending) {
+                return (round - 1, 1);
+            }
+        }
+        (self.arguments.rounds, 0)
+    }
+
     /// One round, its line, and what was wrong in it.
     fn judged(&mut self, round: u32, ending: Ending) -> bool {
         let began = now();
-        let before = self.verdict.figures();
+        let before = self.shared.verdict.figures();
         let outcome = self.round(ending);
         if let Err(what) = &outcome {
-            self.verdict.violation(what.clone());
+            self.shared.verdict.violation(what.clone());
         }
         self.look_through_log();
-        let figures = self.verdict.figures();
+        let figures = self.shared.verdict.figures();
         let gained = |figure: &str| {
             let before = before.get(figure).copied().unwrap_or(0);
             figures.get(figure).copied().unwrap_or(0) - before
@@ -145,7 +157,7 @@ impl<'a> Run<'a> {
             gained("records read back"),
             (now() - began).as_millis()
         );
-        let violations = self.verdict.take_violations();
+        let violations = self.shared.verdict.take_violations();
         for what in violations.iter().take(20) {
             println!("  VIOLATION {what}");
         }
@@ -160,9 +172,12 @@ impl<'a> Run<'a> {
         let aborted = self.abort_some_starts()?;
         let broker = self.setting.start()?;
         self.setting.port = broker.port();
+        self.shared.address.get_or_init(|| broker.address.clone());
         let start_ms = broker.start_duration.as_millis() as u64;
-        self.verdict.count("starts", 1 + aborted);
-        self.verdict.at_least("longest start in ms", start_ms);
+        self.shared.verdict.count("starts", 1 + aborted);
+        self.shared
+            .verdict
+            .at_least("longest start in ms", start_ms);
         self.check(&broker.address)?;
         let mut broker = Some(broker);
         let load_ms = self.chance.between(20, 1_500);
@@ -224,18 +239,19 @@ impl<'a> Run<'a> {
             |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
         let mut client = Client::connect(address, Load::options()).map_err(failed)?;
         let found = client.topics().map_err(failed)?;
-        self.topics.resolve(&found, &self.verdict);
-        self.groups
-            .check(&mut client, &self.verdict)
+        self.shared.topics.resolve(&found, &self.shared.verdict);
+        self.shared
+            .groups
+            .check(&mut client, &self.shared.verdict)
             .map_err(failed)?;
         self.read_back(address, false)
     }
 
     /// Reads all topics back. With `settled`, every record that was sent must be there.
     fn read_back(&mut self, address: &str, settled: bool) -> Result<(), String> {
-        let topics = self.topics.certain();
+        let topics = self.shared.topics.certain();
         let next = AtomicUsize::new(0);
-        let verdict = &self.verdict;
+        let verdict = &self.shared.verdict;
         std::thread::scope(|scope| {
             for _ in 0..READERS {
                 let mut chance = self.chance.fork();
@@ -273,32 +289,29 @@ impl<'a> Run<'a> {
         if producers.len() < PRODUCERS_MAX && self.chance.one_in(5) {
             producers.push(Producer::new(producers.len() as u32, self.chance.fork()));
         }
-        let mut chances: Vec<Chance> = (0..6).map(|_| self.chance.fork()).collect();
-        let topics = self.topics.certain();
-        let load = Load {
-            disk_fills: self.disk.fills_up(),
-            budget_bytes: self.arguments.round_bytes,
-            ..Load::new(&self.verdict, &self.producer_ids, &address, topics)
-        };
-        let mut own = chances.pop().expect("there are six");
-        let filled = self.topics.fill_up(&load, &mut own);
+        let mut chances: Vec<Chance> = (0..5).map(|_| self.chance.fork()).collect();
+        let topics = self.shared.topics.certain();
+        let load = Load::new(&self.shared.verdict, &self.producer_ids, &address, topics)
+            .where_disk_fills(self.disk.fills_up())
+            .with_budget(self.arguments.round_bytes);
+        let mut own = chances.pop().expect("there are five");
+        let filled = self.shared.topics.fill_up(&load, &mut own);
         filled.map_err(|error| format!("no topics can be created: {error}"))?;
-        let (topics, groups, disk) = (&self.topics, &self.groups, &mut self.disk);
+        let (shared, disk) = (self.shared, &mut self.disk);
         let outcome = std::thread::scope(|scope| {
             let load = &load;
             for producer in &mut producers {
                 scope.spawn(move || producer.run(load));
             }
-            let works: [Work; 5] = [
-                |_, _, load, chance| watch::follow(load, chance),
-                |_, _, load, chance| watch::follow(load, chance),
-                |topics, _, load, chance| topics.churn(load, chance),
-                |_, groups, load, chance| groups.commit(load, chance),
-                |_, groups, load, chance| groups.consume(load, chance),
+            let works: [Work; 4] = [
+                |_, load, chance| watch::follow(load, chance),
+                |_, load, chance| watch::follow(load, chance),
+                |shared, load, chance| shared.topics.churn(load, chance),
+                |shared, load, chance| shared.groups.commit(load, chance),
             ];
             for work in works {
                 let mut chance = chances.pop().expect("one for each");
-                scope.spawn(move || work(topics, groups, load, &mut chance));
+                scope.spawn(move || work(shared, load, &mut chance));
             }
             let outcome = disk
                 .let_run(duration, load, &mut own)
@@ -316,11 +329,9 @@ impl<'a> Run<'a> {
     fn settle(&mut self, address: &str) -> Result<(), String> {
         self.disk.make_space()?;
         let mut producers = std::mem::take(&mut self.producers);
-        let topics = self.topics.certain();
-        let load = Load {
-            disk_fills: self.disk.fills_up(),
-            ..Load::new(&self.verdict, &self.producer_ids, address, topics)
-        };
+        let topics = self.shared.topics.certain();
+        let load = Load::new(&self.shared.verdict, &self.producer_ids, address, topics)
+            .where_disk_fills(self.disk.fills_up());
         std::thread::scope(|scope| {
             for producer in &mut producers {
                 scope.spawn(|| producer.settle(&load));
@@ -339,7 +350,9 @@ impl<'a> Run<'a> {
             line.contains("panicked") || (line.contains("ERROR") && !self.disk.explains(line))
         };
         for line in text.lines().filter(is_bad).take(5) {
-            self.verdict.violation(format!("the broker says: {line}"));
+            self.shared
+                .verdict
+                .violation(format!("the broker says: {line}"));
         }
     }
 }

@@ -1,11 +1,6 @@
 //! How a ring is set up: the flags that are tried, the least that is needed, and what an operator
-<<<<<<< HEAD
-//! is told when it is not there. `kernel-notes/README.md` has all features, with their fallbacks and
-//! evidence.
-=======
 //! is told when it is not there. `kernel-notes/README.md` has all features, with their fallbacks
 //! and evidence.
->>>>>>> reactor
 
 use std::fmt;
 
