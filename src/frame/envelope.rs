@@ -531,7 +531,7 @@ mod tests {
     #[test]
     fn whole_batches_in_the_wrong_place_are_noticed() {
         let (first, second) = (batch(100, 3, 4), batch(103, 2, 4));
-        check_batches(&[first.clone()], PayloadError::Batches);
+        check_batches(std::slice::from_ref(&first), PayloadError::Batches);
         check_batches(&[second.clone(), first.clone()], PayloadError::Continuity);
         check_batches(&[first.clone(), batch(104, 1, 4)], PayloadError::Continuity);
         check_batches(&[first.clone(), batch(103, 3, 4)], PayloadError::Continuity);

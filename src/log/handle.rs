@@ -22,10 +22,12 @@ pub struct Log {
     pub(super) store: Rc<ChunkStore>,
     pub(super) incarnation: Incarnation,
     pub(super) state: RefCell<State>,
-    listener: RefCell<Option<Rc<dyn Fn(LogEvent)>>>,
+    listener: RefCell<Option<Listener>>,
     recovery: Recovery,
     pub(super) me: Weak<Log>,
 }
+
+type Listener = Rc<dyn Fn(LogEvent)>;
 
 /// What a log tells its owner, from a task of its own: no borrow of the log is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -683,7 +683,6 @@ mod tests {
     use super::*;
     use crate::frame::ChunkStamp;
     use crate::log::ChunkId;
-    use crate::model::TopicId;
 
     /// Chunks as (first sequence, incarnation, start of that incarnation); `expected` are the first
     /// sequences of those that are current.
