@@ -30,6 +30,8 @@ pub struct Log {
     pub(super) me: Weak<Log>,
 }
 
+type Listener = Rc<dyn Fn(LogEvent)>;
+
 /// What a log tells its owner, from a task of its own: no borrow of the log is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEvent {

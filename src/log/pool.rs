@@ -148,7 +148,9 @@ impl ChunkStore {
         if self.is_stopped() {
             return Err(CreateError::Stopped);
         }
-        if !privileged && !self.has_space(size_bytes).await {
+        // What others are about to take counts as taken: the reserve must not fall to a rush.
+        let begun = self.begin_allocation(size_bytes);
+        if !privileged && !self.has_space(begun.total_bytes()).await {
             return Err(CreateError::Full);
         }
         let id = self.free.borrow_mut().new_id();
@@ -190,6 +192,7 @@ impl ChunkStore {
         fs::sync_dir(dir).await
     }
 
+    /// Whether all allocations that were begun leave the reserve alone.
     async fn has_space(&self, size_bytes: u64) -> bool {
         match fs::space(self.files.dir()).await {
             Ok(space) => space.available_bytes >= size_bytes + self.config.reserve_bytes,

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::io::sync::{Notify, Semaphore};
@@ -62,6 +62,28 @@ pub struct ChunkStore {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     stopped: AtomicBool,
+    /// Bytes of chunks that are being created now.
+    allocating_bytes: AtomicU64,
+}
+
+/// An allocation that was begun; over when it is dropped.
+pub(super) struct Allocation {
+    directory: Arc<Directory>,
+    size_bytes: u64,
+}
+
+impl Allocation {
+    /// The bytes of all allocations that are under way now, this one included.
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.directory.allocating_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        let bytes = &self.directory.allocating_bytes;
+        bytes.fetch_sub(self.size_bytes, Ordering::Relaxed);
+    }
 }
 
 /// The data directory takes no writes any more: one failed, or could not be synced. It is never
@@ -195,6 +217,18 @@ impl ChunkStore {
         self.pending_bytes.set(self.pending_bytes.get() - bytes);
         if !had_room && self.has_room() {
             self.room.notify_waiters();
+        }
+    }
+
+    /// A chunk of this size is about to be allocated.
+    pub(super) fn begin_allocation(&self, size_bytes: u64) -> Allocation {
+        let directory = self.directory.clone();
+        directory
+            .allocating_bytes
+            .fetch_add(size_bytes, Ordering::Relaxed);
+        Allocation {
+            directory,
+            size_bytes,
         }
     }
 

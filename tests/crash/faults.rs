@@ -6,7 +6,7 @@ use std::time::Duration;
 use corelog::io::sim::{Chance, Crash, CrashPoint, DiskOptions, Fault, OpKind, Outcome};
 use corelog::io::sim::{Simulation, with_disk};
 use corelog::io::{self};
-use corelog::log::{AppendError, LogConfig, ReadError};
+use corelog::log::{AppendError, LogConfig, ReadError, StoreConfig};
 use corelog::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 
 use super::model::batch;
@@ -114,7 +114,11 @@ fn a_full_disk_refuses_and_recovers() {
             retention_bytes: None,
             ..small_segments()
         };
-        let world = World::new(tiny_store(), config, &[P(), partition(1, 1)]);
+        let store = StoreConfig {
+            reserve_bytes: 50_000,
+            ..tiny_store()
+        };
+        let world = World::new(store, config, &[P(), partition(1, 1)]);
         for day in 0..3u64 {
             let today = world.clone();
             let at = sim.counts().ops + 300 + day * 100;
@@ -123,7 +127,8 @@ fn a_full_disk_refuses_and_recovers() {
             if outcome == Outcome::Finished {
                 sim.cancel_crash();
             }
-            sim.disk().options_mut().capacity_bytes = 500_000;
+            let used = sim.disk().used_bytes();
+            sim.disk().options_mut().capacity_bytes = used + 300_000;
         }
         sim.disk().options_mut().capacity_bytes = 1 << 30;
         finish(&sim, &world);

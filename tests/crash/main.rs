@@ -10,6 +10,7 @@ mod model;
 mod node;
 mod workload;
 
+mod everywhere;
 mod faults;
 mod random;
 mod scenarios;

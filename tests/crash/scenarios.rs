@@ -1,1 +1,388 @@
+//! Single situations that chance meets too rarely, set up by hand on the medium.
 
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+
+use corelog::frame::{ChunkStamp, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use corelog::io::sim::{Chance, Outcome, Simulation};
+use corelog::log::{LogConfig, ReadError};
+use corelog::model::{Offset, PartitionId, Timestamp};
+
+use super::model::batch;
+use super::node::{Node, World, partition, tiny_store};
+use super::random::small_segments;
+use super::workload::{self, Habits};
+
+const BLOCK: usize = 4096;
+
+fn the_partition() -> PartitionId {
+    partition(1, 0)
+}
+
+fn one_segment() -> LogConfig {
+    LogConfig {
+        retention_ms: None,
+        ..LogConfig::default()
+    }
+}
+
+/// A machine and what it has promised about one partition.
+struct Case {
+    sim: Simulation,
+    world: Rc<World>,
+}
+
+/// A frame on the medium.
+#[derive(Clone, Debug)]
+struct Lying {
+    path: String,
+    position: usize,
+    header: FrameHeader,
+}
+
+impl Case {
+    fn new() -> Case {
+        let world = World::new(tiny_store(), one_segment(), &[the_partition()]);
+        Case {
+            sim: Simulation::new(7),
+            world,
+        }
+    }
+
+    /// Starts the broker, lets `act` happen, and lets the power go.
+    fn run<F: Future<Output = ()> + 'static>(&self, act: impl Fn(Rc<Node>) -> F + Clone + 'static) {
+        self.run_on(act);
+        self.sim.lose_power();
+    }
+
+    /// Starts the broker and lets `act` happen.
+    fn run_on<F: Future<Output = ()> + 'static>(
+        &self,
+        act: impl Fn(Rc<Node>) -> F + Clone + 'static,
+    ) {
+        let world = self.world.clone();
+        let outcome = self.sim.run_cores(1, move |_| {
+            let (world, act) = (world.clone(), act.clone());
+            async move { act(Node::start(&world).await).await }
+        });
+        assert_eq!(outcome, Outcome::Finished);
+    }
+
+    /// The partition's frames as they lie, in the order of their sequences.
+    fn frames(&self) -> Vec<Lying> {
+        let disk = self.sim.disk();
+        let mut frames = Vec::new();
+        for path in disk
+            .paths()
+            .into_iter()
+            .filter(|path| path.ends_with(".chunk"))
+        {
+            let content = disk.content(Path::new(&path)).expect("it has a name");
+            for (index, block) in content.chunks(BLOCK).enumerate() {
+                if let Ok(header) = FrameHeader::read(block) {
+                    let position = index * BLOCK;
+                    frames.push(Lying {
+                        path: path.clone(),
+                        position,
+                        header,
+                    });
+                }
+            }
+        }
+        frames.sort_by_key(|frame| (frame.header.sequence, frame.header.incarnation));
+        frames
+    }
+
+    fn overwrite(&self, path: &str, position: usize, bytes: &[u8]) {
+        let mut disk = self.sim.disk();
+        let mut content = disk.content(Path::new(path)).expect("it has a name");
+        content[position..position + bytes.len()].copy_from_slice(bytes);
+        disk.put(Path::new(path), &content);
+    }
+
+    fn erase(&self, frame: &Lying) {
+        self.overwrite(
+            &frame.path,
+            frame.position,
+            &vec![0; frame.header.frame_bytes as usize],
+        );
+    }
+
+    fn content(&self, path: &str) -> Vec<u8> {
+        self.sim
+            .disk()
+            .content(Path::new(path))
+            .expect("it has a name")
+    }
+}
+
+/// Appends batches, each durable before the next: a frame each.
+async fn append_each(node: &Node, sizes: &[usize]) {
+    let log = node.logs.borrow()[&the_partition()].clone();
+    for size in sizes {
+        assert!(node.append(the_partition(), |base, epoch| batch(
+            0, base, epoch, 3, *size
+        )));
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+    }
+}
+
+/// Reads the batch at each offset; gives the offsets that are reported as damaged.
+async fn damaged_offsets(node: &Node) -> Vec<i64> {
+    let log = node.logs.borrow()[&the_partition()].clone();
+    let model = node.world.models.borrow()[&the_partition()].clone();
+    let mut damaged = Vec::new();
+    for from in log.start_offset().0..log.durable_offset().0 {
+        match log.read(Offset(from), log.durable_offset(), 1, true).await {
+            Ok(slices) => {
+                model.check_slices(from, &slices);
+                assert!(slices.next_offset.0 > from);
+            }
+            Err(ReadError::Corrupt { .. }) => damaged.push(from),
+            Err(error) => panic!("{from}: {error:?}"),
+        }
+    }
+    damaged
+}
+
+#[test]
+fn a_frame_that_a_producer_forged_is_not_believed() {
+    let case = Case::new();
+    case.run(|node| async move { append_each(&node, &[100, 100]).await });
+    let last = case.frames().pop().expect("two frames");
+    // A record that holds the image of the very next frame, and of one that claims more; all of
+    // it right but for the nonce, which never leaves the broker. A torn write leaves it bare.
+    let chunk = ChunkStamp {
+        nonce: [0x55; 16],
+        ..last.header.chunk
+    };
+    let payload = batch(9, last.header.end_offset.0, 1, 3, 100).bytes;
+    let mut frame = vec![0; BLOCK];
+    frame[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + payload.len()].copy_from_slice(&payload);
+    let next = FrameHeader {
+        kind: FrameKind::Data,
+        chunk,
+        batch_count: 1,
+        payload_bytes: payload.len() as u32,
+        batches_crc: crc32c::crc32c(&payload[..61]),
+        previous_crc: last.header.crc,
+        sequence: last.header.sequence + 1,
+        base_offset: last.header.end_offset,
+        end_offset: last.header.end_offset + 3,
+        ..last.header
+    };
+    let end = last.position + last.header.frame_bytes as usize;
+    next.write(&mut frame);
+    case.overwrite(&last.path, end, &frame);
+    let claim = FrameHeader {
+        sequence: next.sequence + 5,
+        durable_through: next.sequence + 4,
+        base_offset: next.end_offset,
+        end_offset: next.end_offset + 3,
+        ..next
+    };
+    claim.write(&mut frame);
+    case.overwrite(&last.path, end + BLOCK, &frame);
+    // The checks of every start: the log is what was appended, and nothing of it is damaged.
+    case.run(|node| async move { append_each(&node, &[100]).await });
+}
+
+#[test]
+fn each_life_of_a_chunk_has_a_nonce_of_its_own() {
+    let world = World::new(tiny_store(), small_segments(), &[the_partition()]);
+    let case = Case {
+        sim: Simulation::new(8),
+        world,
+    };
+    let mut lives: BTreeMap<[u8; 16], (String, u64)> = BTreeMap::new();
+    let mut recycled = false;
+    for day in 0..6 {
+        case.run(move |node| async move {
+            let habits = Habits {
+                deletes: false,
+                ..Habits::default()
+            };
+            workload::run(&node, &mut Chance::new(day, "day"), habits).await;
+        });
+        for frame in case.frames() {
+            let ChunkStamp { generation, nonce } = frame.header.chunk;
+            recycled |= generation > 1;
+            let life = (frame.path.clone(), generation);
+            let known = lives.insert(nonce, life.clone());
+            assert!(
+                known.is_none_or(|known| known == life),
+                "{life:?} has another's nonce"
+            );
+        }
+    }
+    assert!(recycled, "chunks are recycled");
+}
+
+/// Erases the frames `erased` (by index) of a log that was sealed; the records of these, and no
+/// others, must be reported as damaged.
+fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops::Range<i64>]) {
+    let case = Case::new();
+    case.run(move |node| async move {
+        append_each(&node, sizes).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        log.close().await.expect("the disk is well");
+    });
+    let frames = case.frames();
+    for index in erased {
+        case.erase(&frames[*index]);
+    }
+    case.world.damaged.set(true);
+    let expected: Vec<i64> = expected.iter().cloned().flatten().collect();
+    // The verdict stays the same when the log has gone on behind the damage.
+    for _ in 0..3 {
+        let expected = expected.clone();
+        case.run(move |node| {
+            let expected = expected.clone();
+            async move {
+                let log = node.logs.borrow()[&the_partition()].clone();
+                let quarantined: Vec<i64> = log
+                    .recovery()
+                    .quarantined
+                    .iter()
+                    .flat_map(|range| range.start.0..range.end.0)
+                    .collect();
+                assert_eq!(quarantined, expected, "as recovery reports it");
+                assert_eq!(damaged_offsets(&node).await, expected, "as readers find it");
+                append_each(&node, &[100, 100]).await;
+                assert_eq!(
+                    damaged_offsets(&node).await,
+                    expected,
+                    "with more behind it"
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn damage_below_what_was_durable_is_kept_apart_and_nothing_behind_it_is_lost() {
+    check_erased(&[100, 100, 100, 100], &[1], &[3..6]);
+    check_erased(&[100, 100, 100, 100], &[0], &[0..3]);
+    check_erased(&[100, 100, 100, 100], &[3], &[9..12]);
+    check_erased(&[100, 100, 100, 100], &[1, 2], &[3..9]);
+    check_erased(&[100, 100, 100, 100, 100], &[1, 3], &[3..6, 9..12]);
+    // Long enough to reach over several chunks.
+    let sizes = &[3_000; 12];
+    check_erased(sizes, &[2, 3, 4, 5, 6], &[6..21]);
+    check_erased(sizes, &[0, 1, 2, 11], &[0..9, 33..36]);
+}
+
+#[test]
+fn a_tail_that_was_cut_off_never_comes_back() {
+    let case = Case::new();
+    // Two frames in flight together behind a durable one: neither claims the other.
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let id = the_partition();
+        node.append(id, |base, epoch| batch(0, base, epoch, 1, 300_000));
+        node.append(id, |base, epoch| batch(0, base, epoch, 1, 300_000));
+        let log = node.logs.borrow()[&id].clone();
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+    });
+    let frames = case.frames();
+    assert_eq!(frames[1].header.durable_through, 1);
+    assert_eq!(frames[2].header.durable_through, 1, "both were in flight");
+    // The power went while they were: the first of the two is lost, the second is there.
+    case.erase(&frames[1]);
+    case.world
+        .models
+        .borrow_mut()
+        .get_mut(&the_partition())
+        .expect("known")
+        .acked = 3;
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.end_offset(), Offset(3), "the tail is cut");
+        // The same offsets are given to other records, and a checkpoint remembers them.
+        append_each(&node, &[100, 100]).await;
+        workload::checkpoint_all(&node).await;
+    });
+    // Their frames are damaged. What the checkpoint knows to be durable must not be taken from
+    // the old tail, which is still there, whole, and of the right sequence.
+    let frames = case.frames();
+    let new = frames
+        .iter()
+        .filter(|frame| frame.header.incarnation.0 == 2);
+    new.for_each(|frame| case.erase(frame));
+    assert!(
+        case.frames().iter().any(|frame| frame.header.sequence == 3),
+        "the old tail is there"
+    );
+    case.world.damaged.set(true);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.end_offset(), Offset(9), "offsets are not given again");
+        assert_eq!(damaged_offsets(&node).await, (3..9).collect::<Vec<_>>());
+        append_each(&node, &[100]).await;
+    });
+}
+
+#[test]
+fn a_footer_of_frames_that_were_cut_off_is_not_used() {
+    let case = Case::new();
+    // Fills a chunk, and begins the next, so that the first one's footer is written.
+    case.run_on(|node| async move {
+        append_each(&node, &[1_000, 1_000, 1_000, 1_000, 8_000]).await;
+        corelog::io::sleep(std::time::Duration::from_secs(1)).await;
+    });
+    let frames = case.frames();
+    let (first, second) = (&frames[0].path, &frames[4].path);
+    assert_ne!(
+        first, second,
+        "the last frame has no room in the first chunk"
+    );
+    let footer_at = case.content(first).len() - BLOCK;
+    let old_footer = case.content(first)[footer_at..].to_vec();
+    assert_eq!(&old_footer[4..8], b"CLIX", "the footer was written");
+    // The second chunk never made it, nor did the last frames of the first.
+    case.overwrite(second, 0, &vec![0; 2 * BLOCK]);
+    for frame in &frames[2..4] {
+        case.erase(frame);
+    }
+    case.world.damaged.set(true);
+    let mut model = case.world.models.borrow_mut();
+    let known = model.get_mut(&the_partition()).expect("known");
+    known.acked = 6;
+    known.batches.truncate(2);
+    drop(model);
+    // Other frames take their place: one long one, and then the chunk is left again.
+    case.run(|node| async move {
+        assert_eq!(node.logs.borrow()[&the_partition()].end_offset(), Offset(6));
+        append_each(&node, &[2_000, 8_000]).await;
+    });
+    // The footer that belongs to them was not synced, and is lost.
+    case.overwrite(first, footer_at, &old_footer);
+    case.run(|node| async move {
+        assert!(damaged_offsets(&node).await.is_empty());
+        let log = node.logs.borrow()[&the_partition()].clone();
+        for batch in &node.world.models.borrow()[&the_partition()].batches {
+            let found = log.find_timestamp(Timestamp(batch.max_timestamp), Offset(batch.base));
+            assert_eq!(
+                found.await.expect("nothing is damaged"),
+                Some(batch.bytes.clone())
+            );
+        }
+    });
+}
+
+#[test]
+fn a_chunk_header_survives_damage_to_one_of_its_copies() {
+    for copy in [0, BLOCK] {
+        let case = Case::new();
+        case.run(|node| async move { append_each(&node, &[1_000, 1_000]).await });
+        let path = case.frames()[0].path.clone();
+        case.overwrite(&path, copy, &[0xff; 512]);
+        case.run(|node| async move { append_each(&node, &[1_000]).await });
+    }
+}
