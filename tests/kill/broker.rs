@@ -126,6 +126,16 @@ impl Broker {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Its resident memory.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, String> {
+        let status = blocking::read_file(format!("/proc/{}/status", self.child.id()));
+        let status = status.map_err(|error| error.to_string())?;
+        let status = String::from_utf8_lossy(&status);
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or("no VmRSS".to_owned())
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(self) -> Result<(), String> {
         kill(self.child)

@@ -218,6 +218,8 @@ impl<'a> Run<'a> {
             "offsets.topic.num.partitions=4".to_owned(),
         ];
         self.setting.overrides.extend(self.disk.overrides());
+        let given = self.arguments.overrides.iter().cloned();
+        self.setting.overrides.extend(given);
         format!("{cores} cores, {durability}")
     }
 
