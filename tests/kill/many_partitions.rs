@@ -18,7 +18,7 @@ use corelog::protocol::messages::produce_request::{
 use corelog::protocol::messages::produce_response::ProduceResponse;
 
 use crate::arguments::Arguments;
-use crate::broker::{Broker, Setting};
+use crate::broker::{self, Broker, Setting};
 use crate::load::Load;
 
 /// What is measured, and the most it should be.
@@ -126,7 +126,7 @@ fn measure(arguments: &Arguments, dir: &Path, count: usize) -> Result<Vec<Figure
     let began = now();
     let (start, first) = std::thread::scope(|scope| {
         let start = scope.spawn(|| setting.start());
-        let address = format!("127.0.0.1:{}", setting.port);
+        let address = format!("{}:{}", broker::host(), setting.port);
         let small = self::batch(100);
         let first = produce_everywhere(&address, topic, count, &small);
         (start.join().expect("it does not panic"), first)
