@@ -221,6 +221,8 @@ pub const METRICS_PARTITIONS_EVERY: u64 = 5;
 pub const CORES_MAX: usize = 1024;
 /// How long a stopping node waits for requests that are being served, in milliseconds.
 pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
+/// How long a starting node waits for a port that a killed one may still hold, in milliseconds.
+pub const PORT_RELEASE_MS_MAX: u64 = 2_000;
 /// Requests of one connection between read and answered.
 pub const CONNECTION_REQUESTS_MAX: usize = 128;
 /// Bytes that loading a coordinator reads at a time.

@@ -19,6 +19,10 @@ pub(crate) struct Arguments {
     pub(crate) volatile_disk: Option<PathBuf>,
     /// The data directory is on a disk that fills up in every round.
     pub(crate) small_disk: bool,
+    /// Settings of the broker.
+    pub(crate) overrides: Vec<String>,
+    /// So many partitions are measured instead of anything else.
+    pub(crate) many_partitions: Option<usize>,
 }
 
 pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
@@ -30,6 +34,8 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, St
         round_bytes: 24 << 20,
         volatile_disk: None,
         small_disk: false,
+        overrides: Vec::new(),
+        many_partitions: None,
     };
     let mut words = words;
     while let Some(word) = words.next() {
@@ -42,6 +48,8 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, St
             "--bytes" => arguments.round_bytes = number(value()?)?,
             "--volatile-disk" => arguments.volatile_disk = Some(value()?.into()),
             "--small-disk" => arguments.small_disk = true,
+            "--override" => arguments.overrides.push(value()?),
+            "--many-partitions" => arguments.many_partitions = Some(number(value()?)? as usize),
             rounds => arguments.rounds = number(rounds.to_owned())? as u32,
         }
     }

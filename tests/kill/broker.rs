@@ -33,6 +33,13 @@ pub(crate) struct Broker {
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// An address of the loopback network that only this run uses. On 127.0.0.1 the port might be taken
+/// while no broker is there: by somebody's outgoing connection, even by one to the broker itself.
+pub(crate) fn host() -> String {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{middle}.{low}", 100 + high % 100)
+}
+
 impl Setting {
     fn spawn(&self) -> Result<(Child, Option<ChildStdin>), String> {
         let failed = |error| format!("cannot start {}: {error}", self.binary.display());
@@ -44,7 +51,7 @@ impl Setting {
         let mut command = Command::new(&self.binary);
         command.args(["start", "--stop-at-end-of-input", "--ready-file"]);
         command.arg(self.ready_file());
-        let listener = format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port);
+        let listener = format!("listeners=PLAINTEXT://{}:{}", host(), self.port);
         let data = format!("log.dirs={}", self.data.display());
         let own = [listener, data, "corelog.admin.listener=".to_owned()];
         for text in own.iter().chain(&self.overrides) {
@@ -124,6 +131,16 @@ impl Broker {
     /// The exit status, if it has ended by itself.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Its resident memory.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, String> {
+        let status = blocking::read_file(format!("/proc/{}/status", self.child.id()));
+        let status = status.map_err(|error| error.to_string())?;
+        let status = String::from_utf8_lossy(&status);
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.map(|kib| kib * 1024).ok_or("no VmRSS".to_owned())
     }
 
     /// SIGKILL.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use corelog::client::{Client, ClientError};
+use corelog::client::{Client, ClientError, ClientOptions};
 use corelog::io::blocking;
 use corelog::io::housekeeping::now;
 
@@ -60,6 +60,7 @@ type Work = fn(&Shared, &Load, &mut Chance);
 
 const PRODUCERS_MAX: usize = 6;
 const PRODUCERS_AT_FIRST: usize = 4;
+const COORDINATOR_LOAD_MAX: Duration = Duration::from_secs(20);
 /// Topics are read back by so many threads.
 const READERS: usize = 3;
 
@@ -218,6 +219,8 @@ impl<'a> Run<'a> {
             "offsets.topic.num.partitions=4".to_owned(),
         ];
         self.setting.overrides.extend(self.disk.overrides());
+        let given = self.arguments.overrides.iter().cloned();
+        self.setting.overrides.extend(given);
         format!("{cores} cores, {durability}")
     }
 
@@ -237,7 +240,12 @@ impl<'a> Run<'a> {
         let notes = &self.setting.notes;
         let failed =
             |error: ClientError| format!("after the start: {error}\n{}", last_words(notes));
-        let mut client = Client::connect(address, Load::options()).map_err(failed)?;
+        // Coordinators may still be loading.
+        let options = ClientOptions {
+            retry_for: COORDINATOR_LOAD_MAX,
+            ..Load::options()
+        };
+        let mut client = Client::connect(address, options).map_err(failed)?;
         let found = client.topics().map_err(failed)?;
         self.shared.topics.resolve(&found, &self.shared.verdict);
         self.shared

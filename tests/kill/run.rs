@@ -1,6 +1,9 @@
 //! Does a broker that is killed, or whose disk loses power, keep what it acknowledged?
 //!
-//!     kill [ROUNDS] [--seed N] [--binary PATH] [--dir DIR] [--bytes N]
+//!     kill [ROUNDS] [--seed N] [--binary PATH] [--dir DIR] [--bytes N] [--override K=V]...
+//!     kill --volatile-disk PROGRAM ...     power cuts, on the disk of tests/powercut
+//!     kill --small-disk ...                a disk that is full now and then
+//!     kill --many-partitions COUNT ...     start and memory with many partitions; no rounds
 //!
 //! Each round starts the real binary on the same data, reads everything back, holds it against what
 //! is known, puts it under load and ends it with SIGKILL at a random moment. `history` says what is
@@ -19,6 +22,7 @@ mod groups;
 mod history;
 mod load;
 mod loop_device;
+mod many_partitions;
 mod produce;
 mod rounds;
 mod verdict;
@@ -34,7 +38,11 @@ fn main() -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    match rounds::run(&arguments) {
+    let outcome = match arguments.many_partitions {
+        Some(count) => many_partitions::run(&arguments, count),
+        None => rounds::run(&arguments),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(what) => {
