@@ -12,9 +12,6 @@ use super::settings::LogConfig;
 use super::state::{Goal, Phase, Released, State};
 use super::store::{ChunkStore, Stopped};
 
-/// Whoever is told of progress; at most one.
-type Listener = Rc<dyn Fn(LogEvent)>;
-
 /// The durable, append-only log of one partition.
 ///
 /// Owned by one core, shared there by reference count. Offsets are given by the caller and have no
