@@ -265,14 +265,18 @@ fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops:
 
 #[test]
 fn damage_below_what_was_durable_is_kept_apart_and_nothing_behind_it_is_lost() {
-    check_erased(&[100, 100, 100, 100], &[1], &[3..6]);
-    check_erased(&[100, 100, 100, 100], &[0], &[0..3]);
-    check_erased(&[100, 100, 100, 100], &[3], &[9..12]);
-    check_erased(&[100, 100, 100, 100], &[1, 2], &[3..9]);
+    check_erased(&[100, 100, 100, 100], &[1], std::slice::from_ref(&(3..6)));
+    check_erased(&[100, 100, 100, 100], &[0], std::slice::from_ref(&(0..3)));
+    check_erased(&[100, 100, 100, 100], &[3], std::slice::from_ref(&(9..12)));
+    check_erased(
+        &[100, 100, 100, 100],
+        &[1, 2],
+        std::slice::from_ref(&(3..9)),
+    );
     check_erased(&[100, 100, 100, 100, 100], &[1, 3], &[3..6, 9..12]);
     // Long enough to reach over several chunks.
     let sizes = &[3_000; 12];
-    check_erased(sizes, &[2, 3, 4, 5, 6], &[6..21]);
+    check_erased(sizes, &[2, 3, 4, 5, 6], std::slice::from_ref(&(6..21)));
     check_erased(sizes, &[0, 1, 2, 11], &[0..9, 33..36]);
 }
 
@@ -366,7 +370,8 @@ fn a_footer_of_frames_that_were_cut_off_is_not_used() {
     case.run(|node| async move {
         assert!(damaged_offsets(&node).await.is_empty());
         let log = node.logs.borrow()[&the_partition()].clone();
-        for batch in &node.world.models.borrow()[&the_partition()].batches {
+        let batches = node.world.models.borrow()[&the_partition()].batches.clone();
+        for batch in &batches {
             let found = log.find_timestamp(Timestamp(batch.max_timestamp), Offset(batch.base));
             assert_eq!(
                 found.await.expect("nothing is damaged"),
