@@ -49,6 +49,11 @@ pub const CHUNK_FILES_OPEN_MAX: usize = 1024;
 pub const CHUNK_WRITES_MAX: usize = 512;
 /// Logs that one core seals at the same time.
 pub const SEALS_MAX: usize = 16;
+/// Open files that a node keeps for itself, beside chunks and connections: its rings, listeners,
+/// logs, threads.
+pub const OPEN_FILES_RESERVED: u64 = 64;
+/// The same, for each of its cores.
+pub const OPEN_FILES_PER_CORE_RESERVED: u64 = 32;
 /// Chunk files that one core creates at the same time.
 pub const CHUNKS_CREATING_MAX: usize = 16;
 /// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.
@@ -81,28 +86,6 @@ pub const SCAN_READS_MAX: usize = 128;
 pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
 /// Leader epochs remembered of one partition; the oldest are forgotten.
 pub const EPOCHS_MAX: usize = 1024;
-
-/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
-pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
-/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
-pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Refused records of one batch that a Produce response names.
-pub const RECORD_ERRORS_MAX: usize = 1024;
-/// API keys that are counted one by one; the last counts all keys beyond.
-pub const METRICS_API_KEYS_MAX: usize = 128;
-/// Kafka error codes that are counted one by one; the last counts all codes beyond.
-pub const METRICS_ERROR_CODES_MAX: usize = 160;
-/// The longest latency that is told from longer ones, in seconds.
-pub const METRICS_LATENCY_MAX_S: u64 = 60;
-/// HTTP connections that the housekeeping thread serves at once.
-pub const ADMIN_CONNECTIONS_MAX: usize = 32;
-/// How long an HTTP client may take to send a request's head, in seconds.
-pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
-/// How long a core may go without publishing its figures before it is reported as stalled, in
-/// seconds.
-pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
-/// Log lines that wait for the writing thread; further ones are dropped and counted.
-pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
 /// in one system call.
 pub const RING_SUBMISSIONS: u32 = 256;
@@ -125,6 +108,28 @@ pub const DEVICE_REQUESTS_ASSUMED: u32 = 32;
 pub const DEVICE_REQUEST_BYTES_ASSUMED: u32 = 128 << 10;
 /// Connections that the kernel holds for a listener until they are accepted.
 pub const LISTEN_BACKLOG: i32 = 1024;
+
+/// Decompressed bytes that a gzip or Zstandard stream yields at a time while it is read.
+pub const DECOMPRESSED_CHUNK_BYTES: usize = 32 * 1024;
+/// What the records of one batch may decompress to, in bytes; Kafka has no bound of its own.
+pub const DECOMPRESSED_BATCH_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Refused records of one batch that a Produce response names.
+pub const RECORD_ERRORS_MAX: usize = 1024;
+/// API keys that are counted one by one; the last counts all keys beyond.
+pub const METRICS_API_KEYS_MAX: usize = 128;
+/// Kafka error codes that are counted one by one; the last counts all codes beyond.
+pub const METRICS_ERROR_CODES_MAX: usize = 160;
+/// The longest latency that is told from longer ones, in seconds.
+pub const METRICS_LATENCY_MAX_S: u64 = 60;
+/// HTTP connections that the housekeeping thread serves at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+/// How long an HTTP client may take to send a request's head, in seconds.
+pub const ADMIN_REQUEST_SECONDS_MAX: u64 = 10;
+/// How long a core may go without publishing its figures before it is reported as stalled, in
+/// seconds.
+pub const CORE_SILENCE_SECONDS_MAX: u64 = 10;
+/// Log lines that wait for the writing thread; further ones are dropped and counted.
+pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
@@ -201,6 +206,8 @@ pub const TAGGED_FIELDS_MAX: usize = 16;
 const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
 /// Bytes of the records of one batch of the metadata log, decompressed.
 pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Partitions of one topic that one request may make, as in Kafka.
+pub const PARTITIONS_MADE_AT_ONCE_MAX: i32 = 10_000;
 /// Partitions of one node.
 pub const PARTITIONS_MAX: usize = 200_000;
 /// Producer ids that a shard gets at a time; Kafka's block is as large.
@@ -219,6 +226,8 @@ pub const METRICS_PARTITIONS_EVERY: u64 = 5;
 pub const CORES_MAX: usize = 1024;
 /// How long a stopping node waits for requests that are being served, in milliseconds.
 pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
+/// How long a starting node waits for a port that a killed one may still hold, in milliseconds.
+pub const PORT_RELEASE_MS_MAX: u64 = 2_000;
 /// Requests of one connection between read and answered.
 pub const CONNECTION_REQUESTS_MAX: usize = 128;
 /// Bytes that loading a coordinator reads at a time.

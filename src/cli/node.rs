@@ -11,14 +11,18 @@ use super::start::{self, Settings};
 use crate::admin::{self, Admin, Housekeeping};
 
 use crate::config::{BrokerConfig, SharedConfig};
+use crate::io::housekeeping::{self, Listener};
 use crate::io::sync::watch;
-use crate::io::{self, CoreSpec};
-use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX};
+use crate::io::{self, CoreSpec, blocking};
+use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX, PORT_RELEASE_MS_MAX};
 use crate::metrics::{Board, NodeFacts};
 use crate::model::CoreId;
 use crate::net::{self, Server};
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::{Launch, Shard, StartError};
+
+/// The pause between two looks at a port that is taken.
+const PORT_RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a node says when it serves.
 #[derive(Clone, Debug)]
@@ -115,6 +119,7 @@ pub(super) fn run(
         ..
     } = settings;
     let config = Arc::new(config);
+    refuse_taken_ports(&config).map_err(|error| Failure::new(error.to_string()))?;
     let cores = cores(&config);
     let board = Board::new(cores.len());
     let (sender, receiver) = mpsc::channel();
@@ -143,6 +148,35 @@ pub(super) fn run(
         .map_err(|_| Failure::new("a core has panicked; see the log"))?;
     drop(admin);
     ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// The cores bind their sockets with SO_REUSEPORT, which would let a second broker of the same user
+/// share a port with the first and take half of its connections. A socket without it is refused.
+fn refuse_taken_ports(config: &BrokerConfig) -> Result<(), NodeError> {
+    let addresses = resolve(config)?;
+    for address in addresses.into_iter().filter(|address| address.port() != 0) {
+        await_free(address).map_err(|error| NodeError::Bind {
+            address: address.to_string(),
+            error,
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits a moment for an address that is taken. A broker that was killed just now may still listen:
+/// the kernel ends its rings, which hold its sockets, after the process is gone.
+fn await_free(address: SocketAddr) -> io::Result<()> {
+    let deadline = housekeeping::now() + Duration::from_millis(PORT_RELEASE_MS_MAX);
+    loop {
+        match Listener::bind(address) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && housekeeping::now() < deadline =>
+            {
+                blocking::sleep(PORT_RELEASE_PAUSE);
+            }
+            bound => return bound.map(|_| ()),
+        }
+    }
 }
 
 fn start_admin(

@@ -11,7 +11,8 @@ use super::arguments::{LogFormatArgument, StartArguments};
 use super::failure::Failure;
 use super::{logging, node, signals};
 use crate::config::{self, BrokerConfig, BrokerValues, ConfigErrors, Durability, Sources};
-use crate::io::blocking;
+use crate::io::{blocking, raise_open_files_limit};
+use crate::limits::{CHUNK_FILES_OPEN_MAX, OPEN_FILES_PER_CORE_RESERVED, OPEN_FILES_RESERVED};
 
 /// What a node is started with.
 pub struct Settings {
@@ -43,7 +44,7 @@ pub struct Ready {
 /// Runs the command.
 pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
     let (values, notices) = load(arguments)?;
-    let config = config::resolve(values.clone()).map_err(refuse)?;
+    let mut config = config::resolve(values.clone()).map_err(refuse)?;
     let format = config.engine.log_format;
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let level = config.engine.log_level.clone();
@@ -57,6 +58,7 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
             false => tracing::info!("{}", notice.text),
         }
     }
+    fit_open_files(&mut config)?;
     let stop = signals::stop(arguments.stop_at_end_of_input)?;
     let settings = Settings {
         config,
@@ -64,6 +66,45 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
         log_lines_dropped: Box::new(log.dropped_lines()),
     };
     node::run(settings, stop, |ready| announce(ready, arguments))
+}
+
+/// Takes as many open files as the process may have, and admits no more connections than they
+/// allow: connections must not leave the log without files.
+fn fit_open_files(config: &mut BrokerConfig) -> Result<(), Failure> {
+    let files = raise_open_files_limit()
+        .map_err(|error| Failure::new(format!("cannot read the limit of open files: {error}")))?;
+    let cores = node::cores(config).len() as u64;
+    let room = room_for_connections(files, cores).ok_or_else(|| {
+        Failure::new(format!("{files} open files are too few for {cores} cores"))
+            .because("the limit of open files (nofile) is low")
+            .try_this("ulimit -n 1048576 (systemd: LimitNOFILE=1048576)")
+    })?;
+    let wanted = config.network.connections_max;
+    config.network.connections_max = wanted.min(i32::try_from(room).unwrap_or(i32::MAX));
+    if wanted != i32::MAX && room < wanted as u64 {
+        tracing::warn!(
+            "max.connections={wanted} needs more open files than {files}: {room} connections are \
+             admitted. To raise it: ulimit -n 1048576 (systemd: LimitNOFILE=1048576)"
+        );
+    } else if room < FEW_CONNECTIONS {
+        tracing::warn!(
+            "{files} open files allow {room} connections. To raise it: ulimit -n 1048576 \
+             (systemd: LimitNOFILE=1048576)"
+        );
+    }
+    Ok(())
+}
+
+/// Fewer connections than this deserve a warning even if nobody asked for more.
+const FEW_CONNECTIONS: u64 = 1000;
+
+/// How many of the files that may be open are left for connections; none if there are too few to
+/// run at all. Chunks get what they can use, but not more than half.
+fn room_for_connections(files: u64, cores: u64) -> Option<u64> {
+    let reserved = OPEN_FILES_RESERVED + cores * OPEN_FILES_PER_CORE_RESERVED;
+    let left = files.checked_sub(reserved).filter(|left| *left > 0)?;
+    let chunks = (cores * CHUNK_FILES_OPEN_MAX as u64).min(left / 2);
+    Some(left - chunks)
 }
 
 fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>), Failure> {
@@ -238,6 +279,18 @@ Lines to paste:
             "{banner}"
         );
         assert!(banner.contains("metrics     not served\n"), "{banner}");
+    }
+
+    #[test]
+    fn connections_get_what_chunks_and_the_node_leave() {
+        assert_eq!(
+            room_for_connections(1 << 20, 4),
+            Some((1 << 20) - 64 - 128 - 4096)
+        );
+        assert_eq!(room_for_connections(1024, 4), Some(416));
+        assert_eq!(room_for_connections(193, 4), Some(1));
+        assert_eq!(room_for_connections(192, 4), None);
+        assert_eq!(room_for_connections(0, 1), None);
     }
 
     #[test]

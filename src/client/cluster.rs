@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use crate::io::blocking;
+use crate::io::{self, blocking};
 use crate::model::{LeaderEpoch, NodeId, TopicId, TopicName, TopicPartition};
 use crate::protocol::messages::metadata_request::MetadataRequestTopic;
 use crate::protocol::messages::metadata_response::{
@@ -15,8 +15,7 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ApiKey, ErrorCode};
 
-use super::clock;
-use super::connection::{ClientOptions, Connection};
+use super::connection::{ClientOptions, Connection, RETRY_PAUSE};
 use super::error::{ClientError, error_code};
 
 /// A broker of the cluster.
@@ -245,7 +244,7 @@ impl Client {
     /// One topic, asked now; the broker may create it as it creates those that clients only
     /// mention, which takes a moment.
     pub fn topic_or_create(&mut self, name: &TopicName) -> Result<TopicDescription, ClientError> {
-        let deadline = clock::now() + self.options.retry_for.min(CREATION_WAIT);
+        let deadline = io::now() + self.options.retry_for.min(CREATION_WAIT);
         loop {
             self.retry(|client| client.refresh(std::slice::from_ref(name), true))?;
             let found = self.known_topic(name);
@@ -256,10 +255,10 @@ impl Client {
                         .iter()
                         .all(|partition| partition.leader.is_some())
             };
-            if found.as_ref().is_ok_and(has_leaders) || clock::now() >= deadline {
+            if found.as_ref().is_ok_and(has_leaders) || io::now() >= deadline {
                 return found;
             }
-            blocking::sleep(clock::RETRY_PAUSE);
+            blocking::sleep(RETRY_PAUSE);
         }
     }
 
@@ -473,7 +472,7 @@ impl Client {
         &mut self,
         mut operation: impl FnMut(&mut Client) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
-        let deadline = clock::now() + self.options.retry_for;
+        let deadline = io::now() + self.options.retry_for;
         loop {
             let error = match operation(self) {
                 Ok(value) => return Ok(value),
@@ -491,10 +490,10 @@ impl Client {
                 _ => {}
             }
             let is_lost = matches!(error, ClientError::Connect { .. });
-            if is_lost || !error.is_retriable() || clock::now() >= deadline {
+            if is_lost || !error.is_retriable() || io::now() >= deadline {
                 return Err(error);
             }
-            blocking::sleep(clock::RETRY_PAUSE);
+            blocking::sleep(RETRY_PAUSE);
         }
     }
 }

@@ -17,6 +17,9 @@ use crate::protocol::{self, ApiKey, ErrorCode, ProtocolError};
 use super::ClientError;
 use super::error::error_code;
 
+/// The pause before an operation is tried again.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
 /// How a client connects and how long it waits.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::io::{Instant, blocking};
+use crate::io::{self, Instant, blocking};
 use crate::model::{TopicName, TopicPartition};
 use crate::protocol::messages::consumer_protocol_assignment;
 use crate::protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -19,9 +19,8 @@ use crate::protocol::messages::{
 use crate::protocol::{self, ApiKey, ErrorCode, ProtocolError};
 
 use super::assignor::{Assignor, Subscriptions};
-use super::clock;
 use super::cluster::{Client, topic_name};
-use super::connection::Connection;
+use super::connection::{Connection, RETRY_PAUSE};
 use super::error::{ClientError, error_code};
 use super::groups::{
     CONSUMER_PROTOCOL_TYPE, CommittedOffset, Committer, check_commit, offset_commit_request,
@@ -92,7 +91,7 @@ impl Membership {
     /// Whether the member takes part in the current generation, after a sign of life if one is
     /// due.
     pub(super) fn is_current(&mut self, client: &mut Client) -> Result<bool, ClientError> {
-        let now = clock::now();
+        let now = io::now();
         if !self.is_joined || now < self.heartbeat_at {
             return Ok(self.is_joined);
         }
@@ -120,7 +119,7 @@ impl Membership {
             ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => {
                 self.coordinator = None;
             }
-            ErrorCode::CoordinatorLoadInProgress => blocking::sleep(clock::RETRY_PAUSE),
+            ErrorCode::CoordinatorLoadInProgress => blocking::sleep(RETRY_PAUSE),
             _ => return ClientError::check(api, &self.options.group_id, code, None),
         }
         self.is_joined = false;
@@ -129,19 +128,19 @@ impl Membership {
 
     /// Joins, as often as it takes, and returns the partitions that this member is to read.
     pub(super) fn join(&mut self, client: &mut Client) -> Result<Vec<TopicPartition>, ClientError> {
-        let deadline = clock::now() + self.options.rebalance_timeout + JOIN_SLACK;
+        let deadline = io::now() + self.options.rebalance_timeout + JOIN_SLACK;
         loop {
             match self.join_once(client) {
                 Ok(Some(assignment)) => return Ok(assignment),
                 Ok(None) => {}
-                Err(error) if error.is_retriable() && clock::now() < deadline => {
+                Err(error) if error.is_retriable() && io::now() < deadline => {
                     self.coordinator = None;
                     client.forget_coordinator(&self.options.group_id);
-                    blocking::sleep(clock::RETRY_PAUSE);
+                    blocking::sleep(RETRY_PAUSE);
                 }
                 Err(error) => return Err(error),
             }
-            if clock::now() >= deadline {
+            if io::now() >= deadline {
                 let group = &self.options.group_id;
                 ClientError::check(
                     ApiKey::JoinGroup,
@@ -185,7 +184,7 @@ impl Membership {
             return Ok(None);
         }
         self.is_joined = true;
-        self.heartbeat_at = clock::now() + self.options.heartbeat_interval;
+        self.heartbeat_at = io::now() + self.options.heartbeat_interval;
         let assignment = read_assignment(synced.assignment);
         assignment
             .map(Some)
@@ -225,7 +224,7 @@ impl Membership {
         client: &mut Client,
         partitions: &[TopicPartition],
     ) -> Result<Vec<CommittedOffset>, ClientError> {
-        let deadline = clock::now() + client.options().retry_for;
+        let deadline = io::now() + client.options().retry_for;
         loop {
             let connection = self.coordinator(client)?;
             let version = connection.version(ApiKey::OffsetFetch)?;
@@ -233,10 +232,10 @@ impl Membership {
             let request = offset_fetch_request(&group, Some(partitions), version);
             let answer = self.call(client, &request);
             match answer.and_then(|response| read_committed(&group, &response)) {
-                Err(error) if error.is_retriable() && clock::now() < deadline => {
+                Err(error) if error.is_retriable() && io::now() < deadline => {
                     self.coordinator = None;
                     client.forget_coordinator(&group);
-                    blocking::sleep(clock::RETRY_PAUSE);
+                    blocking::sleep(RETRY_PAUSE);
                 }
                 other => return other,
             }
@@ -255,16 +254,16 @@ impl Membership {
             group_instance_id: self.instance_id(),
         };
         let request = offset_commit_request(&self.options.group_id, &committer, offsets);
-        let deadline = clock::now() + client.options().retry_for;
+        let deadline = io::now() + client.options().retry_for;
         loop {
             match self
                 .call(client, &request)
                 .and_then(|response| check_commit(&response))
             {
-                Err(error) if error.is_retriable() && clock::now() < deadline => {
+                Err(error) if error.is_retriable() && io::now() < deadline => {
                     self.coordinator = None;
                     client.forget_coordinator(&self.options.group_id);
-                    blocking::sleep(clock::RETRY_PAUSE);
+                    blocking::sleep(RETRY_PAUSE);
                 }
                 other => return other,
             }

@@ -25,10 +25,11 @@
 //!     producer.flush()?;                               // returns when all is answered
 //!     for delivery in producer.deliveries() { ... }    // one per batch: offset or error, latency
 //!
-//!     let mut consumer = Consumer::assign(client, &[(partition, StartAt::Earliest)], options)?;
+//!     let partitions = [(partition, StartAt::Earliest)];
+//!     let mut consumer = Consumer::assign(client, &partitions, options)?;
 //!     let mut consumer = Consumer::subscribe(client, GroupOptions::new(id, topics), options)?;
 //!     consumer.poll()?                                 // Vec<FetchedBatch>, waits up to max_wait
-//!     batch.records()?                                 // Vec<ConsumerRecord>, from the position
+//!     batch.records()?                                 // Vec<ConsumerRecord>, as asked for
 //!     consumer.commit()?, consumer.close()?
 //!
 //! One thread uses one client. A producer and a consumer own the client that they were given;
@@ -46,7 +47,6 @@ mod offsets;
 mod producer;
 mod topics;
 
-mod clock;
 mod partitioner;
 
 pub use cluster::{

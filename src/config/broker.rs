@@ -37,8 +37,6 @@ pub struct BrokerConfig {
     pub offsets: OffsetsConfig,
     /// Idempotent producers.
     pub producers: ProducerConfig,
-    /// `metadata.log.max.record.bytes.between.snapshots`.
-    pub metadata_snapshot_bytes: i64,
     /// Our own keys: the engine below.
     pub engine: EngineConfig,
     /// The layers that all of this came from, for DescribeConfigs and for changes.
@@ -65,12 +63,6 @@ pub struct Listener {
 pub struct NetworkConfig {
     /// `listeners` with `advertised.listeners`; never empty.
     pub listeners: Vec<Listener>,
-    /// `socket.send.buffer.bytes`; -1 leaves the operating system's.
-    pub socket_send_buffer_bytes: i32,
-    /// `socket.receive.buffer.bytes`; -1 leaves the operating system's.
-    pub socket_receive_buffer_bytes: i32,
-    /// `socket.listen.backlog.size`.
-    pub socket_listen_backlog_size: i32,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: i32,
     /// `max.connections`, of the whole broker.
@@ -81,10 +73,6 @@ pub struct NetworkConfig {
     pub connections_per_ip_overrides: Vec<(IpAddr, i32)>,
     /// `connections.max.idle.ms`; negative is never.
     pub connections_idle_max_ms: i64,
-    /// `queued.max.requests`: requests of one connection between read and answered.
-    pub queued_requests_max: i32,
-    /// `queued.max.request.bytes`, of the whole broker; -1 leaves the per-core budget alone.
-    pub queued_request_bytes_max: i64,
 }
 
 /// Bounds of single requests.

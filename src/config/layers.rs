@@ -145,6 +145,7 @@ impl Layers {
                 }
             }
         }
+        mirror_ids(&mut values);
         match self.errors.is_empty() {
             true => Ok((BrokerValues::new(values), notices)),
             false => Err(ConfigErrors(self.errors)),
@@ -221,6 +222,15 @@ impl Layers {
             },
         };
         notices.push(Notice { warning, text });
+    }
+}
+
+/// As in Kafka, `node.id` and its older name `broker.id` stand for each other.
+fn mirror_ids(values: &mut BTreeMap<&'static str, String>) {
+    for (set, unset) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+        if let Some(id) = values.get(set).filter(|id| *id != "-1").cloned() {
+            values.entry(unset).or_insert(id);
+        }
     }
 }
 

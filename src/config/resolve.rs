@@ -40,7 +40,6 @@ pub fn resolve(values: BrokerValues) -> Result<BrokerConfig, ConfigErrors> {
             id_expiration_ms: reader.int("producer.id.expiration.ms"),
             id_expiration_check_interval_ms: reader.int("producer.id.expiration.check.interval.ms"),
         },
-        metadata_snapshot_bytes: reader.long("metadata.log.max.record.bytes.between.snapshots"),
         engine: reader.engine(),
         values: BrokerValues::default(),
     };
@@ -130,15 +129,11 @@ impl Reader<'_> {
 
     fn node_id(&mut self) -> NodeId {
         let (node, broker) = (self.int("node.id"), self.int("broker.id"));
-        let node_is_set = self.values.is_set_at_start("node.id");
-        if broker >= 0 && node_is_set && broker != node {
+        // Where one is set, loading has given the other its value.
+        if broker >= 0 && broker != node {
             self.refuse("broker.id", "the value of node.id, or to leave it unset");
         }
-        NodeId(if broker >= 0 && !node_is_set {
-            broker
-        } else {
-            node
-        })
+        NodeId(node)
     }
 
     fn cluster_id(&mut self) -> Option<Arc<str>> {
@@ -180,16 +175,11 @@ impl Reader<'_> {
                 self.errors.extend(errors);
                 Vec::new()
             }),
-            socket_send_buffer_bytes: self.int("socket.send.buffer.bytes"),
-            socket_receive_buffer_bytes: self.int("socket.receive.buffer.bytes"),
-            socket_listen_backlog_size: self.int("socket.listen.backlog.size"),
             socket_request_max_bytes: self.int("socket.request.max.bytes"),
             connections_max: self.int("max.connections"),
             connections_per_ip_max: self.int("max.connections.per.ip"),
             connections_per_ip_overrides: self.per_ip_overrides(),
             connections_idle_max_ms: self.long("connections.max.idle.ms"),
-            queued_requests_max: self.int("queued.max.requests"),
-            queued_request_bytes_max: self.long("queued.max.request.bytes"),
         }
     }
 
@@ -425,7 +415,10 @@ mod tests {
 
     #[test]
     fn checks_across_keys_name_what_is_wrong() {
-        check("broker.id=2", &[]);
+        assert_eq!(
+            config("broker.id=2").expect("a good file").node_id,
+            NodeId(2)
+        );
         check(
             "node.id=1\nbroker.id=2",
             &[

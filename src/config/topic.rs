@@ -28,23 +28,6 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// The codec that the broker keeps batches in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CompressionType {
-    /// As the producer sent them. The others recompress, which this broker does not do yet.
-    Producer,
-    /// Uncompressed.
-    Uncompressed,
-    /// gzip.
-    Gzip,
-    /// snappy.
-    Snappy,
-    /// lz4.
-    Lz4,
-    /// zstd.
-    Zstd,
-}
-
 /// The configuration in force for one topic.
 ///
 /// Made by `BrokerConfig::topic` from a topic's overrides and the broker's configuration; a
@@ -72,8 +55,6 @@ pub struct TopicConfig {
     pub message_timestamp_before_max_ms: i64,
     /// How far ahead of the broker's clock a CreateTime timestamp may be, in milliseconds.
     pub message_timestamp_after_max_ms: i64,
-    /// The codec that batches are kept in.
-    pub compression_type: CompressionType,
     /// Replicas that must have a batch before acks=all is answered.
     pub min_insync_replicas: i32,
 }
@@ -105,7 +86,6 @@ pub(super) fn topic_config(values: &BrokerValues, overrides: &Overrides) -> Topi
         },
         message_timestamp_before_max_ms: reader.long("message.timestamp.before.max.ms"),
         message_timestamp_after_max_ms: reader.long("message.timestamp.after.max.ms"),
-        compression_type: reader.compression_type(),
         min_insync_replicas: reader.int("min.insync.replicas"),
     }
 }
@@ -156,17 +136,6 @@ impl Reader<'_> {
             (false, _) => CleanupPolicy::Delete,
         }
     }
-
-    fn compression_type(&self) -> CompressionType {
-        match self.value("compression.type").text() {
-            "uncompressed" => CompressionType::Uncompressed,
-            "gzip" => CompressionType::Gzip,
-            "snappy" => CompressionType::Snappy,
-            "lz4" => CompressionType::Lz4,
-            "zstd" => CompressionType::Zstd,
-            _ => CompressionType::Producer,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -198,10 +167,10 @@ mod tests {
             config.cleanup_policy = CleanupPolicy::CompactDelete;
         });
         check(
-            &[("cleanup.policy", "compact"), ("compression.type", "zstd")],
+            &[("cleanup.policy", "compact"), ("segment.jitter.ms", "7")],
             |config| {
                 config.cleanup_policy = CleanupPolicy::Compact;
-                config.compression_type = CompressionType::Zstd;
+                config.segment_jitter_ms = 7;
             },
         );
     }

@@ -122,11 +122,6 @@ impl BrokerValues {
             }
         })
     }
-
-    /// Whether the layer of the start sets a key.
-    pub(super) fn is_set_at_start(&self, name: &str) -> bool {
-        self.at_start.contains_key(name)
-    }
 }
 
 /// The layers of a broker key, the strongest first.

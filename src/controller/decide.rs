@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::image::{Image, TopicMeta, pairs};
 use super::record::{PartitionRecord, Record};
 use crate::config::{BrokerConfig, Overrides, new_topic_configs};
-use crate::limits::{PARTITIONS_MAX, PRODUCER_IDS_PER_BLOCK};
+use crate::limits::{PARTITIONS_MADE_AT_ONCE_MAX, PARTITIONS_MAX, PRODUCER_IDS_PER_BLOCK};
 use crate::model::{TopicId, TopicName, TopicNameError};
 
 /// Why a change was refused, with a sentence for the person who asked.
@@ -40,6 +40,8 @@ pub enum RefusedReason {
     Config,
     /// INVALID_REQUEST.
     Request,
+    /// POLICY_VIOLATION: more partitions than one request may make.
+    TooManyPartitions,
     /// TOPIC_DELETION_DISABLED.
     DeletionDisabled,
     /// KAFKA_STORAGE_ERROR: the metadata log takes no more.
@@ -201,8 +203,18 @@ impl Rules<'_> {
     }
 
     fn check_room(&self, more: i32) -> Result<(), Refused> {
+        if more > PARTITIONS_MADE_AT_ONCE_MAX {
+            return refused(
+                RefusedReason::TooManyPartitions,
+                format!(
+                    "One request may make {PARTITIONS_MADE_AT_ONCE_MAX} partitions of a topic."
+                ),
+            );
+        }
         let after = self.image.partitions_count() + more as usize;
-        if after > PARTITIONS_MAX {
+        // Slots only count up, over topics that are long gone too.
+        let slots_left = u32::MAX - self.image.next_slot;
+        if after > PARTITIONS_MAX || more as u32 > slots_left {
             return refused(
                 RefusedReason::Partitions,
                 format!("the node would have {after} partitions; the most is {PARTITIONS_MAX}"),
@@ -474,7 +486,11 @@ mod tests {
         check(new_topic("known", 1, 1), Err(RefusedReason::TopicExists));
         check(new_topic("a_b", 1, 1), Err(RefusedReason::TopicName));
         check(new_topic("a b", 1, 1), Err(RefusedReason::TopicName));
-        check(new_topic("x", i32::MAX, 1), Err(RefusedReason::Partitions));
+        check(new_topic("x", 10_000, 1), Ok(10_000));
+        check(
+            new_topic("x", 10_001, 1),
+            Err(RefusedReason::TooManyPartitions),
+        );
         let configs = vec![("no.such.key".into(), Some("1".into()))];
         check(
             NewTopic {

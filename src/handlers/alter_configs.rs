@@ -31,6 +31,7 @@ pub(super) async fn handle(
         let mut answer = AlterConfigsResourceResponse::default();
         answer.resource_type = resource.resource_type;
         answer.resource_name = resource.resource_name.clone();
+        answer.error_message = None;
         let name = resource.resource_name.as_str();
         match Resource::of(resource.resource_type, name, config.node_id) {
             _ if !once => {

@@ -11,6 +11,9 @@ use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::ApiVersions, 0, 4);
 
+/// The first version in which clients name their software.
+const SOFTWARE_FROM: i16 = 3;
+
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     if !SPEC.serves(version) {
@@ -21,6 +24,10 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let decoded = ApiVersionsRequest::decode(&request.body, version)?;
     let apis: Vec<ApiSpec> = registry::served().collect();
     let mut response = ApiVersionsResponse::new(&apis);
+    // Clients name their software since version 3 (KIP-511).
+    if version < SOFTWARE_FROM {
+        return Ok(Reply::Now(request.respond(vec![response.encode(version)])));
+    }
     if decoded.has_valid_software() {
         *client.software.borrow_mut() = format!(
             "{} {}",

@@ -51,10 +51,11 @@ fn split(topics: &[CreatableTopic]) -> (Vec<&CreatableTopic>, Vec<CreatableTopic
         match counts.get_mut(topic.name.as_str()) {
             Some(_) if topic.name.as_str() == METADATA_TOPIC => {
                 counts.remove(METADATA_TOPIC);
+                let message = format!("Creation of internal topic {METADATA_TOPIC} is prohibited.");
                 refused.push(failed(
                     &topic.name,
-                    ErrorCode::TopicAuthorizationFailed,
-                    None,
+                    ErrorCode::InvalidRequest,
+                    Some(message),
                 ));
             }
             Some(1) => asked.push(topic),
@@ -110,6 +111,7 @@ fn answer(
     let mut answer = CreatableTopicResult::default();
     answer.name = name.clone();
     answer.topic_id = topic.id.into();
+    answer.error_message = None;
     answer.num_partitions = topic.partitions.len() as i32;
     answer.replication_factor = 1;
     let described = config::describe_topic(&config.values, &topic.configs);
@@ -169,7 +171,7 @@ mod tests {
             &["b"],
             &[("a", ErrorCode::InvalidRequest)],
         );
-        let own = (METADATA_TOPIC, ErrorCode::TopicAuthorizationFailed);
+        let own = (METADATA_TOPIC, ErrorCode::InvalidRequest);
         check(&[METADATA_TOPIC, "a", METADATA_TOPIC], &["a"], &[own]);
     }
 }

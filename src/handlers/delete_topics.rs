@@ -48,6 +48,7 @@ pub(super) async fn handle(
                 let mut answer = DeletableTopicResult::default();
                 answer.name = Some(StrBytes::from(topic.name.to_string()));
                 answer.topic_id = topic.id.into();
+                answer.error_message = None;
                 answer
             }
             Err(refused) => {

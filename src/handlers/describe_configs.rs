@@ -89,9 +89,9 @@ fn told(described: Described, request: &DescribeConfigsRequest) -> DescribeConfi
     told.config_source = described.source.wire();
     told.is_sensitive = described.key.is_sensitive();
     told.config_type = described.key.kind.wire();
-    if request.include_documentation {
-        told.documentation = Some(StrBytes::from(config::documentation(described.key)));
-    }
+    told.documentation = request
+        .include_documentation
+        .then(|| StrBytes::from(config::documentation(described.key)));
     if request.include_synonyms {
         let synonym = |synonym: config::DescribedSynonym| {
             let mut told = DescribeConfigsSynonym::default();

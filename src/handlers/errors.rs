@@ -1,6 +1,7 @@
 //! The one mapping from the rooms' errors to Kafka's codes.
 
 use crate::controller::RefusedReason;
+use crate::coordinator::GroupError;
 use crate::frame::BatchError;
 use crate::partition::{AppendRefused, OffsetsError, ReadRefused};
 use crate::protocol::ErrorCode;
@@ -91,7 +92,31 @@ pub(super) fn of_refused(reason: RefusedReason) -> ErrorCode {
         RefusedReason::Assignment => ErrorCode::InvalidReplicaAssignment,
         RefusedReason::Config => ErrorCode::InvalidConfig,
         RefusedReason::Request => ErrorCode::InvalidRequest,
+        RefusedReason::TooManyPartitions => ErrorCode::PolicyViolation,
         RefusedReason::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         RefusedReason::Storage => ErrorCode::KafkaStorageError,
+    }
+}
+
+pub(super) fn of_group(error: GroupError) -> ErrorCode {
+    match error {
+        GroupError::LoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+        GroupError::NotAvailable => ErrorCode::CoordinatorNotAvailable,
+        GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupError::InvalidRequest => ErrorCode::InvalidRequest,
+        GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupError::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupError::UnknownMember => ErrorCode::UnknownMemberId,
+        GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupError::FencedInstance => ErrorCode::FencedInstanceId,
+        GroupError::GroupMaxSize => ErrorCode::GroupMaxSizeReached,
+        GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+        GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+        GroupError::SubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
+        GroupError::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        GroupError::RecordTooLarge => ErrorCode::UnknownServerError,
     }
 }

@@ -18,6 +18,20 @@ mod delete_topics;
 mod init_producer_id;
 mod offset_for_leader_epoch;
 
+mod find_coordinator;
+mod heartbeat;
+mod join_group;
+mod leave_group;
+mod sync_group;
+
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+
+mod delete_groups;
+mod describe_groups;
+mod list_groups;
+
 mod alter_configs;
 mod describe_configs;
 mod incremental_alter_configs;
@@ -29,6 +43,7 @@ mod describe_topic_partitions;
 
 mod configs;
 mod errors;
+mod groups;
 mod sessions;
 
 pub use registry::handle;

@@ -26,6 +26,9 @@ const ZSTD_FROM: i16 = 7;
 /// The first version that tells which records were refused (KIP-467).
 const RECORD_ERRORS_FROM: i16 = 8;
 
+/// The acks that ask for all in-sync replicas, of which a single node has one.
+const ACKS_ALL: i16 = -1;
+
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     let decoded = ProduceRequest::decode(&request.body, version)?;
@@ -95,6 +98,7 @@ impl Outcome {
         version: i16,
     ) -> Vec<ProducePart> {
         let mut parts = Vec::new();
+        let acks = request.acks;
         for (at, topic) in request.topics.into_iter().enumerate() {
             let found = if version >= TOPIC_IDS_FROM {
                 client
@@ -109,6 +113,9 @@ impl Outcome {
                 let batch = partition.records.unwrap_or_default();
                 let refused = match &found {
                     Err(error) => Some(*error),
+                    Ok(topic) if acks == ACKS_ALL && topic.config.min_insync_replicas > 1 => {
+                        Some(ErrorCode::NotEnoughReplicas)
+                    }
                     Ok(_) => refused_by_version(&batch, version),
                 };
                 match (&found, refused) {

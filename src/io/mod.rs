@@ -9,34 +9,45 @@
 //!
 //! | item | signature |
 //! |---|---|
-//! | `run` | `fn run<M, F>(cores: &[CoreSpec], main: M) -> Result<()> where M: Fn(CoreId) -> F + Send + Sync, F: Future<Output = ()> + 'static` |
-//! | `core` | `fn core() -> CoreId` |
-//! | `spawn` | `fn spawn<F>(future: F) -> Task<F::Output> where F: Future + 'static, F::Output: 'static` |
-//! | `yield_now` | `async fn yield_now()` |
-//! | `stats` | `fn stats() -> Stats` |
-//! | `now` | `fn now() -> Instant` |
-//! | `Sleep`, `sleep_until` | `fn sleep_until(deadline: Instant) -> Sleep`, a `Future<Output = ()>` |
-//! | `wall_clock` | `fn wall_clock() -> Timestamp` |
-//! | `random_bytes`, `random_u64` | `fn random_bytes<const N: usize>() -> [u8; N]`, `fn random_u64() -> u64` |
-//! | `File` | `open(impl AsRef<Path>, Open)`, `write_at(&self, Bytes, u64, Sync)`, `read_at(&self, AlignedBuf, u64)`, `allocate(&self, u64)`, `sync(&self)`, `len(&self)`, `alignment(&self)`; all async but the last; `Clone` shares the open file |
-//! | `fs` | `create_dir`, `rename`, `remove_file`, `sync_dir`, `sync_file_system`, `list_dir`, `read_small`, `write_small`, `space`, `lock_dir` |
-//! | `TcpListener` | `bind(SocketAddr)`, `accept(&self)`, both async, `local_addr(&self)` |
-//! | `TcpStream` | `connect(SocketAddr)`, `read(&self, BytesMut)`, `write_all(&self, Vec<Bytes>)`, all async; `shutdown(&self)`, `peer_addr(&self)`; `Clone` shares the socket |
+//! | `run` | `fn(cores: &[CoreSpec], main: M) -> Result<()>`, see below |
+//! | `core` | `fn() -> CoreId` |
+//! | `spawn` | `fn(future: F) -> Task<F::Output>`; neither `F` nor its output need be `Send` |
+//! | `yield_now` | `async fn()` |
+//! | `stats` | `fn() -> Stats` |
+//! | `now` | `fn() -> Instant` |
+//! | `Sleep`, `sleep_until` | `fn(deadline: Instant) -> Sleep`, a `Future<Output = ()>` |
+//! | `wall_clock` | `fn() -> Timestamp` |
+//! | `random_bytes` | `fn<const N: usize>() -> [u8; N]` |
+//! | `random_u64` | `fn() -> u64` |
 //!
-//! and, in `fs`, all async:
+//! `run`'s `M` is `Fn(CoreId) -> F + Send + Sync`, `F` a `Future<Output = ()> + 'static`.
+//! The following are async unless marked `sync`, and return a `Result` unless they show otherwise:
 //!
-//! | item | signature |
+//! | type | methods |
 //! |---|---|
-//! | `create_dir`, `remove_file`, `sync_dir`, `sync_file_system` | `(path: impl AsRef<Path>) -> Result<()>` |
-//! | `rename` | `(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()>` |
-//! | `list_dir` | `(path: impl AsRef<Path>) -> Result<Vec<String>>`: names, sorted |
-//! | `read_small` | `(path: impl AsRef<Path>) -> Result<Bytes>`: at most `limits::SMALL_FILE_BYTES_MAX` |
-//! | `write_small` | `(path: impl AsRef<Path>, bytes: Bytes) -> Result<()>` |
-//! | `space` | `(path: impl AsRef<Path>) -> Result<Space>` |
-//! | `lock_dir` | `(path: impl AsRef<Path>) -> Result<DirLock>`: held until dropped; `ErrorKind::WouldBlock` if another process has it |
+//! | `File`, a shared handle | `open(path, Open) -> File`, `write_at(&self, Bytes, u64, Sync)` |
+//! | | `read_at(&self, AlignedBuf, u64) -> (Result<usize>, AlignedBuf)` |
+//! | | `allocate(&self, u64)`, `sync(&self)`, `len(&self) -> u64` |
+//! | | sync: `alignment(&self) -> usize`, not a `Result` |
+//! | `TcpListener` | `check_free(SocketAddr)`, `bind(SocketAddr) -> TcpListener` |
+//! | | `accept(&self) -> (TcpStream, SocketAddr)` |
+//! | | sync: `local_addr(&self) -> SocketAddr`, not a `Result` |
+//! | `TcpStream`, a shared handle | `connect(SocketAddr) -> TcpStream` |
+//! | | `read(&self, BytesMut) -> (Result<usize>, BytesMut)` |
+//! | | `write_all(&self, Vec<Bytes>)` |
+//! | | sync: `shutdown(&self)`, `peer_addr(&self) -> SocketAddr`, not a `Result` |
+//! | `fs`, a module | `create_dir(path)`, `remove_file(path)`, `sync_dir(path)`, `rename(from, to)` |
+//! | | `sync_file_system(path)`: all of the file system that the path lies on
+//! | | `list_dir(path) -> Vec<String>`: names, sorted |
+//! | | `read_small(path) -> Bytes`: at most `limits::SMALL_FILE_BYTES_MAX` |
+//! | | `write_small(path, Bytes)`: durable, and either the old bytes or the new |
+//! | | `space(path) -> Space` |
+//! | | `lock_dir(path) -> DirLock`: `WouldBlock` if another process has it |
+//!
+//! A path is `impl AsRef<Path>`; a shared handle is `Clone`.
 //!
 //! Everything else of the room is built on these and is the same for both.
-//! `tests/conformance.rs` passes with both, and is what a third backend (`glommio`) has to pass.
+//! `tests/conformance` passes with both, and is what a third backend (`glommio`) has to pass.
 //!
 //! # Rules that hold for every operation
 //!
@@ -75,6 +86,7 @@ use uring as backend;
 
 pub mod blocking;
 pub mod housekeeping;
+mod process;
 mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
@@ -85,6 +97,7 @@ pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
 pub use buffer::AlignedBuf;
 pub use instant::Instant;
 pub use open::{CoreSpec, DirLock, Open, Space, Sync};
+pub use process::raise_open_files_limit;
 pub use statistics::Stats;
 pub use task::Task;
 pub use thread::{available_cpus, block_on_tokio, spawn_thread};

@@ -436,14 +436,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.judge(&frames)
     }
 
+    /// Notes a range that is missing. Whether that is damage is known at the end only: chunks that
+    /// retention has freed look the same until a later frame tells where the log starts.
     fn quarantine(&mut self, range: Range<Offset>) {
         if !range.is_empty() {
-            tracing::error!(
-                "partition {}: acknowledged records {} to {} are damaged",
-                self.id,
-                range.start,
-                range.end
-            );
             self.recovery.quarantined.push(range);
         }
     }

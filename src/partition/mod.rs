@@ -17,7 +17,7 @@ pub use producers::{ActiveProducer, ProducerTable, Verdict};
 pub use read::{EpochEnd, PartitionRead, ReadRefused, ReadRequest};
 pub use watermark::Watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::log::{Log, LogEvent};
@@ -31,6 +31,8 @@ pub struct Partition {
     leader_epoch: LeaderEpoch,
     log: Rc<Log>,
     state: Rc<RefCell<State>>,
+    /// Its topic was deleted.
+    is_gone: Cell<bool>,
 }
 
 /// What changes while the partition lives. Never borrowed across an await.
@@ -74,6 +76,7 @@ impl Partition {
             leader_epoch,
             log,
             state,
+            is_gone: Cell::new(false),
         })
     }
 
@@ -119,6 +122,12 @@ impl Partition {
 
     /// Ends the partition: whoever waits for it is told that it is gone.
     pub fn end(&self) {
+        self.is_gone.set(true);
         self.state.borrow_mut().watermark.fail();
+    }
+
+    /// Whether the partition has ended because its topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.get()
     }
 }

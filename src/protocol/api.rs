@@ -6,8 +6,9 @@
 use std::fmt;
 
 macro_rules! apis {
-    ($($variant:ident = $key:literal, $min:literal..=$max:literal,
-        flexible $flexible:literal;)*) => {
+    ($(
+        $variant:ident = $key:literal, $min:literal..=$max:literal, flexible $flexible:literal;
+    )*) => {
         /// An API that corelog serves. The names are Kafka's.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i16)]

@@ -6,6 +6,28 @@
 //! grow with a newer Kafka, so they are built from `Default` and then assigned. Strings and bytes
 //! are slices of the request; what outlives it should be copied.
 //!
+//! # What a version cannot say
+//!
+//! Most fields that a version lacks are left out when it is written. These are refused as
+//! `ProtocolError::NotRepresentable` unless they have their default, so a handler looks at the
+//! version before it sets them:
+//!
+//! | response | field | only in versions |
+//! |---|---|---|
+//! | ListOffsets | `leader_epoch` other than -1 | 4 and later |
+//! | Metadata | a topic's `name` null | 12 and later |
+//! | Metadata | `topic_authorized_operations` | 8 and later |
+//! | Metadata | `cluster_authorized_operations` | 8 to 10 |
+//! | OffsetFetch | `topics` | up to 7; `groups` from 8 on |
+//! | FindCoordinator | `error_code`, `node_id`, `host`, `port` | up to 3; then `coordinators` |
+//! | JoinGroup | `protocol_name` null | 7 and later |
+//! | JoinGroup | `skip_assignment` | 9 |
+//! | LeaveGroup | `members` | 3 and later |
+//! | DescribeGroups | `error_message` | 6 |
+//! | DescribeGroups | `authorized_operations` | 3 and later |
+//! | DeleteTopics | `name` null | 6 |
+//! | DescribeCluster | `endpoint_type` other than 1; `is_fenced` | 1 and later; 2 |
+//!
 //! Produce, Fetch and ApiVersions are here for clients only, as modules; a broker uses the rooms'
 //! own `produce`, `fetch` and `api_versions`.
 

@@ -17,7 +17,7 @@
 //!
 //! Nothing here panics on bytes from the network, and no length or count from there sizes an
 //! allocation beyond the bytes that are present; see `wire` and `codec` for the bounds.
-//! `tests/protocol.rs` checks every API and version against an independent codec and mutates
+//! `tests/protocol` checks every API and version against an independent codec and mutates
 //! every message under an allocation cap.
 
 mod api;

@@ -7,6 +7,7 @@ use super::Shard;
 use crate::config::{self, BrokerConfig, SharedConfig, TopicConfig};
 use crate::controller::{Change, Image, Record};
 use crate::frame::BatchRules;
+use crate::io;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::{Found, Log, LogConfig, Replay};
 use crate::model::OFFSETS_TOPIC;
@@ -118,7 +119,7 @@ impl Shard {
                 self.reconfigure_logs(Some(id));
             }
             Change::BrokerConfigs | Change::All => {
-                let configured = configured(&self.launch.config(), &self.image.borrow());
+                let configured = configured(self.launch.config(), &self.image.borrow());
                 match configured {
                     Ok(config) => *self.config.borrow_mut() = config,
                     Err(errors) => tracing::error!("a dynamic configuration is refused: {errors}"),
@@ -250,10 +251,19 @@ impl Shard {
         let limit = |value: i64| u64::try_from(value).ok().filter(|_| !keeps_all);
         LogConfig {
             segment_bytes: u64::try_from(config.segment_bytes).unwrap_or(1),
-            segment_ms: config.segment_ms,
+            segment_ms: config.segment_ms - jitter_ms(config),
             retention_bytes: limit(config.retention_bytes),
             retention_ms: limit(config.retention_ms).map(|ms| ms as i64),
         }
+    }
+}
+
+/// What is taken off the age at which a segment rolls, so that partitions do not roll at once.
+fn jitter_ms(config: &TopicConfig) -> i64 {
+    let most = config.segment_jitter_ms.clamp(0, config.segment_ms - 1);
+    match u64::try_from(most) {
+        Ok(most) if most > 0 => (io::random_u64() % most) as i64,
+        Ok(_) | Err(_) => 0,
     }
 }
 

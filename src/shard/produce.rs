@@ -14,7 +14,7 @@ use crate::io;
 use crate::io::sync::oneshot;
 use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, Timestamp};
-use crate::partition::{AppendRefused, Appended};
+use crate::partition::{AppendRefused, Appended, Partition};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,14 +174,16 @@ impl Shard {
         wait_durable: bool,
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
         let started = io::now();
-        let appended: Vec<Result<Appended, ProduceError>> =
+        let appended: Vec<Result<(Rc<Partition>, Appended), ProduceError>> =
             parts.into_iter().map(|part| self.append(part)).collect();
         metrics::record(Stage::Append, io::now() - started);
         async move {
             let mut results = Vec::with_capacity(appended.len());
             for appended in appended {
                 results.push(match appended {
-                    Ok(appended) => acknowledged(appended, wait_durable).await,
+                    Ok((partition, appended)) => {
+                        acknowledged(&partition, appended, wait_durable).await
+                    }
                     Err(error) => Err(error),
                 });
             }
@@ -193,7 +195,7 @@ impl Shard {
         }
     }
 
-    fn append(&self, part: ProducePart) -> Result<Appended, ProduceError> {
+    fn append(&self, part: ProducePart) -> Result<(Rc<Partition>, Appended), ProduceError> {
         let partition = self.local(part.partition).map_err(ProduceError::Shard)?;
         let topic = self
             .topic(part.partition.topic_id)
@@ -215,7 +217,10 @@ impl Shard {
                 partition.append(&batch, &info, log_append_time)
             }
         };
-        appended.map_err(ProduceError::Refused)
+        match appended {
+            Ok(appended) => Ok((partition, appended)),
+            Err(refused) => Err(ProduceError::Refused(refused)),
+        }
     }
 }
 
@@ -225,7 +230,11 @@ fn count_payload(header: &BatchHeader, bytes: usize) {
     metrics::add(Counter::RecordsIn, header.record_count.max(0) as u64);
 }
 
-async fn acknowledged(appended: Appended, wait_durable: bool) -> ProduceResult {
+async fn acknowledged(
+    partition: &Partition,
+    appended: Appended,
+    wait_durable: bool,
+) -> ProduceResult {
     let produced = Produced {
         base_offset: appended.base_offset,
         log_append_time: appended.log_append_time,
@@ -236,6 +245,10 @@ async fn acknowledged(appended: Appended, wait_durable: bool) -> ProduceResult {
     }
     match appended.durable.await {
         Ok(true) => Ok(produced),
+        // Deleted meanwhile, which is not the disk's fault.
+        Ok(false) | Err(_) if partition.is_gone() => {
+            Err(ProduceError::Shard(ShardError::UnknownPartition))
+        }
         Ok(false) | Err(_) => Err(ProduceError::Refused(AppendRefused::Storage)),
     }
 }

@@ -36,12 +36,15 @@ pub struct Launch {
     board: Board,
     /// What each listener tells its clients, once it is bound.
     advertised: OnceLock<Vec<(Arc<str>, u16)>>,
-    mail: Vec<Mutex<Option<(Mailbox<Message>, Vec<MailSender<Message>>)>>>,
+    mail: Vec<Mutex<Option<Mail>>>,
     seed_senders: Mutex<Vec<oneshot::Sender<Seed>>>,
     seed_receivers: Vec<Mutex<Option<oneshot::Receiver<Seed>>>>,
     progress: watch::Sender<Progress>,
     error: Mutex<Option<StartError>>,
 }
+
+/// One core's ends of the mail: its own box, and a way into everyone's.
+type Mail = (Mailbox<Message>, Vec<MailSender<Message>>);
 
 /// How far the cores are; counts of cores.
 #[derive(Clone, Copy, Debug, Default)]

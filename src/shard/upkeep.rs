@@ -95,7 +95,7 @@ impl Shard {
         board.publish(self.core, &executor_figures());
         let tick = self.figures_published.get();
         self.figures_published.set(tick + 1);
-        if tick % METRICS_PARTITIONS_EVERY != 0 {
+        if !tick.is_multiple_of(METRICS_PARTITIONS_EVERY) {
             return;
         }
         let figures = self

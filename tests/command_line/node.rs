@@ -1,5 +1,8 @@
 //! The commands against a node: the real binary on a port of its own.
 
+// A test is outside the broker: it has its own clock and sockets.
+#![allow(clippy::disallowed_methods)]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -53,8 +56,8 @@ impl Node {
                 "{ended:?}: {}",
                 node.log()
             );
-            match std::fs::read(&ready_file) {
-                Ok(bytes) => node.ready = serde_json::from_slice(&bytes).expect("JSON"),
+            match std::fs::read_to_string(&ready_file) {
+                Ok(text) => node.ready = serde_json::from_str(&text).expect("JSON"),
                 Err(_) => pause(),
             }
         }
@@ -100,7 +103,6 @@ impl Node {
     /// The body of the answer to a GET of the admin listener.
     fn get(&self, path: &str) -> String {
         let address = self.ready["admin"].as_str().expect("an address");
-        #[allow(clippy::disallowed_methods)]
         let mut stream = TcpStream::connect(address).expect("it listens");
         write!(
             stream,
@@ -122,7 +124,6 @@ impl Drop for Node {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
 fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
@@ -340,6 +341,52 @@ fn a_second_node_in_the_same_directory_is_refused_with_advice() {
         second.err
     );
     assert_eq!(node.command("topic list --exclude-internal", ""), "");
+}
+
+#[test]
+fn a_port_that_another_node_has_is_refused_with_advice() {
+    let node = Node::start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let words = overrides(&dir).join(" ");
+    let port = format!("--override listeners=PLAINTEXT://{}", node.address());
+    let second = super::run(&format!("start {words} {port}"));
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(second.err.contains("cannot listen on"), "{}", second.err);
+    assert!(
+        second
+            .err
+            .contains("likely cause: another broker listens there"),
+        "{}",
+        second.err
+    );
+    let metrics = node.ready["admin"].as_str().expect("an address");
+    let port = format!("--override corelog.admin.listener={metrics}");
+    let second = super::run(&format!("start {words} {port}"));
+    assert_eq!(second.code, 1, "{}", second.err);
+    assert!(
+        second.err.contains("cannot serve metrics on"),
+        "{}",
+        second.err
+    );
+}
+
+#[test]
+fn too_few_open_files_are_refused_with_advice() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let program = env!("CARGO_BIN_EXE_corelog");
+    let words = overrides(&dir).join(" ");
+    let script = format!("ulimit -n 100 && exec {program} start {words}");
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .expect("sh runs");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("100 open files are too few for 2 cores"),
+        "{err}"
+    );
+    assert!(err.contains("try: ulimit -n"), "{err}");
 }
 
 #[test]

@@ -11,7 +11,10 @@ use corelog::model::CoreId;
 use crate::{on_cores, on_one_core};
 
 /// Gives each core its mailbox and senders, once.
-struct Parts<T>(Mutex<Vec<Option<(Mailbox<T>, Vec<MailSender<T>>)>>>);
+struct Parts<T>(Mutex<Vec<Option<Ends<T>>>>);
+
+/// One core's own box, and a way into everyone's.
+type Ends<T> = (Mailbox<T>, Vec<MailSender<T>>);
 
 impl<T: Send> Parts<T> {
     fn new(cores: usize, capacity: usize) -> Parts<T> {

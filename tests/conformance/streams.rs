@@ -270,6 +270,25 @@ fn what_cannot_work_is_an_error() {
 }
 
 #[test]
+fn an_address_is_free_until_somebody_listens_there() {
+    on_one_core(|| async {
+        TcpListener::check_free(ANY_PORT.parse().unwrap())
+            .await
+            .unwrap();
+        let listener = listener().await;
+        let addr = listener.local_addr();
+        let taken = TcpListener::check_free(addr).await.unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+
+        // A connection of an earlier listener is no listener.
+        let _here = TcpStream::connect(addr).await.unwrap();
+        let _there = listener.accept().await.unwrap();
+        drop(listener);
+        TcpListener::check_free(addr).await.unwrap();
+    });
+}
+
+#[test]
 fn all_cores_listen_on_one_address() {
     const CONNECTIONS: u32 = 40;
     let (tell, told) = watch::channel(None::<SocketAddr>);

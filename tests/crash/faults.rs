@@ -51,7 +51,8 @@ fn fail_once(seed: u64, kind: OpKind, errno: Option<i32>) {
                 workload::run(&node, &mut Chance::new(day, "day"), habits).await;
                 let stopped = node.stores.iter().any(|store| store.is_stopped());
                 with_disk(|disk| disk.heal());
-                for (id, log) in node.logs.borrow().iter() {
+                let logs = node.logs.borrow().clone();
+                for (id, log) in &logs {
                     let mut model = world.models.borrow()[id].clone();
                     model
                         .batches

@@ -11,7 +11,7 @@ use corelog::io::CoreSpec;
 use corelog::io::sync::watch;
 use corelog::metrics::Board;
 
-pub struct RunningNode {
+pub(crate) struct RunningNode {
     directory: Arc<tempfile::TempDir>,
     address: String,
     stop: watch::Sender<bool>,
@@ -20,7 +20,7 @@ pub struct RunningNode {
 
 impl RunningNode {
     /// A node on a directory of its own.
-    pub fn start_new(cores: u16) -> RunningNode {
+    pub(crate) fn start_new(cores: u16) -> RunningNode {
         RunningNode::start(Arc::new(tempfile::tempdir().unwrap()), cores)
     }
 
@@ -39,7 +39,7 @@ impl RunningNode {
         let config = Arc::new(config::resolve(values).unwrap());
         let (stop, stopped) = watch::channel(false);
         let (sender, receiver) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
+        let spawned = corelog::io::spawn_thread("node", move || {
             let cores = CoreSpec::unpinned(cores);
             let board = Board::new(cores.len());
             let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
@@ -50,16 +50,21 @@ impl RunningNode {
             directory,
             address,
             stop,
-            thread: Some(thread),
+            thread: Some(spawned.unwrap()),
         }
     }
 
-    pub fn client(&self) -> Client {
+    /// Where it listens, as host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address, ClientOptions::default()).unwrap()
     }
 
     /// Stops the node and starts another one on the same directory.
-    pub fn restart(mut self, cores: u16) -> RunningNode {
+    pub(crate) fn restart(mut self, cores: u16) -> RunningNode {
         self.end();
         RunningNode::start(self.directory.clone(), cores)
     }

@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// The most bytes that `work` held at once, and what it returned.
-pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (usize, T) {
+pub(crate) fn peak_bytes<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = HELD.get();
     PEAK.set(before);
     let result = work();

@@ -10,7 +10,7 @@ use corelog::protocol::messages::*;
 use crate::random::Random;
 
 /// Makes a random value as a version can express it.
-pub trait Fill {
+pub(crate) trait Fill {
     fn fill(random: &mut Random, version: i16) -> Self;
 }
 

@@ -4,6 +4,8 @@ use super::super::key::{Effect, Key, Valid, boolean, int, list, long, string};
 
 const PER_CORE: Effect =
     Effect::Informational("one thread per core does this work; corelog.cores sets how many");
+const SIZED_BY_LINUX: Effect =
+    Effect::Informational("the kernel sizes socket buffers as connections need them");
 const ONE_NODE: Effect = Effect::Informational("a single node has no other brokers to talk to");
 const ONE_VOTER: Effect = Effect::Informational("the metadata log has one voter: this node");
 const ONE_DIRECTORY: Effect =
@@ -136,10 +138,10 @@ pub(in crate::config) const NETWORK_KEYS: &[Key] = &[
         .default("20971520")
         .valid(Valid::AtLeast(1))
         .high()
-        .doc(
-            "When the metadata log holds more bytes than this at a start, it is replaced by a \
-              snapshot of the same content.",
-        ),
+        .effect(Effect::Informational(
+            "a start replaces the metadata log by a snapshot after 10,000 records",
+        ))
+        .doc("Bytes of the metadata log between two of its snapshots."),
     int("node.id")
         .default("1")
         .valid(Valid::AtLeast(0))
@@ -177,18 +179,20 @@ pub(in crate::config) const NETWORK_KEYS: &[Key] = &[
             "What the process is. A single node is both; either one alone is refused at the \
               start.",
         ),
-    long("queued.max.request.bytes").default("-1").doc(
-        "Bytes of requests that the broker holds before it stops reading; -1 leaves the \
-              budget of each core, corelog.request.memory.bytes, alone to decide.",
-    ),
+    long("queued.max.request.bytes")
+        .default("-1")
+        .effect(Effect::Informational(
+            "corelog.request.memory.bytes bounds requests, for each core",
+        ))
+        .doc("Bytes of requests that the broker holds before it stops reading."),
     int("queued.max.requests")
         .default("500")
         .valid(Valid::AtLeast(1))
         .high()
-        .doc(
-            "Requests of one connection that are read and not yet answered, before the broker \
-              stops reading from it.",
-        ),
+        .effect(Effect::Informational(
+            "at most 128 requests of one connection are read and not yet answered",
+        ))
+        .doc("Requests that wait to be served before the broker stops reading."),
     string("security.inter.broker.protocol")
         .default("PLAINTEXT")
         .valid(Valid::OneOf(&[
@@ -204,15 +208,16 @@ pub(in crate::config) const NETWORK_KEYS: &[Key] = &[
     int("socket.listen.backlog.size")
         .default("50")
         .valid(Valid::AtLeast(1))
-        .doc(
-            "Connections that wait to be accepted. At least 4,096 are allowed whatever it \
-              says; Linux's somaxconn bounds it.",
-        ),
+        .effect(Effect::Informational(
+            "1,024 connections may wait for each core",
+        ))
+        .doc("Connections that wait to be accepted."),
     int("socket.receive.buffer.bytes")
         .default("102400")
         .valid(Valid::AtLeast(-1))
         .high()
-        .doc("SO_RCVBUF of a connection; -1 leaves the operating system's."),
+        .effect(SIZED_BY_LINUX)
+        .doc("SO_RCVBUF of a connection; -1 leaves it to the operating system."),
     int("socket.request.max.bytes")
         .default("104857600")
         .valid(Valid::AtLeast(1))
@@ -222,7 +227,8 @@ pub(in crate::config) const NETWORK_KEYS: &[Key] = &[
         .default("102400")
         .valid(Valid::AtLeast(-1))
         .high()
-        .doc("SO_SNDBUF of a connection; -1 leaves the operating system's."),
+        .effect(SIZED_BY_LINUX)
+        .doc("SO_SNDBUF of a connection; -1 leaves it to the operating system."),
     boolean("controlled.shutdown.enable")
         .default("true")
         .effect(Effect::Informational(

@@ -81,7 +81,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
             Medium PerBroker Valid::Any;
     }
     CONSUMER_GROUPS => {
-        "group.consumer.assignment.interval.ms" Int "1000" Medium ReadOnly Valid::AtLeast(0);
+        "group.consumer.assignment.interval.ms" Int "1000" Medium ClusterWide Valid::AtLeast(0);
         "group.consumer.assignors" List "uniform,range" Medium ReadOnly Valid::Any;
         "group.consumer.heartbeat.interval.ms" Int "5000" Medium ReadOnly Valid::AtLeast(1);
         "group.consumer.max.assignment.interval.ms" Int "15000" Medium ReadOnly Valid::AtLeast(0);
@@ -110,7 +110,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "offsets.topic.compression.codec" Int "0" High ReadOnly Valid::Any;
     }
     ONE_DIRECTORY_REFUSED => {
-        "cordoned.log.dirs" List "" Medium ReadOnly Valid::Any;
+        "cordoned.log.dirs" List "" Medium ClusterWide Valid::Any;
     }
     ONE_NODE => {
         "alter.log.dirs.replication.quota.window.num" Int "11" Low ReadOnly Valid::AtLeast(1);
@@ -159,7 +159,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "group.coordinator.append.linger.ms" Int "-1" Medium ReadOnly Valid::AtLeast(-1);
         "group.coordinator.background.threads" Int "2" High ReadOnly Valid::AtLeast(1);
         "group.coordinator.cached.buffer.max.bytes" Int
-            "1048588" Medium ReadOnly Valid::AtLeast(524288);
+            "1048588" Medium ClusterWide Valid::AtLeast(524288);
         "group.coordinator.rebalance.protocols" List
             "classic,consumer,streams" Medium ReadOnly
             Valid::SomeOf(&["consumer", "classic", "share", "streams"]);
@@ -168,7 +168,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
     }
     PLUGINS_REFUSED => {
         "alter.config.policy.class.name" Class unset Low ReadOnly Valid::Any;
-        "config.providers" List "" Low ReadOnly Valid::Any;
+        "config.providers" List "" Low ClusterWide Valid::Any;
         "create.topic.policy.class.name" Class unset Low ReadOnly Valid::Any;
         "security.providers" String unset Low ReadOnly Valid::Any;
     }
@@ -248,7 +248,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "sasl.server.max.receive.size" Int "524288" Medium ReadOnly Valid::Any;
     }
     SHARE_GROUPS => {
-        "group.share.assignment.interval.ms" Int "1000" Medium ReadOnly Valid::AtLeast(0);
+        "group.share.assignment.interval.ms" Int "1000" Medium ClusterWide Valid::AtLeast(0);
         "group.share.assignors" List "simple" Medium ReadOnly Valid::Any;
         "group.share.delivery.count.limit" Int "5" Medium ReadOnly Valid::Between(2, 10);
         "group.share.heartbeat.interval.ms" Int "5000" Medium ReadOnly Valid::AtLeast(1);
@@ -277,7 +277,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "group.share.session.timeout.ms" Int "45000" Medium ReadOnly Valid::AtLeast(1);
         "share.coordinator.append.linger.ms" Int "-1" Medium ReadOnly Valid::AtLeast(-1);
         "share.coordinator.cached.buffer.max.bytes" Int
-            "1048588" Medium ReadOnly Valid::AtLeast(524288);
+            "1048588" Medium ClusterWide Valid::AtLeast(524288);
         "share.coordinator.load.buffer.size" Int "5242880" High ReadOnly Valid::AtLeast(1);
         "share.coordinator.snapshot.update.records.per.snapshot" Int
             "500" Medium ReadOnly Valid::Between(0, 500);
@@ -292,7 +292,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "share.coordinator.write.timeout.ms" Int "5000" High ReadOnly Valid::AtLeast(1);
     }
     STREAMS_GROUPS => {
-        "group.streams.assignment.interval.ms" Int "1000" Medium ReadOnly Valid::AtLeast(0);
+        "group.streams.assignment.interval.ms" Int "1000" Medium ClusterWide Valid::AtLeast(0);
         "group.streams.heartbeat.interval.ms" Int "5000" Medium ReadOnly Valid::AtLeast(1);
         "group.streams.initial.rebalance.delay.ms" Int "3000" Medium ReadOnly Valid::AtLeast(0);
         "group.streams.max.assignment.interval.ms" Int "15000" Medium ReadOnly Valid::AtLeast(0);
@@ -307,7 +307,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "group.streams.session.timeout.ms" Int "45000" Medium ReadOnly Valid::AtLeast(1);
     }
     TIERED => {
-        "follower.fetch.last.tiered.offset.enable" Boolean "false" Medium ReadOnly Valid::Any;
+        "follower.fetch.last.tiered.offset.enable" Boolean "false" Medium ClusterWide Valid::Any;
         "remote.fetch.max.wait.ms" Int "500" Medium ClusterWide Valid::AtLeast(1);
         "remote.list.offsets.request.timeout.ms" Long "30000" Medium ClusterWide Valid::AtLeast(1);
         "remote.log.index.file.cache.total.size.bytes" Long
@@ -325,7 +325,7 @@ pub(in crate::config) const KEYS_WITHOUT_EFFECT: &[Key] = keys! {
         "remote.log.manager.fetch.quota.window.num" Int "11" Medium ReadOnly Valid::AtLeast(1);
         "remote.log.manager.fetch.quota.window.size.seconds" Int
             "1" Medium ReadOnly Valid::AtLeast(1);
-        "remote.log.manager.follower.thread.pool.size" Int "2" Medium ReadOnly Valid::AtLeast(1);
+        "remote.log.manager.follower.thread.pool.size" Int "2" Medium ClusterWide Valid::AtLeast(1);
         "remote.log.manager.task.interval.ms" Long "30000" Low ReadOnly Valid::AtLeast(1);
         "remote.log.manager.thread.pool.size" Int "2" Medium ReadOnly Valid::AtLeast(1);
         "remote.log.metadata.custom.metadata.max.bytes" Int "128" Low ReadOnly Valid::AtLeast(0);

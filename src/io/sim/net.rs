@@ -152,6 +152,16 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
+    /// `AddrInUse` if anybody listens at the address.
+    pub async fn check_free(addr: SocketAddr) -> Result<()> {
+        let machine = machine();
+        let net = machine.net.borrow();
+        match net.listeners.contains_key(&addr) {
+            true => Err(Error::from(ErrorKind::AddrInUse)),
+            false => Ok(()),
+        }
+    }
+
     /// Binds; port 0 is given a free one.
     pub async fn bind(addr: SocketAddr) -> Result<TcpListener> {
         let machine = machine();

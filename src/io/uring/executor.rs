@@ -225,7 +225,8 @@ impl Executor {
             let limit = next.map(|next| next - now());
             if limit != Some(Duration::ZERO) {
                 self.count(|counters| counters.parks += 1);
-                self.ring.borrow_mut().park(limit);
+                let for_device = self.operations.borrow().are_on_devices();
+                self.ring.borrow_mut().park(limit, for_device);
             }
         }
         self.remote.sleeping.retract();
@@ -241,7 +242,7 @@ impl Executor {
                 count: Box::new(0),
             };
             let mut operations = self.operations.borrow_mut();
-            operations.start_standing(&mut self.ring.borrow_mut(), request);
+            operations.start_standing(&mut *self.ring.borrow_mut(), request);
         }
     }
 
@@ -309,8 +310,10 @@ impl Executor {
             }
             self.operations
                 .borrow_mut()
-                .cancel_all(&mut self.ring.borrow_mut());
-            self.ring.borrow_mut().park(Some(Duration::from_millis(10)));
+                .cancel_all(&mut *self.ring.borrow_mut());
+            self.ring
+                .borrow_mut()
+                .park(Some(Duration::from_millis(10)), true);
             self.reap();
         }
         true

@@ -1,4 +1,5 @@
-//! Files under direct I/O: what is written goes to the device, past the page cache.
+//! Files under direct I/O: what is written goes to the device, past the page cache
+//! (`kernel-notes/o-direct.md`).
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -1,8 +1,9 @@
 //! Directories and small files, for start-up and off-path work, through the page cache.
 //!
-//! What creates, renames, removes, reads, writes or syncs goes through the ring. Three calls have
-//! no operation of the ring and block the core while they run: `list_dir`, `space` and `lock_dir`.
-//! They belong to the start, and to rare work where a pause of some milliseconds is in order.
+//! What creates, renames, removes, reads, writes or syncs goes through the ring. Four calls have
+//! no operation of the ring and block the core while they run: `sync_file_system`, `list_dir`,
+//! `space` and `lock_dir`. They belong to the start, and to rare work where a pause of some
+//! milliseconds is in order.
 
 use std::fs::{OpenOptions, TryLockError};
 use std::io::{Read, Write};

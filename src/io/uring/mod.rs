@@ -14,7 +14,7 @@
 //! | what | where |
 //! |---|---|
 //! | a spin before parking | top of `Executor::park` |
-//! | shares for foreground and background tasks | `Executor::runnable` becomes a queue per share, chosen from in `run_tasks` |
+//! | shares for foreground and background tasks | `Executor::runnable`, a queue per share |
 //! | wake-up by MSG_RING | `Remote::wake` |
 //! | multishot accept and receive with a buffer ring, zero-copy send | beside `wait` in `tcp` |
 //! | registered files and buffers | `Request::entry` |

@@ -1,6 +1,6 @@
 #![allow(unsafe_code)]
 //! What other threads see of a core: the queue of tasks that they woke, and the way to end its
-//! sleep.
+//! sleep (`kernel-notes/eventfd-wake.md`).
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 

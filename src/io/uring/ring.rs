@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use io_uring::{IoUring, squeue, types};
+use io_uring::{EnterFlags, IoUring, squeue, types};
 
+use super::operations::Submit;
 use super::setup::{RingError, Step, open_ring};
 
 /// The result of one operation: the user data it was given, and the kernel's answer, which is a
@@ -53,26 +54,6 @@ impl Ring {
         self.submissions
     }
 
-    /// Queues an entry; the kernel sees it at the next `flush` or `park`, or at once if the queue
-    /// is full.
-    ///
-    /// # Safety
-    ///
-    /// The memory that the entry points to must stay where it is, and must not be used otherwise,
-    /// until the entry's completion has come out of `reap`; so must its file descriptor stay open.
-    pub(super) unsafe fn push(&mut self, entry: &squeue::Entry) {
-        self.submissions += 1;
-        loop {
-            // SAFETY: the caller keeps memory and descriptor alive, which is all that `push` asks.
-            if unsafe { self.ring.submission().push(entry) }.is_ok() {
-                return;
-            }
-            self.enter(None);
-            // A full completion queue makes the kernel refuse entries (EBUSY) until it is emptied.
-            take_completions(&mut self.ring, &mut self.early);
-        }
-    }
-
     /// Gives queued entries to the kernel and lets it run what completes. One system call, or
     /// none if there is nothing to do.
     pub(super) fn flush(&mut self) {
@@ -80,16 +61,38 @@ impl Ring {
         let idle = submission.is_empty() && !submission.taskrun() && !submission.cq_overflow();
         drop(submission);
         if !idle {
-            self.enter(None);
+            self.submit();
         }
     }
 
     /// Gives queued entries to the kernel and sleeps until a completion is there, or `limit` has
     /// passed. May return early.
-    pub(super) fn park(&mut self, limit: Option<Duration>) {
-        if self.early.is_empty() {
-            self.enter(Some(limit));
+    ///
+    /// The kernel accounts the sleep as waiting for a device only if `for_device` says so.
+    /// Otherwise an idle broker would show as 100 % iowait, because its sockets' polls are
+    /// operations in flight too (`kernel-notes/no-iowait.md`).
+    pub(super) fn park(&mut self, limit: Option<Duration>, for_device: bool) {
+        if !self.early.is_empty() {
+            return;
         }
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if !for_device && self.ring.params().is_feature_no_iowait() {
+            flags |= EnterFlags::NO_IOWAIT;
+        }
+        let limit = limit.map(types::Timespec::from);
+        let arguments = match &limit {
+            Some(limit) => types::SubmitArgs::new().timespec(limit),
+            None => types::SubmitArgs::new(),
+        };
+        let queued = self.ring.submission().len() as u32;
+        // SAFETY: `arguments` and the time it points to live through the call, and its size is the
+        // one that EXT_ARG asks for; whoever pushed the queued entries has vouched for them.
+        let result = unsafe {
+            self.ring
+                .submitter()
+                .enter(queued, 1, flags.bits(), Some(&arguments))
+        };
+        self.entered(result);
     }
 
     /// Takes the completions that are there.
@@ -98,29 +101,41 @@ impl Ring {
         take_completions(&mut self.ring, completions);
     }
 
-    /// `io_uring_enter`; `wait` is given to sleep, with its limit.
-    fn enter(&mut self, wait: Option<Option<Duration>>) {
+    /// Gives queued entries to the kernel without waiting.
+    fn submit(&mut self) {
+        let result = self.ring.submit();
+        self.entered(result);
+    }
+
+    fn entered(&mut self, result: std::io::Result<usize>) {
         self.enters += 1;
-        let submitter = self.ring.submitter();
-        let result = match wait {
-            None => submitter.submit(),
-            Some(None) => submitter.submit_and_wait(1),
-            Some(Some(limit)) => {
-                let limit = types::Timespec::from(limit);
-                submitter.submit_with_args(1, &types::SubmitArgs::new().timespec(&limit))
+        let Err(error) = result else { return };
+        match error.raw_os_error() {
+            // Interrupted, or slept for as long as was asked. What was not submitted is submitted
+            // by the next call.
+            Some(libc::EINTR | libc::ETIME) => {}
+            // The completion queue must be emptied first, or the kernel is short of memory for a
+            // request. The caller reaps and comes again.
+            Some(libc::EBUSY | libc::EAGAIN) => {}
+            errno => panic!("io_uring_enter failed: {error} (errno {errno:?})"),
+        }
+    }
+}
+
+impl Submit for Ring {
+    /// The kernel sees the entry at the next `flush` or `park`, or at once if the queue is full.
+    // SAFETY: the demands on the caller are those of the trait.
+    unsafe fn push(&mut self, entry: &squeue::Entry) {
+        self.submissions += 1;
+        loop {
+            // SAFETY: the caller keeps memory and file as `Submit::push` demands, which is all
+            // that the queue's own `push` asks for.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return;
             }
-        };
-        match result {
-            Ok(_) => {}
-            Err(error) => match error.raw_os_error() {
-                // Interrupted, or slept for as long as was asked. What was not submitted is
-                // submitted by the next call.
-                Some(libc::EINTR | libc::ETIME) => {}
-                // The completion queue must be emptied first, or the kernel is short of memory
-                // for a request. The caller reaps and comes again.
-                Some(libc::EBUSY | libc::EAGAIN) => {}
-                errno => panic!("io_uring_enter failed: {error} (errno {errno:?})"),
-            },
+            self.submit();
+            // A full completion queue makes the kernel refuse entries (EBUSY) until it is emptied.
+            take_completions(&mut self.ring, &mut self.early);
         }
     }
 }
@@ -156,7 +171,7 @@ mod tests {
             let mut seen = vec![false; count as usize];
             let mut completions = Vec::new();
             while seen.contains(&false) {
-                ring.park(Some(Duration::from_secs(5)));
+                ring.park(Some(Duration::from_secs(5)), false);
                 completions.clear();
                 ring.reap(&mut completions);
                 assert!(!completions.is_empty(), "{step:?}: a completion is missing");
@@ -173,7 +188,7 @@ mod tests {
     fn parking_ends_after_its_limit() {
         let mut ring = Ring::open(&STEPS).unwrap();
         let begin = std::time::Instant::now();
-        ring.park(Some(Duration::from_millis(20)));
+        ring.park(Some(Duration::from_millis(20)), true);
         assert!(begin.elapsed() >= Duration::from_millis(19));
     }
 }

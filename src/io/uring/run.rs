@@ -214,3 +214,170 @@ pub async fn yield_now() {
 pub fn stats() -> Stats {
     executor::with(Executor::stats)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, TcpListener, TcpStream};
+    use bytes::{Bytes, BytesMut};
+    use std::time::Duration;
+
+    /// A little of everything that goes through the ring.
+    async fn exercise(directory: std::path::PathBuf) {
+        let file = File::open(directory.join("file"), Open::CreateNew)
+            .await
+            .unwrap();
+        file.allocate(8192).await.unwrap();
+        file.write_at(AlignedBuf::zeroed(4096).freeze(), 4096, Sync::Data)
+            .await
+            .unwrap();
+        assert_eq!(
+            file.read_at(AlignedBuf::zeroed(8192), 0).await.0.unwrap(),
+            8192
+        );
+        io::fs::sync_dir(&directory).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let stream = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let (other, _) = listener.accept().await.unwrap();
+        let reader = other.clone();
+        let reading = io::spawn(async move { reader.read(BytesMut::with_capacity(8)).await });
+        io::sleep(Duration::from_millis(1)).await;
+        stream
+            .write_all(vec![Bytes::from_static(b"hello")])
+            .await
+            .unwrap();
+        assert_eq!(reading.await.1, "hello");
+        let waiting = io::timeout(Duration::from_millis(1), stream.read(BytesMut::new()));
+        assert!(waiting.await.is_some_and(|(result, _)| result.is_err()));
+        let waiting = stream.read(BytesMut::with_capacity(1));
+        assert!(
+            io::timeout(Duration::from_millis(1), waiting)
+                .await
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn every_fallback_does_the_same() {
+        let best = STEPS.iter().position(|step| {
+            let name = step.name();
+            run_with(&[*step], &CoreSpec::unpinned(1), |_| async move {
+                assert_eq!(stats().ring, name);
+            })
+            .is_ok()
+        });
+        for step in &STEPS[best.expect("this machine has io_uring")..] {
+            let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+            let (wake, woken) = io::sync::watch::channel(false);
+            run_with(&[*step], &CoreSpec::unpinned(2), |core| {
+                let path = directories[usize::from(core.0)].path().to_owned();
+                let (wake, mut woken) = (wake.clone(), woken.clone());
+                async move {
+                    exercise(path).await;
+                    if core == CoreId(0) {
+                        io::sleep(Duration::from_millis(2)).await;
+                        wake.send_replace(true);
+                    } else {
+                        woken.wait_for(|woken| *woken).await.unwrap();
+                    }
+                }
+            })
+            .unwrap_or_else(|error| panic!("{step:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_core_is_pinned_to_its_cpu_or_start_says_why_not() {
+        let cpus = available_cpus();
+        let pinned = [CoreSpec {
+            id: CoreId(0),
+            cpu: cpus.last().copied(),
+        }];
+        run(&pinned, |_| {
+            let expected = cpus.last().copied().into_iter().collect::<Vec<_>>();
+            async move { assert_eq!(available_cpus(), expected) }
+        })
+        .unwrap();
+
+        let wrong = [
+            pinned[0],
+            CoreSpec {
+                id: CoreId(1),
+                cpu: Some(1023),
+            },
+        ];
+        let error = run(&wrong, |_| async { panic!("no main begins") }).unwrap_err();
+        assert!(error.to_string().contains("CPU 1023"), "{error}");
+    }
+
+    #[test]
+    fn a_kernel_without_a_ring_is_an_error_before_any_main() {
+        let error = run_with(&[], &CoreSpec::unpinned(3), |_| async {
+            panic!("no main begins")
+        });
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("5.15"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_refuses_direct_io_is_named_with_what_to_do() {
+        run(&CoreSpec::unpinned(1), |_| async {
+            let error = File::open("/proc/version", Open::Read).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let message = error.to_string();
+            assert!(
+                message.contains("(proc)") && message.contains("df -T /proc"),
+                "{message}"
+            );
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn outside_of_a_core_there_are_no_tasks() {
+        let panicked = catch_unwind(|| drop(spawn(async {}))).unwrap_err();
+        let message = panicked.downcast_ref::<&str>().unwrap();
+        assert!(message.contains("outside of io::run"), "{message}");
+    }
+
+    #[test]
+    fn the_counters_count() {
+        run(&CoreSpec::unpinned(1), |_| async {
+            let before = stats();
+            io::sleep(Duration::from_millis(5)).await;
+            let after = stats();
+            assert!(after.parks > before.parks && after.enters > before.enters);
+            assert!(after.turns > before.turns && after.tasks_run > before.tasks_run);
+            assert_eq!((after.tasks, after.stalls), (1, before.stalls));
+
+            let stall = Duration::from_millis(crate::limits::TASK_STALL_MS + 5);
+            std::thread::sleep(stall);
+            yield_now().await;
+            let after = stats();
+            assert_eq!(after.stalls, before.stalls + 1);
+            assert!(after.longest_poll >= stall);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn starting_and_stopping_leaves_no_descriptor_behind() {
+        let mine = || {
+            let is_ring = |link: std::path::PathBuf| {
+                let name = link.to_string_lossy();
+                name.contains("io_uring") || name.contains("eventfd")
+            };
+            let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+            let links = entries.filter_map(|e| std::fs::read_link(e.unwrap().path()).ok());
+            links.filter(|link| is_ring(link.clone())).count()
+        };
+        for _ in 0..50 {
+            run(&CoreSpec::unpinned(4), |_| async { yield_now().await }).unwrap();
+        }
+        // Other tests of this process have rings of their own, but far fewer than 200.
+        assert!(mine() < 100, "{} rings and events are open", mine());
+    }
+}

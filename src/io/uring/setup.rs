@@ -1,5 +1,6 @@
 //! How a ring is set up: the flags that are tried, the least that is needed, and what an operator
-//! is told when it is not there. `kernel-notes/README.md` has the same table with its evidence.
+//! is told when it is not there. `kernel-notes/README.md` has all features, with their fallbacks
+//! and evidence.
 
 use std::fmt;
 
@@ -65,7 +66,7 @@ impl Step {
 
 /// The operations that the backend uses; without one of them it does not start. MKDIRAT is the
 /// youngest, from Linux 5.15.
-const NEEDED: [(u8, &str); 11] = [
+const NEEDED: [(u8, &str); 10] = [
     (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
     (opcode::PollAdd::CODE, "POLL_ADD"),
     (opcode::Read::CODE, "READ"),
@@ -76,7 +77,6 @@ const NEEDED: [(u8, &str); 11] = [
     (opcode::UnlinkAt::CODE, "UNLINKAT"),
     (opcode::RenameAt::CODE, "RENAMEAT"),
     (opcode::MkDirAt::CODE, "MKDIRAT"),
-    (opcode::Nop::CODE, "NOP"),
 ];
 
 /// Why there is no ring. Each message says what happened, the likely cause and what to do.

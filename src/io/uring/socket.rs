@@ -24,16 +24,28 @@ pub(super) fn create(addr: SocketAddr) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Binds, unless any socket listens at the address.
+pub(super) fn bind_alone(socket: &OwnedFd, addr: SocketAddr) -> Result<()> {
+    // Without this, connections of an earlier broker that linger would look like a listener.
+    set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    bind(socket, addr)
+}
+
 /// Binds and listens. Several sockets may have the same address: the kernel spreads connections
 /// over them by a hash of the peer's address (`kernel-notes/reuseport.md`).
 pub(super) fn listen(socket: &OwnedFd, addr: SocketAddr) -> Result<()> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    bind(socket, addr)?;
+    // SAFETY: the call takes no pointers.
+    check(unsafe { libc::listen(socket.as_raw_fd(), LISTEN_BACKLOG) })?;
+    Ok(())
+}
+
+fn bind(socket: &OwnedFd, addr: SocketAddr) -> Result<()> {
     let (address, length) = encode(addr);
     // SAFETY: pointer and length are those of an initialised address that lives through the call.
     check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
-    // SAFETY: the call takes no pointers.
-    check(unsafe { libc::listen(socket.as_raw_fd(), LISTEN_BACKLOG) })?;
     Ok(())
 }
 

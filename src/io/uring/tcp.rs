@@ -27,6 +27,13 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
+    /// `AddrInUse` if anybody listens at this address, also another broker of the same user,
+    /// whose listeners would share their connections with ours (`bind` would succeed). Asked once,
+    /// before the first core binds.
+    pub async fn check_free(addr: SocketAddr) -> Result<()> {
+        socket::bind_alone(&socket::create(addr)?, addr)
+    }
+
     /// Binds and listens. With port 0 the kernel chooses one: bind it on one core, and give
     /// `local_addr` to the others.
     pub async fn bind(addr: SocketAddr) -> Result<TcpListener> {

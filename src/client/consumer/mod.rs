@@ -1,24 +1,22 @@
 //! Consuming: a position per partition, one fetch in flight per leader, batches handed on as they
 //! came.
 
+mod fetching;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::frame::{self, BatchHeader, Record, RecordsError};
-use crate::io::{Instant, blocking};
+use crate::frame::{self, Record, RecordsError};
+use crate::io::{self, Instant, blocking};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
-use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicName, TopicPartition};
-use crate::protocol::messages::StrBytes;
-use crate::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use crate::protocol::messages::fetch_response::{FetchResponse, PartitionData};
+use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicPartition};
 use crate::protocol::{ApiKey, ErrorCode};
 
-use super::clock;
 use super::cluster::Client;
-use super::connection::Connection;
-use super::error::{ClientError, error_code};
+use super::connection::{Connection, RETRY_PAUSE};
+use super::error::ClientError;
 use super::groups::CommittedOffset;
 use super::membership::{GroupOptions, Membership};
 use super::offsets::OffsetSpec;
@@ -151,6 +149,8 @@ pub struct Consumer {
     positions: BTreeMap<TopicPartition, Position>,
     links: BTreeMap<NodeId, Link>,
     commit_at: Instant,
+    /// Since when no broker has answered; `poll` bears that for as long as the options say.
+    failing_since: Option<Instant>,
     /// Which partition a request begins with goes round, so that none starves.
     turn: usize,
 }
@@ -185,9 +185,6 @@ struct Link {
     asked: Option<BTreeMap<TopicPartition, Offset>>,
 }
 
-/// The first version of Fetch that names topics by id.
-const FETCH_BY_ID_VERSION: i16 = 13;
-
 impl Consumer {
     /// Reads the given partitions.
     pub fn assign(
@@ -217,6 +214,7 @@ impl Consumer {
             positions: BTreeMap::new(),
             links: BTreeMap::new(),
             commit_at: Instant::default(),
+            failing_since: None,
             turn: 0,
         }
     }
@@ -298,7 +296,7 @@ impl Consumer {
             .map(|(&node, _)| node)
             .collect();
         if asked.is_empty() {
-            blocking::sleep(self.options.max_wait.min(clock::RETRY_PAUSE));
+            blocking::sleep(self.options.max_wait.min(RETRY_PAUSE));
             return Ok(Vec::new());
         }
         let mut batches = Vec::new();
@@ -312,11 +310,11 @@ impl Consumer {
 
     fn keep_membership(&mut self, membership: &mut Membership) -> Result<(), ClientError> {
         if membership.is_current(&mut self.client)? {
-            let is_due = clock::now() >= self.commit_at;
+            let is_due = io::now() >= self.commit_at;
             if let Some(interval) = membership.options.auto_commit
                 && is_due
             {
-                self.commit_at = clock::now() + interval;
+                self.commit_at = io::now() + interval;
                 self.commit_as(membership)?;
             }
             return Ok(());
@@ -347,7 +345,7 @@ impl Consumer {
         }
         self.start(&fresh)?;
         let interval = membership.options.auto_commit.unwrap_or_default();
-        self.commit_at = clock::now() + interval;
+        self.commit_at = io::now() + interval;
         Ok(())
     }
 
@@ -411,238 +409,4 @@ impl Consumer {
         membership.leave(&mut self.client)?;
         committed
     }
-
-    /// Sends a fetch to each leader that has none in flight.
-    fn ask(&mut self) -> Result<(), ClientError> {
-        let now = clock::now();
-        let mut by_leader: BTreeMap<NodeId, Vec<(TopicPartition, Offset, LeaderEpoch)>> =
-            BTreeMap::new();
-        let due = self
-            .positions
-            .iter()
-            .filter(|(_, position)| position.retry_at <= now);
-        let due: Vec<(TopicPartition, Offset)> = due
-            .map(|(partition, position)| (partition.clone(), position.next))
-            .collect();
-        self.turn = self.turn.wrapping_add(1);
-        let first = self.turn % due.len().max(1);
-        for (partition, offset) in due[first..].iter().chain(&due[..first]) {
-            let (leader, epoch) = self.client.leader(partition)?;
-            let is_free = self
-                .links
-                .get(&leader)
-                .is_none_or(|link| link.asked.is_none());
-            if is_free {
-                let asked = (partition.clone(), *offset, epoch);
-                by_leader.entry(leader).or_default().push(asked);
-            }
-        }
-        for (leader, partitions) in by_leader {
-            self.ask_leader(leader, partitions)?;
-        }
-        Ok(())
-    }
-
-    fn ask_leader(
-        &mut self,
-        leader: NodeId,
-        partitions: Vec<(TopicPartition, Offset, LeaderEpoch)>,
-    ) -> Result<(), ClientError> {
-        let mut ids = BTreeMap::new();
-        for (partition, ..) in &partitions {
-            let id = self.client.cached_topic(&partition.topic)?.id;
-            ids.insert(partition.topic.clone(), id);
-        }
-        if !self.links.contains_key(&leader) {
-            let mut connection = self.client.dial(leader)?;
-            let slack = self.client.options().request_timeout;
-            connection.set_timeout(self.options.max_wait + slack)?;
-            self.links.insert(
-                leader,
-                Link {
-                    connection,
-                    asked: None,
-                },
-            );
-        }
-        let link = self.links.get_mut(&leader).expect("a link was just opened");
-        let newest = match ids.values().all(|id| !id.is_zero()) {
-            true => i16::MAX,
-            false => FETCH_BY_ID_VERSION - 1,
-        };
-        let version = link.connection.version_at_most(ApiKey::Fetch, newest)?;
-        let asked = partitions
-            .iter()
-            .map(|(p, offset, _)| (p.clone(), *offset))
-            .collect();
-        let request = fetch_request(&self.options, &ids, partitions, version);
-        match link.connection.send(&request, version) {
-            Ok(()) => link.asked = Some(asked),
-            Err(error) if error.is_retriable() => self.drop_link(leader, asked.keys()),
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Closes a link that broke; its partitions' leaders are asked for anew.
-    fn drop_link<'p>(
-        &mut self,
-        leader: NodeId,
-        partitions: impl Iterator<Item = &'p TopicPartition>,
-    ) {
-        self.links.remove(&leader);
-        for partition in partitions {
-            self.postpone(partition);
-        }
-    }
-
-    fn postpone(&mut self, partition: &TopicPartition) {
-        self.client.forget_topic(&partition.topic);
-        if let Some(position) = self.positions.get_mut(partition) {
-            position.retry_at = clock::now() + clock::RETRY_PAUSE;
-        }
-    }
-
-    fn receive(
-        &mut self,
-        leader: NodeId,
-        batches: &mut Vec<FetchedBatch>,
-    ) -> Result<(), ClientError> {
-        let link = self
-            .links
-            .get_mut(&leader)
-            .expect("only links in use are asked");
-        let asked = link.asked.take().expect("a fetch is in flight");
-        let response = match link.connection.receive::<FetchResponse>() {
-            Ok(response) => response,
-            Err(error) if error.is_retriable() => {
-                self.drop_link(leader, asked.keys());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        let subject = format!("node {}", leader.0);
-        ClientError::check(ApiKey::Fetch, subject, response.error_code, None)?;
-        let mut ids = BTreeMap::new();
-        for topic in asked.keys().map(|partition| &partition.topic) {
-            if !ids.values().any(|name| name == topic)
-                && let Ok(described) = self.client.cached_topic(topic)
-            {
-                ids.insert(described.id, topic.clone());
-            }
-        }
-        for topic in &response.responses {
-            let name = match ids.get(&TopicId::from(topic.topic_id)) {
-                Some(name) if topic.topic.is_empty() => name.clone(),
-                _ => super::cluster::topic_name(&topic.topic)?,
-            };
-            for data in &topic.partitions {
-                let partition = TopicPartition {
-                    topic: name.clone(),
-                    index: data.partition_index,
-                };
-                self.take(&partition, asked.get(&partition), data, batches)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes one partition's part of an answer.
-    fn take(
-        &mut self,
-        partition: &TopicPartition,
-        asked: Option<&Offset>,
-        data: &PartitionData,
-        batches: &mut Vec<FetchedBatch>,
-    ) -> Result<(), ClientError> {
-        let position = self.positions.get_mut(partition);
-        // The partition was given up, or read elsewhere, since it was asked for.
-        let Some(position) = position.filter(|position| Some(&position.next) == asked) else {
-            return Ok(());
-        };
-        match error_code(data.error_code) {
-            ErrorCode::None => {}
-            ErrorCode::OffsetOutOfRange => {
-                let start = self.reset_start(partition)?;
-                return self.start(&[(partition.clone(), start)]);
-            }
-            code if code.is_retriable() => {
-                self.postpone(partition);
-                return Ok(());
-            }
-            _ => return ClientError::check(ApiKey::Fetch, partition, data.error_code, None),
-        }
-        position.high_watermark = Some(Offset(data.high_watermark));
-        let from = position.next;
-        let Some(records) = &data.records else {
-            return Ok(());
-        };
-        let mut rest = records.clone();
-        while let Some(bytes) = next_batch(&mut rest) {
-            let failed = |error| ClientError::Batch {
-                subject: partition.to_string(),
-                error,
-            };
-            let header = BatchHeader::read(&bytes).ok_or(failed(RecordsError::Truncated))?;
-            if self.options.checks_crc && frame::check_whole(&bytes).is_err() {
-                return Err(failed(RecordsError::Malformed));
-            }
-            if header.last_offset() < from {
-                continue;
-            }
-            position.next = header.last_offset().next();
-            position.leader_epoch = header.leader_epoch;
-            if !header.is_control() {
-                batches.push(FetchedBatch {
-                    partition: partition.clone(),
-                    from,
-                    high_watermark: Offset(data.high_watermark),
-                    bytes,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Splits the first whole batch off; an answer may end in a part of one.
-fn next_batch(rest: &mut Bytes) -> Option<Bytes> {
-    let length = BatchHeader::read(rest)?.total_bytes()?;
-    (length <= rest.len()).then(|| rest.split_to(length))
-}
-
-fn fetch_request(
-    options: &ConsumerOptions,
-    ids: &BTreeMap<TopicName, TopicId>,
-    partitions: Vec<(TopicPartition, Offset, LeaderEpoch)>,
-    version: i16,
-) -> FetchRequest {
-    let mut request = FetchRequest::default();
-    request.replica_id = -1;
-    request.max_wait_ms = options.max_wait.as_millis() as i32;
-    request.min_bytes = options.min_bytes;
-    request.max_bytes = options.max_bytes;
-    // No session.
-    request.session_id = 0;
-    request.session_epoch = -1;
-    let mut places: BTreeMap<TopicName, usize> = BTreeMap::new();
-    for (partition, offset, epoch) in partitions {
-        let mut wanted = FetchPartition::default();
-        wanted.partition = partition.index;
-        wanted.current_leader_epoch = if version >= 9 { epoch.0 } else { -1 };
-        wanted.fetch_offset = offset.0;
-        wanted.partition_max_bytes = options.partition_max_bytes;
-        let place = *places.entry(partition.topic.clone()).or_insert_with(|| {
-            let mut topic = FetchTopic::default();
-            if version >= FETCH_BY_ID_VERSION {
-                topic.topic_id = ids[&partition.topic].into();
-            } else {
-                topic.topic = StrBytes::from(partition.topic.as_str());
-            }
-            request.topics.push(topic);
-            request.topics.len() - 1
-        });
-        request.topics[place].partitions.push(wanted);
-    }
-    request
 }

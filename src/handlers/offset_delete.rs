@@ -1,0 +1,127 @@
+//! OffsetDelete (key 47), version 0.
+
+use std::rc::Rc;
+
+use super::groups::{ask, mismatched, wire};
+use super::{Client, errors};
+use crate::coordinator::{DeleteOffsetsRequest, GroupError, Request, Response, TopicOutcome};
+use crate::protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
+use crate::protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
+use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
+
+pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::OffsetDelete, 0, 0);
+
+pub(super) async fn handle(
+    client: &Rc<Client>,
+    request: OffsetDeleteRequest,
+    _version: i16,
+) -> OffsetDeleteResponse {
+    let known = |topic: &str| client.shard.topic_by_name(topic).is_some();
+    let (asked, unknown) = split(&request, known);
+    let answer = ask(
+        client,
+        request.group_id.as_str(),
+        Request::DeleteOffsets(asked),
+    )
+    .await;
+    let outcomes = match answer {
+        Ok(Response::DeleteOffsets(outcomes)) => outcomes,
+        Ok(other) => mismatched(&other),
+        Err(error) => Err(error),
+    };
+    respond(outcomes, unknown)
+}
+
+/// Topics with the partitions that are asked for.
+type Topics = Vec<(String, Vec<i32>)>;
+
+/// The topics that exist, for the coordinator, and the others.
+fn split(
+    request: &OffsetDeleteRequest,
+    known: impl Fn(&str) -> bool,
+) -> (DeleteOffsetsRequest, Topics) {
+    let asked = request.topics.iter().map(|topic| {
+        let indexes = topic
+            .partitions
+            .iter()
+            .map(|partition| partition.partition_index);
+        (topic.name.as_str().to_owned(), indexes.collect())
+    });
+    let (topics, unknown): (Topics, Topics) = asked.partition(|(name, _)| known(name));
+    let group_id = request.group_id.as_str().to_owned();
+    (DeleteOffsetsRequest { group_id, topics }, unknown)
+}
+
+fn respond(
+    outcomes: Result<Vec<TopicOutcome>, GroupError>,
+    unknown: Topics,
+) -> OffsetDeleteResponse {
+    let mut response = OffsetDeleteResponse::default();
+    let outcomes = match outcomes {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            response.error_code = errors::of_group(error).code();
+            return response;
+        }
+    };
+    let decided = outcomes.into_iter().map(|(name, partitions)| {
+        let code = |error: Option<GroupError>| error.map_or(ErrorCode::None, errors::of_group);
+        let partitions = partitions
+            .into_iter()
+            .map(|(index, error)| (index, code(error)));
+        (name, partitions.collect::<Vec<_>>())
+    });
+    let absent = unknown.into_iter().map(|(name, indexes)| {
+        let error = ErrorCode::UnknownTopicOrPartition;
+        (
+            name,
+            indexes.into_iter().map(|index| (index, error)).collect(),
+        )
+    });
+    for (name, partitions) in decided.chain(absent) {
+        let mut topic = OffsetDeleteResponseTopic::default();
+        topic.name = wire(name);
+        for (index, error) in partitions {
+            let mut partition = OffsetDeleteResponsePartition::default();
+            partition.partition_index = index;
+            partition.error_code = error.code();
+            topic.partitions.push(partition);
+        }
+        response.topics.push(topic);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol;
+    use crate::protocol::messages::offset_delete_request::{
+        OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+    };
+
+    #[test]
+    fn unknown_topics_are_not_the_coordinators_business() {
+        let mut request = OffsetDeleteRequest::default();
+        for name in ["gone", "t"] {
+            let mut topic = OffsetDeleteRequestTopic::default();
+            topic.name = wire(name.to_owned());
+            topic
+                .partitions
+                .push(OffsetDeleteRequestPartition::default());
+            request.topics.push(topic);
+        }
+        let (asked, unknown) = split(&request, |name| name == "t");
+        assert_eq!(asked.topics, [("t".to_owned(), vec![0])]);
+        let subscribed = Some(GroupError::SubscribedToTopic);
+        let response = respond(Ok(vec![("t".to_owned(), vec![(0, subscribed)])]), unknown);
+        let code = |at: usize| response.topics[at].partitions[0].error_code;
+        assert_eq!(code(0), ErrorCode::GroupSubscribedToTopic.code());
+        assert_eq!(code(1), ErrorCode::UnknownTopicOrPartition.code());
+        protocol::encode(&response, 0).unwrap();
+        let refused = respond(Err(GroupError::NonEmptyGroup), Vec::new());
+        assert_eq!(refused.error_code, ErrorCode::NonEmptyGroup.code());
+    }
+}
