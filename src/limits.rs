@@ -44,6 +44,11 @@ pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
 pub const CHUNK_FILL_SLOW_MS: i64 = 600_000;
 /// Chunk files kept open by one core; the others are opened when they are needed.
 pub const CHUNK_FILES_OPEN_MAX: usize = 1024;
+/// Writes to chunks in flight on one core; further ones wait. With the reads in flight and the
+/// files kept open it bounds the core's file descriptors.
+pub const CHUNK_WRITES_MAX: usize = 512;
+/// Logs that one core seals at the same time.
+pub const SEALS_MAX: usize = 16;
 /// Open files that a node keeps for itself, beside chunks and connections: its rings, listeners,
 /// logs, threads.
 pub const OPEN_FILES_RESERVED: u64 = 64;

@@ -65,6 +65,7 @@ impl Log {
         let Some(Some(mut position)) = self.ask_index(chunk, place).await? else {
             return Ok(None);
         };
+        let _permit = self.store.recoveries.acquire().await.expect("never closed");
         let opened = ChunkReader::open(&self.store, chunk, SCAN_WINDOW_BYTES).await;
         let mut reader = opened.map_err(|error| self.log_io(error))?;
         while position < candidate.end_position {

@@ -13,31 +13,28 @@ use super::store::Stopped;
 impl Log {
     /// Called by the store when the log may have been idle for long: writes the seal, so that a
     /// crash leaves no doubt about the last group, and gives back what an idle log must not own.
-    pub(super) fn seal_if_idle(&self) {
+    pub(super) async fn seal_if_idle(&self) {
         let idle = self.store.config.seal_idle;
-        let mut state = self.state.borrow_mut();
-        let again = !state.is_quiet() || io::now() - state.last_append < idle;
-        if again && !self.store.is_stopped() && state.phase == Phase::Open {
-            drop(state);
-            self.store.note_unsealed(self.me.clone());
-            return;
+        let (hot, file, seal) = {
+            let mut state = self.state.borrow_mut();
+            let open = state.phase == Phase::Open && !self.store.is_stopped();
+            let busy = !state.is_quiet() || io::now() - state.last_append < idle;
+            if open && busy {
+                self.store.note_unsealed(self.me.clone());
+                return;
+            }
+            state.seal_scheduled = false;
+            let file = state.chunks.back().map(|last| last.chunk.id);
+            (state.drop_hot(), file, open && !state.sealed)
+        };
+        self.store.hot.dropped(hot);
+        if seal {
+            // A stopped directory takes no seal; whoever appends is told so.
+            let _ = self.seal().await;
         }
-        state.seal_scheduled = false;
-        let seal = !state.sealed && state.phase == Phase::Open && !state.chunks.is_empty();
-        let hot = state.drop_hot();
-        let file = state.chunks.back().map(|last| last.chunk.id);
-        if seal && !self.store.is_stopped() {
-            let log = self.me.upgrade().expect("a method of it is running");
-            io::spawn(async move {
-                // A stopped directory takes no seal either; whoever appends is told so.
-                let _ = log.seal().await;
-            })
-            .detach();
-        } else if let Some(id) = file {
+        if let Some(id) = file {
             self.store.files.forget(id);
         }
-        drop(state);
-        self.store.hot.dropped(hot);
     }
 
     /// Makes everything durable and writes the seal behind it, unless it is there.
@@ -54,10 +51,6 @@ impl Log {
         // The seal is dropped when it finds no place, and what it would have said remains open.
         if self.state.borrow().next_sequence > sequence {
             self.wait(Goal::Released(sequence)).await?;
-        }
-        let file = self.state.borrow().chunks.back().map(|last| last.chunk.id);
-        if let Some(id) = file {
-            self.store.files.forget(id);
         }
         Ok(())
     }

@@ -111,6 +111,14 @@ impl Log {
 
     async fn read_into(&self, slices: &mut Slices, limits: &Limits) -> Result<(), ReadError> {
         loop {
+            let at_least_one = limits.at_least_one && slices.batches.is_empty();
+            if slices.bytes >= limits.max_bytes && !at_least_one {
+                // Only whether it may be read at all is of interest.
+                self.state
+                    .borrow()
+                    .place_of(slices.next_offset, limits.upto)?;
+                return Ok(());
+            }
             let place = self
                 .state
                 .borrow()

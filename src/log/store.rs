@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::io::sync::{Notify, Semaphore};
 use crate::io::{self, Instant};
 use crate::limits::{
-    CHUNK_FILES_OPEN_MAX, CHUNKS_CREATING_MAX, COLD_READS_MAX, LOG_PENDING_BYTES_MAX,
-    RECOVERIES_MAX, STORAGE_RETRY_MS,
+    CHUNK_FILES_OPEN_MAX, CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, COLD_READS_MAX,
+    LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics;
 use crate::model::CoreId;
@@ -43,6 +43,8 @@ pub struct ChunkStore {
     pub(super) indexes: IndexCache,
     pub(super) hot: HotTails,
     pub(super) cold_reads: Semaphore,
+    pub(super) writes: Semaphore,
+    seals: Arc<Semaphore>,
     pub(super) recoveries: Semaphore,
     directory: Arc<Directory>,
     /// Sizes of chunk that are being created ahead of need.
@@ -121,6 +123,8 @@ impl ChunkStore {
             indexes: IndexCache::new(),
             hot: HotTails::new(config.hot_bytes),
             cold_reads: Semaphore::new(COLD_READS_MAX),
+            writes: Semaphore::new(CHUNK_WRITES_MAX),
+            seals: Arc::new(Semaphore::new(SEALS_MAX)),
             recoveries: Semaphore::new(RECOVERIES_MAX),
             directory: pool.directory,
             refilling: RefCell::default(),
@@ -157,11 +161,12 @@ impl ChunkStore {
         self.pending_bytes.get()
     }
 
-    /// Waits until the shard's logs may be appended to again: the back-pressure of the disk.
+    /// Waits until the shard's logs may be appended to again: the back-pressure of the disk. Ends
+    /// too when the data directory stops, as `append` will say.
     pub async fn wait_room(&self) {
         loop {
             let room = self.room.notified();
-            if self.has_room() {
+            if self.has_room() || self.is_stopped() {
                 return;
             }
             room.await;
@@ -326,6 +331,14 @@ impl ChunkStore {
         self.unsealed.borrow_mut().push_back((io::now(), log));
     }
 
+    /// The next log that was noted `idle` ago or earlier.
+    fn next_idle(&self, idle: Duration) -> Option<Weak<Log>> {
+        let mut unsealed = self.unsealed.borrow_mut();
+        let (since, _) = unsealed.front()?;
+        let due = io::now() - *since >= idle;
+        due.then(|| unsealed.pop_front())?.map(|(_, log)| log)
+    }
+
     fn tidy_pool(&self) {
         let mut free = self.free.borrow_mut();
         free.reclaim();
@@ -403,23 +416,25 @@ impl ChunkStore {
     }
 }
 
-/// Seals the logs that got nothing for `idle`, as long as the store lives.
+/// Seals the logs that got nothing for `idle`, as long as the store lives; a few at a time, because
+/// after a start they may be all of them.
 async fn seal_idle_logs(store: Weak<ChunkStore>, idle: Duration) {
     loop {
         io::sleep(idle).await;
-        loop {
-            let Some(store) = store.upgrade() else { return };
-            let mut unsealed = store.unsealed.borrow_mut();
-            let due = unsealed
-                .front()
-                .is_some_and(|(since, _)| io::now() - *since >= idle);
-            let entry = if due { unsealed.pop_front() } else { None };
-            drop(unsealed);
-            match entry.map(|(_, log)| log.upgrade()) {
-                Some(Some(log)) => log.seal_if_idle(),
-                Some(None) => {}
-                None => break,
-            }
+        while let Some(store) = store.upgrade() {
+            let Some(log) = store.next_idle(idle) else {
+                break;
+            };
+            let permit = store.seals.clone().acquire_owned().await;
+            let Some(log) = log.upgrade() else { continue };
+            io::spawn(async move {
+                log.seal_if_idle().await;
+                drop(permit);
+            })
+            .detach();
+        }
+        if store.strong_count() == 0 {
+            return;
         }
     }
 }

@@ -178,6 +178,7 @@ impl ChunkStore {
         position: u64,
         sync: Sync,
     ) -> io::Result<()> {
+        let _permit = self.writes.acquire().await.expect("never closed");
         let file = self.files.get(chunk.id).await?;
         metrics::add(Counter::GroupWrites, 1);
         metrics::add(Counter::WrittenBytes, bytes.len() as u64);
