@@ -206,8 +206,10 @@ pub const TAGGED_FIELDS_MAX: usize = 16;
 const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
 /// Bytes of the records of one batch of the metadata log, decompressed.
 pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// Partitions of one topic that one request may make, as in Kafka.
-pub const PARTITIONS_MADE_AT_ONCE_MAX: i32 = 10_000;
+/// Partitions that one request may make, as in Kafka.
+pub const PARTITIONS_MADE_AT_ONCE_MAX: i64 = 10_000;
+/// Configurations of all resources that one DescribeConfigs is answered with.
+pub const CONFIGS_DESCRIBED_MAX: usize = 1 << 19;
 /// Partitions of one node.
 pub const PARTITIONS_MAX: usize = 200_000;
 /// Producer ids that a shard gets at a time; Kafka's block is as large.

@@ -162,22 +162,11 @@ impl Rules<'_> {
         }
         // Metric names cannot tell '.' from '_', so Kafka keeps names apart that differ in
         // nothing else.
-        if !name.as_str().contains(['.', '_']) {
-            return Ok(());
-        }
-        let fold = |byte: u8| if byte == b'.' { b'_' } else { byte };
-        let collides = |topic: &&TopicMeta| {
-            let other = topic.name.as_str().bytes().map(fold);
-            other.eq(name.as_str().bytes().map(fold))
-        };
-        match self.image.topics().find(collides) {
+        match self.image.collides(name) {
             None => Ok(()),
             Some(other) => refused(
                 RefusedReason::TopicName,
-                format!(
-                    "Topic '{name}' collides with existing topic: {}",
-                    other.name
-                ),
+                format!("Topic '{name}' collides with existing topic: {other}"),
             ),
         }
     }
@@ -203,12 +192,10 @@ impl Rules<'_> {
     }
 
     fn check_room(&self, more: i32) -> Result<(), Refused> {
-        if more > PARTITIONS_MADE_AT_ONCE_MAX {
+        if i64::from(more) > PARTITIONS_MADE_AT_ONCE_MAX {
             return refused(
                 RefusedReason::TooManyPartitions,
-                format!(
-                    "One request may make {PARTITIONS_MADE_AT_ONCE_MAX} partitions of a topic."
-                ),
+                format!("One request may make {PARTITIONS_MADE_AT_ONCE_MAX} partitions."),
             );
         }
         let after = self.image.partitions_count() + more as usize;

@@ -11,6 +11,8 @@ use crate::model::{LeaderEpoch, PartitionId, TopicId, TopicName};
 pub struct Image {
     topics: HashMap<TopicId, TopicMeta>,
     names: BTreeMap<TopicName, TopicId>,
+    /// Names with '.' or '_', by the form in which Kafka's metric names cannot tell them apart.
+    folded: HashMap<String, TopicName>,
     /// Dynamic broker configurations; `None` is the default of all brokers.
     broker_configs: BTreeMap<Option<i32>, Overrides>,
     pub(super) starts_count: u32,
@@ -106,6 +108,9 @@ impl Image {
                 Some(topic) => {
                     let id = topic.id;
                     self.count_slots(partitions);
+                    if let Some(form) = folded(&topic.name) {
+                        self.folded.insert(form, topic.name.clone());
+                    }
                     self.names.insert(topic.name.clone(), id);
                     self.topics.insert(id, topic);
                     Change::TopicCreated(id)
@@ -126,6 +131,9 @@ impl Image {
                 None => Change::Nothing,
                 Some(topic) => {
                     self.names.remove(&topic.name);
+                    if let Some(form) = folded(&topic.name) {
+                        self.folded.remove(&form);
+                    }
                     Change::TopicDeleted(topic)
                 }
             },
@@ -190,6 +198,13 @@ impl Image {
         self.topics.get(self.names.get(name)?)
     }
 
+    /// The topic whose name differs from this one only in '.' against '_'.
+    pub fn collides(&self, name: &TopicName) -> Option<&TopicName> {
+        self.folded
+            .get(&folded(name)?)
+            .filter(|other| *other != name)
+    }
+
     /// All topics, by name.
     pub fn topics(&self) -> impl Iterator<Item = &TopicMeta> {
         self.names.values().map(|id| &self.topics[id])
@@ -231,6 +246,13 @@ impl Image {
             born_at_start: self.starts_count,
         }
     }
+}
+
+/// The form in which two names collide, for a name that could.
+fn folded(name: &TopicName) -> Option<String> {
+    name.as_str()
+        .contains(['.', '_'])
+        .then(|| name.as_str().replace('.', "_"))
 }
 
 pub(super) fn pairs(configs: &Overrides) -> Vec<(String, String)> {

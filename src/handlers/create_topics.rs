@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{Client, errors};
 use crate::config::{self, BrokerConfig};
 use crate::controller::{NewTopic, Refused, TopicMeta};
+use crate::limits::PARTITIONS_MADE_AT_ONCE_MAX;
 use crate::protocol::messages::create_topics_request::CreatableTopic;
 use crate::protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult,
@@ -24,6 +25,13 @@ pub(super) async fn handle(
     _version: i16,
 ) -> CreateTopicsResponse {
     let mut response = CreateTopicsResponse::default();
+    if partitions_count(&request.topics, &client.shard.config()) > PARTITIONS_MADE_AT_ONCE_MAX {
+        let message = "Excessively large number of partitions per request.".to_owned();
+        let error = ErrorCode::PolicyViolation;
+        let refuse = |topic: &CreatableTopic| failed(&topic.name, error, Some(message.clone()));
+        response.topics = request.topics.iter().map(refuse).collect();
+        return response;
+    }
     let (asked, refused) = split(&request.topics);
     response.topics = refused;
     let topics = asked.iter().map(|topic| new_topic(topic)).collect();
@@ -37,6 +45,17 @@ pub(super) async fn handle(
         .topics
         .extend(answers.map(|(topic, result)| answer(&topic.name, result, &config)));
     response
+}
+
+/// Partitions of all topics together; a topic that asks for none counts as one, so that the bound
+/// on partitions bounds topics too.
+fn partitions_count(topics: &[CreatableTopic], config: &BrokerConfig) -> i64 {
+    let count = |topic: &CreatableTopic| match topic.num_partitions {
+        -1 if topic.assignments.is_empty() => i64::from(config.topics.num_partitions),
+        -1 => topic.assignments.len() as i64,
+        count => i64::from(count.max(1)),
+    };
+    topics.iter().map(count).sum()
 }
 
 /// The topics that may be asked of the controller, and the answers for those that may not: Kafka
@@ -161,6 +180,26 @@ mod tests {
             .map(|(name, error)| (*name, error.code()))
             .collect();
         assert_eq!(answers, refused, "{names:?}");
+    }
+
+    #[test]
+    fn partitions_of_one_request_are_counted() {
+        let config = config::load(&config::Sources::default())
+            .expect("good values")
+            .0;
+        let config = config::resolve(config).expect("good values");
+        let check = |counts: &[i32], expected| {
+            let topic = |count: &i32| {
+                let mut topic = CreatableTopic::default();
+                topic.num_partitions = *count;
+                topic
+            };
+            let topics: Vec<_> = counts.iter().map(topic).collect();
+            assert_eq!(partitions_count(&topics, &config), expected, "{counts:?}");
+        };
+        check(&[], 0);
+        check(&[3, -1, 0, -7], 6);
+        check(&[i32::MAX, i32::MAX], 2 * i64::from(i32::MAX));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use super::Client;
 use super::configs::{BadResource, Resource};
 use crate::config::{self, BrokerConfig, BrokerScope, Described, Overrides};
+use crate::io;
+use crate::limits::CONFIGS_DESCRIBED_MAX;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
 use crate::protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -26,12 +28,30 @@ pub(super) async fn handle(
             .with_image(|image| Some(image.topic_by_name(name)?.configs.clone()))
     };
     let mut response = DescribeConfigsResponse::default();
+    let mut configs_count = 0;
     for resource in &request.resources {
-        response
-            .results
-            .push(answer(resource, &request, &config, &topic));
+        let answer = match configs_count < CONFIGS_DESCRIBED_MAX {
+            true => answer(resource, &request, &config, &topic),
+            false => too_many(resource),
+        };
+        configs_count += answer.configs.len();
+        response.results.push(answer);
+        // Every configuration of many topics is a long list; the core has other work.
+        io::yield_now().await;
     }
     response
+}
+
+/// The answer for a resource beyond what one request may ask.
+fn too_many(resource: &DescribeConfigsResource) -> DescribeConfigsResult {
+    let mut answer = DescribeConfigsResult::default();
+    answer.resource_type = resource.resource_type;
+    answer.resource_name = resource.resource_name.clone();
+    answer.error_code = ErrorCode::InvalidRequest.code();
+    answer.error_message = Some(StrBytes::from(format!(
+        "One request is answered with {CONFIGS_DESCRIBED_MAX} configurations; ask again for this."
+    )));
+    answer
 }
 
 fn answer(
