@@ -38,6 +38,7 @@ impl Log {
         }
         drop(state);
         self.store.hot.dropped(hot);
+        self.store.note_freed(hot);
     }
 
     /// Makes everything durable and writes the seal behind it, unless it is there.
