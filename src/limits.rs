@@ -222,6 +222,10 @@ pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
 pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
 /// How often a shard publishes its figures and looks for idle logs, in milliseconds.
 pub const UPKEEP_TICK_MS: u64 = 1000;
+/// How often a shard gives memory back that idle logs have freed, in milliseconds.
+pub const MEMORY_GIVE_BACK_MS: u64 = 5_000;
+/// As long as less than this was freed, it is kept for later use, in bytes.
+pub const MEMORY_GIVE_BACK_BYTES: u64 = 16 << 20;
 /// Figures of single partitions are published with every so many of the others.
 pub const METRICS_PARTITIONS_EVERY: u64 = 5;
 /// Cores of one node.

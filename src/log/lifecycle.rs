@@ -28,6 +28,7 @@ impl Log {
             (state.drop_hot(), file, open && !state.sealed)
         };
         self.store.hot.dropped(hot);
+        self.store.note_freed(hot);
         if seal {
             // A stopped directory takes no seal; whoever appends is told so.
             let _ = self.seal().await;

@@ -72,6 +72,7 @@ impl Log {
         let _permit = store.recoveries.acquire().await.expect("never closed");
         let mut run = Run::new(store, id, found, &mut replay);
         run.walk().await?;
+        store.note_freed(SCAN_WINDOW_BYTES);
         let (state, recovery) = run.finish(config);
         for chunk in &state.chunks {
             store.files.forget(chunk.chunk.id);

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::Shard;
 use crate::io;
-use crate::limits::{METRICS_PARTITIONS_EVERY, UPKEEP_TICK_MS};
+use crate::limits::{
+    MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, UPKEEP_TICK_MS,
+};
 use crate::log::checkpoint;
 use crate::metrics::{self, Gauge, PartitionFigures};
 use crate::model::TopicPartition;
@@ -17,6 +19,9 @@ impl Shard {
         let config = self.config();
         self.every(UPKEEP_TICK_MS, |shard| async move {
             shard.publish_figures().await
+        });
+        self.every(MEMORY_GIVE_BACK_MS, |shard| async move {
+            shard.give_back_memory()
         });
         let retention_ms = config.topics.retention_check_interval_ms;
         self.every(interval(retention_ms), |shard| async move {
@@ -64,6 +69,15 @@ impl Shard {
                 return;
             }
             io::yield_now().await;
+        }
+    }
+
+    /// An idle partition costs no buffers; the allocator has to be told so.
+    fn give_back_memory(&self) {
+        let freed_bytes = self.store.freed_bytes();
+        if freed_bytes - self.memory_given_back.get() >= MEMORY_GIVE_BACK_BYTES {
+            self.memory_given_back.set(freed_bytes);
+            io::give_back_memory();
         }
     }
 
