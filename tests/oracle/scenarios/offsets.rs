@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
 };
 
 use crate::batch::{BASE_TIMESTAMP, Batch, GZIP};
-use crate::session::{Session, text};
+use crate::session::{Connection, Session, text};
 
 fn never_made() -> TopicName {
     TopicName(text("never-made"))
@@ -166,6 +166,16 @@ pub(crate) fn offset_for_leader_epoch(s: &mut Session) {
     }
 }
 
+/// The first and the last offset of partition 0.
+fn bounds(s: &mut Session, c: &mut Connection, topic: &TopicName, label: &str) {
+    let mut offset = |timestamp| {
+        let response = c.exchange(4, &list(topic, &[(0, timestamp, -1)]));
+        response.topics[0].partitions[0].offset
+    };
+    let told = (offset(-2), offset(-1));
+    s.fact(&format!("offsets {label}"), format!("{told:?}"));
+}
+
 pub(crate) fn delete_records(s: &mut Session) {
     let mut c = s.connect();
     let ask = |name: &TopicName, asked: &[(i32, i64)]| {
@@ -201,16 +211,10 @@ pub(crate) fn delete_records(s: &mut Session) {
             ("no partitions", ask(n, &[])),
         ] {
             s.call(&mut c, label, v, &request);
-            let listed = list(n, &[(0, -2, -1), (0, -1, -1)]);
-            s.call(&mut c, &format!("offsets after {label} v{v}"), 4, &listed);
+            bounds(s, &mut c, n, &format!("after {label} v{v}"));
         }
         s.append(&topic, 0, Batch::of(&["later"]).bytes());
-        s.call(
-            &mut c,
-            &format!("offsets after all v{v}"),
-            4,
-            &list(n, &[(0, -2, -1), (0, 0, -1)]),
-        );
+        bounds(s, &mut c, n, &format!("after all v{v}"));
         super::fetch::fetch_from(s, &topic, 0, 9, &format!("what is left in v{v}"));
     }
 }
