@@ -14,6 +14,16 @@ pub(crate) struct Difference {
     pub(crate) corelog: String,
 }
 
+impl Difference {
+    /// Without what stands in every name that the run made.
+    pub(crate) fn make_readable(&mut self, prefix: &str) {
+        let prefix = format!("{prefix}-");
+        for text in [&mut self.field, &mut self.kafka, &mut self.corelog] {
+            *text = text.replace(&prefix, "");
+        }
+    }
+}
+
 /// Pairs the entries of each scenario by their places, the first of a place with the first.
 pub(crate) fn differences(kafka: &[Entry], corelog: &[Entry]) -> Vec<Difference> {
     let mut found = Vec::new();

@@ -28,9 +28,9 @@ mod scenarios;
 mod session;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use compare::AllowedList;
 use session::{Entry, Outcome, Session, Versions};
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         }
         _ => include_str!("allowed.txt"),
     };
-    let (started, started_ms) = (Instant::now(), tree::now_ms());
+    let started_ms = tree::now_ms();
     let (kafka, corelog) = std::thread::scope(|scope| {
         let side = |address: String| {
             let (common, only) = (common.clone(), &only);
@@ -74,7 +74,8 @@ fn main() -> ExitCode {
                 .expect("the transcripts' directory exists");
         }
     }
-    report(&common, &kafka, &corelog, list, &only, started)
+    let sides = (kafka.as_slice(), corelog.as_slice());
+    report(&common, sides, list, &only, started_ms)
 }
 
 /// What both advertise, in the versions that both know.
@@ -113,12 +114,12 @@ fn run(address: &str, common: Versions, started_ms: i64, only: &[String]) -> Vec
 
 fn report(
     common: &Versions,
-    kafka: &[Entry],
-    corelog: &[Entry],
+    (kafka, corelog): (&[Entry], &[Entry]),
     list: &str,
     only: &[String],
-    started: Instant,
+    started_ms: i64,
 ) -> ExitCode {
+    let prefix = &session::prefix(started_ms);
     let mut allowed = AllowedList::read(list);
     let (mut allowances, mut failures) = (0, 0);
     let broken = kafka
@@ -131,16 +132,24 @@ fn report(
         println!("NOT TESTED {}: against Apache Kafka: {why}", entry.place());
         failures += 1;
     }
-    for found in compare::differences(kafka, corelog) {
+    // The same difference in several versions is told once.
+    let mut groups: BTreeMap<[String; 4], Vec<String>> = BTreeMap::new();
+    for mut found in compare::differences(kafka, corelog) {
+        found.make_readable(prefix);
         if allowed.allows(&found) {
             allowances += 1;
             continue;
         }
         failures += 1;
-        println!("DIFFERENT {}", found.place);
-        println!("    field    {}", found.field);
-        println!("    kafka    {}", found.kafka);
-        println!("    corelog  {}", found.corelog);
+        let (label, version) = found.place.rsplit_once(" v").unwrap_or((&found.place, ""));
+        let group = [label.into(), found.field, found.kafka, found.corelog];
+        groups.entry(group).or_default().push(version.into());
+    }
+    for ([label, field, kafka, corelog], versions) in &groups {
+        println!("DIFFERENT {label} [{}]", versions.join(","));
+        println!("    field    {field}");
+        println!("    kafka    {kafka}");
+        println!("    corelog  {corelog}");
     }
     let whole = only.is_empty();
     if whole {
@@ -154,7 +163,7 @@ fn report(
         }
     }
     coverage::print(common, kafka);
-    let seconds = started.elapsed().as_secs();
+    let seconds = (tree::now_ms() - started_ms) / 1000;
     println!(
         "{} answers compared in {seconds} s, {allowances} differences allowed by the list",
         corelog.len()

@@ -95,6 +95,11 @@ pub(crate) struct Connection {
     waiting: std::collections::VecDeque<(i16, i16, i32)>,
 }
 
+/// Starts every name of a run.
+pub(crate) fn prefix(started_ms: i64) -> String {
+    format!("o{:05}", started_ms % 100_000)
+}
+
 pub(crate) fn text(value: impl Into<String>) -> StrBytes {
     StrBytes::from_string(value.into())
 }
@@ -104,7 +109,7 @@ impl Session {
         Session {
             address: address.to_string(),
             common,
-            prefix: format!("o{:05}", started_ms % 100_000),
+            prefix: prefix(started_ms),
             scenario: "",
             started_ms,
             names: Names::default(),

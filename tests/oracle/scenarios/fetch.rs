@@ -103,10 +103,7 @@ pub(crate) fn fetch_from(
             rest = &rest[(12 + (at(8) >> 32) as usize).min(rest.len())..];
         }
     }
-    let described = crate::batch::described(&bytes);
-    for (i, batch) in described.split(") ").enumerate() {
-        s.fact(&format!("{label}, batch {i}"), batch);
-    }
+    s.fact(label, crate::batch::described(&bytes));
     bytes
 }
 

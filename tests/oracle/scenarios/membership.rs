@@ -45,10 +45,11 @@ pub(crate) fn three_members(s: &mut Session) {
         let [c0, c1, c2] = &mut connections;
         let mut members = [0, 1, 2].map(|i| {
             let mut member = Member::of(&name);
-            // Every member has an own first choice; only `sticky` is known to all.
+            // Two vote for `range` while they are alone; only `sticky` is known to all. A tie would
+            // leave the choice to the order of a hash table.
             member.protocols = match i {
                 0 => vec![("range", "meta 0 r".into()), ("sticky", "meta 0 s".into())],
-                1 => vec![("sticky", "meta 1 s".into()), ("range", "meta 1 r".into())],
+                1 => vec![("range", "meta 1 r".into()), ("sticky", "meta 1 s".into())],
                 _ => vec![("sticky", "meta 2 s".into())],
             };
             member
