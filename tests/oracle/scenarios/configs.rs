@@ -6,6 +6,7 @@ use kafka_protocol::messages::{
     AlterConfigsRequest, DescribeConfigsRequest, DescribeConfigsResponse,
     IncrementalAlterConfigsRequest, ProduceRequest, alter_configs_request,
     describe_configs_request::DescribeConfigsResource, incremental_alter_configs_request,
+    produce_response::PartitionProduceResponse,
 };
 
 use kafka_protocol::protocol::StrBytes;
