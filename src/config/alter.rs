@@ -149,7 +149,19 @@ pub fn replace_topic(
     asked: &[(String, Option<String>)],
     internal: bool,
 ) -> Result<Overrides, AlterError> {
+    no_nulls(asked)?;
     alter_topic(config, current, &replacement(current, asked), internal)
+}
+
+/// A whole new set has no place for "back to the default": what is not in it is at its default.
+fn no_nulls(asked: &[(String, Option<String>)]) -> Result<(), AlterError> {
+    match asked.iter().find(|(_, value)| value.is_none()) {
+        Some((name, _)) => {
+            let text = format!("Null value not supported for {name}");
+            Err(AlterError::InvalidRequest(text))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks incremental changes of brokers' dynamic configurations; `current` are those of the

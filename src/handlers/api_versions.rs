@@ -35,6 +35,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
             decoded.client_software_version.as_str()
         );
     } else {
+        response = ApiVersionsResponse::new(&[]);
         response.error = ErrorCode::InvalidRequest;
     }
     Ok(Reply::Now(request.respond(vec![response.encode(version)])))

@@ -26,6 +26,8 @@ use crate::shard::{FetchBounds, FetchPart, FetchResult};
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Fetch, 4, 18);
 
+/// The isolation level that asks for aborted transactions.
+const READ_COMMITTED: i8 = 1;
 /// The first version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
@@ -48,6 +50,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
 
 async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> FetchResponse {
     let bounds = bounds(client, &request);
+    let committed = request.isolation_level == READ_COMMITTED;
     let uses_topic_ids = version >= TOPIC_IDS_FROM;
     let planned = client
         .core
@@ -66,7 +69,12 @@ async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> Fet
             return FetchResponse::refused(ErrorCode::FetchSessionTopicIdError);
         }
     };
-    let answers = read(client, &partitions, bounds).await;
+    let mut answers = read(client, &partitions, bounds).await;
+    for answer in &mut answers {
+        // Null says that nobody asked, and stands beside records only.
+        let asked = committed || answer.error != ErrorCode::None;
+        answer.aborted_transactions = asked.then(Vec::new);
+    }
     let mut answered: Vec<(PartitionKey, FetchPartitionResponse)> = partitions
         .iter()
         .map(|(key, _)| key.clone())

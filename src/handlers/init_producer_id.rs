@@ -23,6 +23,10 @@ pub(super) async fn handle(
         Some(id) if id.as_str().is_empty() => {
             response.error_code = ErrorCode::InvalidRequest.code();
         }
+        // An id goes with its epoch; either alone is a mistake (KIP-360).
+        None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            response.error_code = ErrorCode::InvalidRequest.code();
+        }
         Some(_) => response.error_code = ErrorCode::NotCoordinator.code(),
         None => match client.shard.new_producer_id().await {
             Ok(id) => {

@@ -1,5 +1,6 @@
 //! ListOffsets (key 2), versions 1 to 10.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Client, errors};
@@ -29,7 +30,16 @@ pub(super) async fn handle(
         let known = client.shard.topic_by_name(topic.name.as_str());
         let mut answers = ListOffsetsTopicResponse::default();
         answers.name = topic.name.clone();
+        let mut asked: HashMap<i32, usize> = HashMap::new();
         for partition in &topic.partitions {
+            *asked.entry(partition.partition_index).or_default() += 1;
+        }
+        for partition in &topic.partitions {
+            // A partition that is asked for twice gets no answer to either, and is told once.
+            let count = asked.insert(partition.partition_index, 0);
+            if count == Some(0) {
+                continue;
+            }
             let mut answer = ListOffsetsPartitionResponse::default();
             answer.partition_index = partition.partition_index;
             answer.timestamp = -1;
@@ -37,6 +47,7 @@ pub(super) async fn handle(
             answer.leader_epoch = -1;
             let spec = specification(partition.timestamp, version);
             match (&known, spec) {
+                _ if count != Some(1) => answer.error_code = ErrorCode::InvalidRequest.code(),
                 (None, _) => answer.error_code = ErrorCode::UnknownTopicOrPartition.code(),
                 (_, None) => answer.error_code = ErrorCode::UnsupportedVersion.code(),
                 (Some(topic), Some(spec)) => {

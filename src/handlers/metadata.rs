@@ -1,5 +1,6 @@
 //! Metadata (key 3), versions 0 to 13.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::{Client, errors};
@@ -90,7 +91,12 @@ async fn named(
 ) -> Vec<MetadataResponseTopic> {
     let mut answers = Vec::new();
     let mut missing: Vec<(usize, String)> = Vec::new();
+    // One that is asked for twice is answered once.
+    let mut seen = HashSet::new();
     for topic in request.topics.iter().flatten() {
+        if !seen.insert((topic.name.as_ref().map(StrBytes::as_str), topic.topic_id)) {
+            continue;
+        }
         let id = TopicId::from(topic.topic_id);
         match &topic.name {
             Some(name) => {

@@ -18,7 +18,10 @@ pub(super) async fn handle(
     request: OffsetDeleteRequest,
     _version: i16,
 ) -> OffsetDeleteResponse {
-    let known = |topic: &str| client.shard.topic_by_name(topic).is_some();
+    let known = |topic: &str, index: i32| {
+        let topic = client.shard.topic_by_name(topic);
+        topic.is_some_and(|topic| (0..topic.leader_epochs.len() as i32).contains(&index))
+    };
     let (asked, unknown) = split(&request, known);
     let answer = ask(
         client,
@@ -37,19 +40,22 @@ pub(super) async fn handle(
 /// Topics with the partitions that are asked for.
 type Topics = Vec<(String, Vec<i32>)>;
 
-/// The topics that exist, for the coordinator, and the others.
+/// The partitions that exist, for the coordinator, and the others.
 fn split(
     request: &OffsetDeleteRequest,
-    known: impl Fn(&str) -> bool,
+    known: impl Fn(&str, i32) -> bool,
 ) -> (DeleteOffsetsRequest, Topics) {
-    let asked = request.topics.iter().map(|topic| {
-        let indexes = topic
-            .partitions
-            .iter()
-            .map(|partition| partition.partition_index);
-        (topic.name.as_str().to_owned(), indexes.collect())
-    });
-    let (topics, unknown): (Topics, Topics) = asked.partition(|(name, _)| known(name));
+    let (mut topics, mut unknown) = (Topics::new(), Topics::new());
+    for topic in &request.topics {
+        let name = topic.name.as_str();
+        let indexes = topic.partitions.iter().map(|one| one.partition_index);
+        let (there, gone): (Vec<i32>, Vec<i32>) = indexes.partition(|index| known(name, *index));
+        for (indexes, list) in [(there, &mut topics), (gone, &mut unknown)] {
+            if !indexes.is_empty() {
+                list.push((name.to_owned(), indexes));
+            }
+        }
+    }
     let group_id = request.group_id.as_str().to_owned();
     (DeleteOffsetsRequest { group_id, topics }, unknown)
 }
@@ -81,15 +87,21 @@ fn respond(
         )
     });
     for (name, partitions) in decided.chain(absent) {
-        let mut topic = OffsetDeleteResponseTopic::default();
-        topic.name = wire(name);
+        // Clients look for a topic once, and for all of its partitions there.
+        let same = |topic: &OffsetDeleteResponseTopic| topic.name.as_str() == name;
+        let at = response.topics.iter().position(same).unwrap_or_else(|| {
+            let mut topic = OffsetDeleteResponseTopic::default();
+            topic.name = wire(name);
+            response.topics.push(topic);
+            response.topics.len() - 1
+        });
+        let topic = &mut response.topics[at];
         for (index, error) in partitions {
             let mut partition = OffsetDeleteResponsePartition::default();
             partition.partition_index = index;
             partition.error_code = error.code();
             topic.partitions.push(partition);
         }
-        response.topics.push(topic);
     }
     response
 }
@@ -103,18 +115,22 @@ mod tests {
     };
 
     #[test]
-    fn unknown_topics_are_not_the_coordinators_business() {
+    fn unknown_partitions_are_not_the_coordinators_business() {
         let mut request = OffsetDeleteRequest::default();
         for name in ["gone", "t"] {
             let mut topic = OffsetDeleteRequestTopic::default();
             topic.name = wire(name.to_owned());
-            topic
-                .partitions
-                .push(OffsetDeleteRequestPartition::default());
+            for index in [0, 9] {
+                let mut partition = OffsetDeleteRequestPartition::default();
+                partition.partition_index = index;
+                topic.partitions.push(partition);
+            }
             request.topics.push(topic);
         }
-        let (asked, unknown) = split(&request, |name| name == "t");
+        let (asked, unknown) = split(&request, |name, index| name == "t" && index == 0);
         assert_eq!(asked.topics, [("t".to_owned(), vec![0])]);
+        let elsewhere = [("gone".to_owned(), vec![0, 9]), ("t".to_owned(), vec![9])];
+        assert_eq!(unknown, elsewhere);
         let subscribed = Some(GroupError::SubscribedToTopic);
         let response = respond(Ok(vec![("t".to_owned(), vec![(0, subscribed)])]), unknown);
         let code = |at: usize| response.topics[at].partitions[0].error_code;

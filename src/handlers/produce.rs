@@ -26,8 +26,8 @@ const ZSTD_FROM: i16 = 7;
 /// The first version that tells which records were refused (KIP-467).
 const RECORD_ERRORS_FROM: i16 = 8;
 
-/// The acks that ask for all in-sync replicas, of which a single node has one.
-const ACKS_ALL: i16 = -1;
+/// The number of the only batch format.
+const MAGIC: i8 = 2;
 
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
@@ -98,7 +98,6 @@ impl Outcome {
         version: i16,
     ) -> Vec<ProducePart> {
         let mut parts = Vec::new();
-        let acks = request.acks;
         for (at, topic) in request.topics.into_iter().enumerate() {
             let found = if version >= TOPIC_IDS_FROM {
                 client
@@ -113,10 +112,7 @@ impl Outcome {
                 let batch = partition.records.unwrap_or_default();
                 let refused = match &found {
                     Err(error) => Some(*error),
-                    Ok(topic) if acks == ACKS_ALL && topic.config.min_insync_replicas > 1 => {
-                        Some(ErrorCode::NotEnoughReplicas)
-                    }
-                    Ok(_) => refused_by_version(&batch, version),
+                    Ok(_) => refused_by_header(&batch, version),
                 };
                 match (&found, refused) {
                     (Ok(topic), None) => {
@@ -197,11 +193,19 @@ impl Outcome {
     }
 }
 
-/// What a version forbids about a batch that is otherwise well.
-fn refused_by_version(batch: &[u8], version: i16) -> Option<ErrorCode> {
+/// What may not be sent although it is a batch: zstd in a version without it, and transactions,
+/// which nobody can have begun here.
+fn refused_by_header(batch: &[u8], version: i16) -> Option<ErrorCode> {
     let header = BatchHeader::read(batch)?;
-    let zstd_too_early = version < ZSTD_FROM && header.codec() == Some(Codec::Zstd);
-    zstd_too_early.then_some(ErrorCode::UnsupportedCompressionType)
+    // Another format's attributes mean something else; it is refused for its format.
+    if header.magic != MAGIC {
+        return None;
+    }
+    if version < ZSTD_FROM && header.codec() == Some(Codec::Zstd) {
+        return Some(ErrorCode::UnsupportedCompressionType);
+    }
+    let transactional = header.is_transactional() && !header.is_control();
+    transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 /// Puts an error, and what Kafka tells about it, into a partition's answer.

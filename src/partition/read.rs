@@ -93,10 +93,15 @@ impl Partition {
             log_start_offset,
             diverging,
         };
-        if let Some(epoch) = request.last_fetched_epoch
-            && let Some(end) = self.diverges(epoch, request.offset)
-        {
-            return Ok(empty(Some(end)));
+        if let Some(epoch) = request.last_fetched_epoch {
+            // An epoch that this log does not know says nothing about where histories part.
+            let end = self.epoch_end(epoch).ok_or(ReadRefused::OutOfRange {
+                high_watermark,
+                log_start_offset,
+            })?;
+            if end.epoch < epoch || end.end_offset < request.offset {
+                return Ok(empty(Some(end)));
+            }
         }
         if request.offset < log_start_offset || request.offset > high_watermark {
             return Err(ReadRefused::OutOfRange {
@@ -130,22 +135,12 @@ impl Partition {
         }
     }
 
-    /// Where the log's history parts from a client whose last record at `offset` had `epoch`.
-    fn diverges(&self, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEnd> {
-        let end = self.epoch_end(epoch);
-        match end {
-            Some(end) if end.epoch == epoch && end.end_offset >= offset => None,
-            Some(end) => Some(end),
-            None => Some(EpochEnd {
-                epoch: LeaderEpoch(-1),
-                end_offset: Offset::NONE,
-            }),
-        }
-    }
-
-    /// The end of the largest epoch that is not above `epoch`; `None` if there is none, or if
-    /// `epoch` is above this leadership's.
+    /// The end of the largest epoch that is not above `epoch`; `None` if there is none, if
+    /// `epoch` is none, or if it is above this leadership's.
     pub fn epoch_end(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        if epoch.0 < 0 {
+            return None;
+        }
         if epoch == self.leader_epoch {
             return Some(EpochEnd {
                 epoch,

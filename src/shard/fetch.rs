@@ -7,6 +7,7 @@ use futures_util::future::{Either, select, select_all};
 
 use super::message::{Answer, Call};
 use super::{Shard, ShardError};
+use crate::frame::BatchHeader;
 use crate::io;
 use crate::limits::FETCH_READS_PER_TURN_MAX;
 use crate::metrics::{self, Counter};
@@ -104,7 +105,7 @@ impl Shard {
             .map(|result| result.unwrap_or(Err(FetchError::Shard(ShardError::UnknownPartition))))
             .collect();
         if cores_count > 1 {
-            cut(&mut results, max_bytes);
+            cut(parts, &mut results, max_bytes);
         }
         results
     }
@@ -207,14 +208,48 @@ fn is_enough(results: &[FetchResult], min_bytes: usize) -> bool {
     bytes >= min_bytes
 }
 
-/// Empties what goes beyond `max_bytes`, but for the first part that has data.
-fn cut(results: &mut [FetchResult], max_bytes: usize) {
+/// Cuts what the cores gave without knowing of each other: only the first part that has data may
+/// go beyond the bounds with its first batch, the others share what is left, in whole batches.
+fn cut(parts: &[FetchPart], results: &mut [FetchResult], max_bytes: usize) {
     let mut bytes = 0;
-    for read in results.iter_mut().flatten() {
-        if bytes > 0 && bytes + read.bytes > max_bytes {
-            read.slices.clear();
-            read.bytes = 0;
+    for (part, read) in parts.iter().zip(results) {
+        let Ok(read) = read else {
+            continue;
+        };
+        if bytes > 0 {
+            let left_bytes = max_bytes.saturating_sub(bytes);
+            keep(read, left_bytes.min(part.request.max_bytes));
         }
         bytes += read.bytes;
     }
+}
+
+/// Keeps as many whole batches as fit `max_bytes`.
+fn keep(read: &mut PartitionRead, max_bytes: usize) {
+    if read.bytes <= max_bytes {
+        return;
+    }
+    let mut kept = 0;
+    for slice in &mut read.slices {
+        let mut end = 0;
+        while let Some(batch) = BatchHeader::read(&slice[end..])
+            && let Some(batch_bytes) = batch.total_bytes()
+            && kept + batch_bytes <= max_bytes
+        {
+            kept += batch_bytes;
+            end += batch_bytes;
+        }
+        let whole = end == slice.len();
+        slice.truncate(end);
+        if !whole {
+            break;
+        }
+    }
+    let mut left = kept;
+    read.slices.retain(|slice| {
+        let stays = left > 0 && !slice.is_empty();
+        left = left.saturating_sub(slice.len());
+        stays
+    });
+    read.bytes = kept;
 }

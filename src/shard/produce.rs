@@ -202,6 +202,9 @@ impl Shard {
             .ok_or(ProduceError::Shard(ShardError::UnknownPartition))?;
         let rules = topic.batch_rules(io::wall_clock());
         let info = frame::validate(&part.batch, &rules).map_err(ProduceError::Batch)?;
+        if part.batch.len() as u64 > topic.config.segment_bytes as u64 {
+            return Err(ProduceError::Refused(AppendRefused::TooLarge));
+        }
         count_payload(&info.header, part.batch.len());
         let log_append_time = match rules.timestamp_type {
             TimestampType::CreateTime => Timestamp::NONE,

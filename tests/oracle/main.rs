@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         _ => include_str!("allowed.txt"),
     };
     let started_ms = tree::now_ms();
+    batch::set_base_timestamp(started_ms);
     let (kafka, corelog) = std::thread::scope(|scope| {
         let side = |address: String| {
             let (common, only) = (common.clone(), &only);

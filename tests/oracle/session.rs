@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FetchResponse,
     ListOffsetsRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    fetch_response::FetchableTopicResponse,
     list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     produce_request::{PartitionProduceData, TopicProduceData},
 };
@@ -226,11 +227,21 @@ impl Session {
         let (response, version) = connection.receive::<FetchRequest>();
         let mut said = response.clone();
         for partition in said.responses.iter_mut().flat_map(|t| &mut t.partitions) {
-            partition.records = partition
-                .records
-                .as_ref()
-                .map(|r| batch::described(r).into());
+            let words = |r: &Bytes| batch::described(r).into();
+            partition.records = partition.records.as_ref().map(words);
         }
+        // A topic may be answered in several parts: how many says nothing.
+        let mut merged: Vec<FetchableTopicResponse> = Vec::new();
+        for part in said.responses {
+            let same = |t: &&mut FetchableTopicResponse| {
+                t.topic == part.topic && t.topic_id == part.topic_id
+            };
+            match merged.iter_mut().find(same) {
+                Some(topic) => topic.partitions.extend(part.partitions),
+                None => merged.push(part),
+            }
+        }
+        said.responses = merged;
         self.note::<FetchRequest>(label, version, &said);
         response
     }

@@ -193,7 +193,7 @@ const PRESENT: &[(&str, &[&str])] = &[
 ];
 
 /// Lists in which the order is part of the answer.
-const ORDERED: &[&str] = &["responses", "synonyms", "records"];
+const ORDERED: &[&str] = &["synonyms"];
 
 /// How far from now a number may be that is taken for the time of day.
 const NOW_MS: i64 = 3_600_000;

@@ -180,8 +180,8 @@ pub(in crate::config) const TOPIC_KEYS: &[Key] = &[
         .valid(Valid::AtLeast(1))
         .synonyms(&[Synonym::same("min.insync.replicas")])
         .doc(
-            "Replicas that must have a batch before acks=all is answered. Above the number of \
-              replicas, such a produce is answered with NOT_ENOUGH_REPLICAS.",
+            "Replicas that must have a batch before acks=all is answered, but not more than there \
+              are replicas.",
         ),
     boolean("preallocate")
         .default("false")

@@ -168,6 +168,14 @@ pub(crate) fn versions(s: &mut Session) {
         for (label, topics) in cases {
             s.fetch(&mut c, label, v, &at_version(v, request(topics)));
         }
+        let order = request(vec![topic(v, &t, &[from(2, 0), from(0, 0), from(1, 0)])]);
+        let response = c.exchange(v, &at_version(v, order));
+        let partitions = response.responses.iter().flat_map(|t| &t.partitions);
+        let order: Vec<i32> = partitions.map(|p| p.partition_index).collect();
+        s.fact(
+            &format!("the order of partitions in v{v}"),
+            format!("{order:?}"),
+        );
         let committed = request(vec![topic(v, &t, &[from(0, 0)])]).with_isolation_level(1);
         s.fetch(&mut c, "read committed", v, &at_version(v, committed));
     }

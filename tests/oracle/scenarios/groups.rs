@@ -14,6 +14,9 @@ use crate::session::{Connection, Session, eventually, text};
 
 pub(crate) const MEMBER_ID_REQUIRED: i16 = 79;
 
+/// Group, topic id and partition.
+const SHARE_KEY: &str = "g:AAAAAAAAAAAAAAAAAAAAAQ:0";
+
 pub(crate) fn group(name: &str) -> GroupId {
     GroupId(text(name))
 }
@@ -145,9 +148,21 @@ pub(crate) fn describe(s: &mut Session, c: &mut Connection, label: &str, name: &
 /// different time on each broker, and they say so until then.
 pub(crate) fn warm_up(s: &Session) {
     const UNKNOWN_MEMBER_ID: i16 = 25;
+    const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     let mut c = s.connect();
     let ready = FindCoordinatorRequest::default().with_key(text("any"));
     eventually("a coordinator", || c.exchange(1, &ready).error_code == 0);
+    // Transactions and share groups have topics of their own; a broker without them says so at once.
+    for (kind, key) in [(1, "someone"), (2, SHARE_KEY)] {
+        let version = s.newest::<FindCoordinatorRequest>();
+        let ready = FindCoordinatorRequest::default()
+            .with_key_type(kind)
+            .with_coordinator_keys(vec![text(key)]);
+        eventually("a coordinator of each kind", || {
+            let response = c.exchange(version, &ready);
+            response.coordinators[0].error_code != COORDINATOR_NOT_AVAILABLE
+        });
+    }
     // So many names fall into every one of 50 partitions.
     for i in 0..400 {
         let mut member = Member::of(&format!("warm-up-{i}"));
@@ -177,12 +192,7 @@ pub(crate) fn find_coordinator(s: &mut Session) {
         s.call(&mut c, "of an empty name", v, &ask(&[""], 0));
         if v >= 1 {
             s.call(&mut c, "of a transaction", v, &ask(&["someone"], 1));
-            s.call(
-                &mut c,
-                "of a share group",
-                v,
-                &ask(&["g:AAAAAAAAAAAAAAAAAAAAAQ:0"], 2),
-            );
+            s.call(&mut c, "of a share group", v, &ask(&[SHARE_KEY], 2));
             for kind in [3, -1, 9] {
                 s.call(&mut c, &format!("of type {kind}"), v, &ask(&[&name], kind));
             }

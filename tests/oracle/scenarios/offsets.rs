@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
     offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
 };
 
-use crate::batch::{BASE_TIMESTAMP, Batch, GZIP};
+use crate::batch::{Batch, GZIP, base_timestamp};
 use crate::session::{Connection, Session, text};
 
 fn never_made() -> TopicName {
@@ -35,7 +35,7 @@ pub(crate) fn list_offsets(s: &mut Session) {
     // Timestamps go up, back and up again, inside compressed batches too.
     s.append(&topic, 0, Batch::of(&["a", "b", "c"]).bytes());
     let mut out_of_order = Batch::of(&["d", "e", "f"])
-        .at(BASE_TIMESTAMP + 10_000)
+        .at(base_timestamp() + 10_000)
         .attributes(GZIP);
     out_of_order.records[1].timestamp_delta = 90_000;
     out_of_order.records[2].timestamp_delta = 4_000;
@@ -43,7 +43,7 @@ pub(crate) fn list_offsets(s: &mut Session) {
     s.append(
         &topic,
         0,
-        Batch::of(&["g", "h"]).at(BASE_TIMESTAMP + 50_000).bytes(),
+        Batch::of(&["g", "h"]).at(base_timestamp() + 50_000).bytes(),
     );
     s.append(&topic, 1, Batch::of(&["i"]).bytes());
     let n = &topic.name;
@@ -56,7 +56,7 @@ pub(crate) fn list_offsets(s: &mut Session) {
         for delta in [
             -5000, 0, 1, 999, 1000, 2000, 2001, 10_000, 14_000, 50_000, 99_999, 100_000, 100_001,
         ] {
-            let asked = [(0, BASE_TIMESTAMP + delta, -1)];
+            let asked = [(0, base_timestamp() + delta, -1)];
             s.call(&mut c, &format!("base and {delta} ms"), v, &list(n, &asked));
         }
         s.call(

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::fetch::fetch_all;
 use crate::batch::{
-    BASE_TIMESTAMP, Batch, CONTROL, GZIP, LOG_APPEND_TIME, LZ4, Record, SNAPPY, TRANSACTIONAL,
-    ZSTD, corrupted, with_length_off_by, with_magic, with_records,
+    Batch, CONTROL, GZIP, LOG_APPEND_TIME, LZ4, Record, SNAPPY, TRANSACTIONAL, ZSTD,
+    base_timestamp, corrupted, with_length_off_by, with_magic, with_records,
 };
 use crate::session::{Connection, Session, Topic, text};
 
@@ -396,7 +396,7 @@ pub(crate) fn log_append_time(s: &mut Session) {
     for v in s.versions::<ProduceRequest>() {
         let batch = Batch::of(&["a", "b"]);
         s.call(&mut c, "plain", v, &one(v, &topic, batch.bytes()));
-        let batch = batch.attributes(GZIP).at(BASE_TIMESTAMP + 5);
+        let batch = batch.attributes(GZIP).at(base_timestamp() + 5);
         s.call(&mut c, "gzip", v, &one(v, &topic, batch.bytes()));
     }
     fetch_all(s, &topic, 0, "what comes back");
