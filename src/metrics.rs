@@ -32,6 +32,19 @@ pub fn set(gauge: Gauge, value: u64) {
     LOCAL.with(|local| local.gauges[gauge as usize].set(value));
 }
 
+/// Adds to a gauge of this core.
+pub fn raise(gauge: Gauge, by: u64) {
+    LOCAL.with(|local| bump(&local.gauges[gauge as usize], by));
+}
+
+/// Takes from a gauge of this core what was added to it.
+pub fn lower(gauge: Gauge, by: u64) {
+    LOCAL.with(|local| {
+        let cell = &local.gauges[gauge as usize];
+        cell.set(cell.get().saturating_sub(by));
+    });
+}
+
 /// Counts one request by its API key. Keys that Kafka does not have count as one.
 pub fn count_request(api_key: i16) {
     let last = METRICS_API_KEYS_MAX - 1;
@@ -162,9 +175,9 @@ figures! {
         OfflinePartitions = "offline_partitions",
         /// Consumer groups that the core coordinates.
         Groups = "groups",
-        /// Bytes of requests that are read but not answered.
+        /// Bytes of requests that are being read or not yet answered.
         RequestMemoryBytes = "request_memory_bytes",
-        /// Bytes of responses that are built but not sent.
+        /// Bytes of fetches' answers that are being read or not yet sent.
         ResponseMemoryBytes = "response_memory_bytes",
         /// Fetches that wait for more bytes.
         WaitingFetches = "waiting_fetches",

@@ -22,6 +22,7 @@ pub(super) struct Figures<'a> {
     pub(super) uptime: Duration,
     pub(super) log_lines_dropped: u64,
     pub(super) is_ready: bool,
+    pub(super) cluster_id: &'a str,
 }
 
 /// Upper bounds of the latency buckets, in microseconds.
@@ -73,7 +74,7 @@ fn node(page: &mut Page, figures: &Figures<'_>) {
     let labels: [(&str, &dyn std::fmt::Display); 3] = [
         ("version", &facts.version),
         ("node_id", &facts.node_id),
-        ("cluster_id", &facts.cluster_id),
+        ("cluster_id", &figures.cluster_id),
     ];
     page.sample(&labels, 1);
     let help = "What an acknowledgement means here: after the data sync, or after the write.";
@@ -414,7 +415,6 @@ mod tests {
         NodeFacts {
             version: "1.2.3",
             node_id: 1,
-            cluster_id: "cluster".to_string(),
             durability: "sync",
             api_name: |key| (key == 0).then_some("Produce"),
             error_name: |code| (code == 3).then_some("UNKNOWN_TOPIC_OR_PARTITION"),
@@ -466,6 +466,7 @@ mod tests {
             uptime: Duration::from_secs(5),
             log_lines_dropped: 0,
             is_ready: true,
+            cluster_id: "cluster",
         })
     }
 

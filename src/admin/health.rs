@@ -21,7 +21,8 @@ struct Seen {
 
 impl Health {
     /// Takes each core's publish count at `now`, and returns the cores that are silent for longer
-    /// than `CORE_SILENCE_SECONDS_MAX`. To be called at least that often.
+    /// than `CORE_SILENCE_SECONDS_MAX`. To be called at least that often. A core that has never
+    /// published is still recovering its partitions, which may take long.
     pub(super) fn step(
         &mut self,
         now: Instant,
@@ -37,7 +38,9 @@ impl Health {
             match self.seen.get_mut(index) {
                 None => self.seen.push(seen),
                 Some(before) if before.publish_count != publish_count => *before = seen,
-                Some(before) if now - before.at > silence_max => silent.push(CoreId(index as u16)),
+                Some(before) if publish_count > 0 && now - before.at > silence_max => {
+                    silent.push(CoreId(index as u16));
+                }
                 Some(_) => {}
             }
         }
@@ -62,10 +65,11 @@ mod tests {
 
     #[test]
     fn a_core_is_silent_when_its_count_stands_still_for_too_long() {
-        check(&[(0, &[0, 0])], &[]);
-        check(&[(0, &[0, 0]), (10, &[0, 0])], &[]);
-        check(&[(0, &[0, 0]), (11, &[0, 0])], &[0, 1]);
-        check(&[(0, &[0, 0]), (9, &[0, 1]), (11, &[0, 1])], &[0]);
-        check(&[(0, &[0, 0]), (11, &[0, 0]), (12, &[1, 1])], &[]);
+        check(&[(0, &[1, 1])], &[]);
+        check(&[(0, &[1, 1]), (10, &[1, 1])], &[]);
+        check(&[(0, &[1, 1]), (11, &[1, 1])], &[0, 1]);
+        check(&[(0, &[1, 1]), (9, &[1, 2]), (11, &[1, 2])], &[0]);
+        check(&[(0, &[1, 1]), (11, &[1, 1]), (12, &[2, 2])], &[]);
+        check(&[(0, &[0, 1]), (99, &[0, 1])], &[1]);
     }
 }

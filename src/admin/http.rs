@@ -179,6 +179,7 @@ impl Server {
             uptime: now() - self.started,
             log_lines_dropped: (self.housekeeping.log_lines_dropped)(),
             is_ready: self.housekeeping.board.is_ready(),
+            cluster_id: self.housekeeping.board.cluster_id(),
         });
         let mut answer = plain(StatusCode::OK, text);
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

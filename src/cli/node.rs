@@ -122,6 +122,9 @@ pub(super) fn run(
     refuse_taken_ports(&config).map_err(|error| Failure::new(error.to_string()))?;
     let cores = cores(&config);
     let board = Board::new(cores.len());
+    // Before anything is opened: a port that is taken costs no recovery, and whoever asks during
+    // one is told that the node is not ready.
+    let admin = start_admin(&config, board.clone(), log_lines_dropped)?;
     let (sender, receiver) = mpsc::channel();
     let (shared, for_cores) = (config.clone(), board.clone());
     let node = io::spawn_thread("node", move || {
@@ -131,9 +134,7 @@ pub(super) fn run(
         })
     })?;
     // Without a message the node has ended before it served; its result says why.
-    let mut admin = None;
     if let Ok(ready) = receiver.recv() {
-        admin = start_admin(&config, board, &ready, log_lines_dropped)?;
         on_ready(&start::Ready {
             listeners: ready.addresses,
             admin: admin.as_ref().map(Admin::address),
@@ -182,7 +183,6 @@ fn await_free(address: SocketAddr) -> io::Result<()> {
 fn start_admin(
     config: &BrokerConfig,
     board: Board,
-    ready: &Ready,
     log_lines_dropped: Box<dyn Fn() -> u64 + Send>,
 ) -> Result<Option<Admin>, Failure> {
     let Some(address) = config.engine.admin_listener else {
@@ -191,7 +191,6 @@ fn start_admin(
     let facts = NodeFacts {
         version: env!("CARGO_PKG_VERSION"),
         node_id: config.node_id.0,
-        cluster_id: ready.cluster_id.to_string(),
         durability: config.engine.durability.as_str(),
         api_name: |key| ApiKey::from_code(key).map(ApiKey::name),
         error_name: |code| ErrorCode::from_code(code).map(ErrorCode::name),
@@ -389,6 +388,7 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16
 }
 
 fn announce(node: &Node, shard: &Shard) {
+    node.launch.board().set_cluster_id(shard.cluster_id());
     node.launch.board().set_ready(true);
     let addresses = node
         .bound

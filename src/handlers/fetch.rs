@@ -22,7 +22,7 @@ use crate::protocol::fetch::{
 };
 use crate::protocol::messages::StrBytes;
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
-use crate::shard::{FetchBounds, FetchPart, FetchResult};
+use crate::shard::{FetchBounds, FetchPart, FetchResult, Hold};
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Fetch, 4, 18);
 
@@ -34,7 +34,7 @@ const TOPIC_IDS_FROM: i16 = 13;
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     let decoded = FetchRequest::decode(&request.body, version)?;
-    let response = answer(client, decoded, version).await;
+    let (response, hold) = answer(client, decoded, version).await;
     let mut payload_bytes = 0;
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
         payload_bytes += partition
@@ -45,10 +45,18 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     }
     metrics::add(Counter::PayloadOutBytes, payload_bytes);
     let body = encode_fetch_response(&response, version);
-    Ok(Reply::Now(request.respond(body)))
+    let slices = request.respond(body);
+    Ok(match hold {
+        Some(hold) => Reply::Held(slices, hold),
+        None => Reply::Now(slices),
+    })
 }
 
-async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> FetchResponse {
+async fn answer(
+    client: &Rc<Client>,
+    request: FetchRequest,
+    version: i16,
+) -> (FetchResponse, Option<Hold>) {
     let bounds = bounds(client, &request);
     let committed = request.isolation_level == READ_COMMITTED;
     let uses_topic_ids = version >= TOPIC_IDS_FROM;
@@ -59,17 +67,9 @@ async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> Fet
         .plan(session_request(request, version));
     let Plan { kind, partitions } = match planned {
         Ok(plan) => plan,
-        Err(SessionError::UnknownId) => {
-            return FetchResponse::refused(ErrorCode::FetchSessionIdNotFound);
-        }
-        Err(SessionError::WrongEpoch) => {
-            return FetchResponse::refused(ErrorCode::InvalidFetchSessionEpoch);
-        }
-        Err(SessionError::TopicIdMix) => {
-            return FetchResponse::refused(ErrorCode::FetchSessionTopicIdError);
-        }
+        Err(error) => return (FetchResponse::refused(of_session(error)), None),
     };
-    let mut answers = read(client, &partitions, bounds).await;
+    let (mut answers, hold) = read(client, &partitions, bounds).await;
     for answer in &mut answers {
         // Null says that nobody asked, and stands beside records only.
         let asked = committed || answer.error != ErrorCode::None;
@@ -99,12 +99,21 @@ async fn answer(client: &Rc<Client>, request: FetchRequest, version: i16) -> Fet
             id
         }
     };
-    FetchResponse {
+    let response = FetchResponse {
         throttle_time_ms: 0,
         error: ErrorCode::None,
         session_id,
         topics: by_topic(answered),
         node_endpoints: Vec::new(),
+    };
+    (response, Some(hold))
+}
+
+fn of_session(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::UnknownId => ErrorCode::FetchSessionIdNotFound,
+        SessionError::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::TopicIdMix => ErrorCode::FetchSessionTopicIdError,
     }
 }
 
@@ -156,7 +165,7 @@ async fn read(
     client: &Rc<Client>,
     partitions: &[(PartitionKey, Wanted)],
     bounds: FetchBounds,
-) -> Vec<FetchPartitionResponse> {
+) -> (Vec<FetchPartitionResponse>, Hold) {
     let mut answers = Vec::with_capacity(partitions.len());
     let mut parts = Vec::new();
     let mut places = Vec::new();
@@ -201,11 +210,15 @@ async fn read(
         },
         false => bounds,
     };
-    let results = client.shard.fetch(parts, bounds).await;
-    for (place, result) in places.into_iter().zip(results) {
+    let fetched = client.shard.fetch(parts, bounds).await;
+    for (place, result) in places.into_iter().zip(fetched.results) {
         fill(&mut answers[place], result);
     }
-    answers
+    let failed = answers
+        .iter()
+        .filter(|answer| answer.error != ErrorCode::None);
+    metrics::add(Counter::FailedFetches, failed.count() as u64);
+    (answers, fetched.hold)
 }
 
 fn fill(answer: &mut FetchPartitionResponse, result: FetchResult) {

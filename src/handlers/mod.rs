@@ -58,7 +58,7 @@ use bytes::Bytes;
 use crate::config::BrokerConfig;
 use crate::controller::NewTopic;
 use crate::model::OFFSETS_TOPIC;
-use crate::shard::Shard;
+use crate::shard::{Hold, Shard};
 use sessions::SessionCache;
 
 /// The part of an answer that the next request of the connection need not wait for. `None` closes
@@ -69,6 +69,8 @@ pub type PhaseTwo = Pin<Box<dyn Future<Output = Option<Vec<Bytes>>>>>;
 pub enum Reply {
     /// The whole response, from its header on.
     Now(Vec<Bytes>),
+    /// The same, and the memory that it is counted with until it is sent.
+    Held(Vec<Bytes>, Hold),
     /// The response will come; requests behind this one may start.
     Later(PhaseTwo),
     /// No response (Produce with acks=0).

@@ -9,6 +9,7 @@ use super::registry::{Malformed, Request, respond};
 use super::{Client, Reply, errors};
 use crate::frame::{BatchError, BatchHeader, Codec, RecordErrorReason};
 use crate::io;
+use crate::metrics::{self, Counter};
 use crate::model::{Offset, PartitionId, Timestamp};
 use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse,
@@ -33,7 +34,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let version = request.header.version;
     let decoded = ProduceRequest::decode(&request.body, version)?;
     let acks = decoded.acks;
-    let mut outcome = Outcome::of(&decoded, version);
+    let mut outcome = Outcome::of(&decoded);
     let parts = if (-1..=1).contains(&acks) {
         outcome.accept(client, decoded, version)
     } else {
@@ -44,8 +45,9 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let durable = client.shard.produce(parts, acks != 0).await;
     if acks == 0 {
         outcome.fill(durable.await);
+        outcome.count_failed();
         // No response is owed, so a closed connection is the only way to say that it failed.
-        return Ok(match outcome.first_error() {
+        return Ok(match outcome.errors().next() {
             None => Reply::Nothing,
             Some(error) => Reply::Close(format!("produce with acks=0 failed: {error:?}")),
         });
@@ -56,6 +58,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
             Some(results) => outcome.fill(results),
             None => outcome.time_out(),
         }
+        outcome.count_failed();
         Some(outcome.respond(&header))
     })))
 }
@@ -69,7 +72,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(request: &ProduceRequest, version: i16) -> Outcome {
+    fn of(request: &ProduceRequest) -> Outcome {
         let answer = |partition: &ProducePartition| {
             ProducePartitionResponse::refused(partition.index, ErrorCode::None)
         };
@@ -78,7 +81,6 @@ impl Outcome {
             topic_id: topic.topic_id,
             partitions: topic.partitions.iter().map(answer).collect(),
         });
-        let _ = version;
         Outcome {
             timeout_ms: u64::try_from(request.timeout_ms).unwrap_or(0),
             response: ProduceResponse {
@@ -166,15 +168,15 @@ impl Outcome {
         }
     }
 
-    fn first_error(&self) -> Option<ErrorCode> {
-        let partitions = self
-            .response
-            .topics
-            .iter()
-            .flat_map(|topic| &topic.partitions);
-        partitions
-            .map(|partition| partition.error)
-            .find(|error| *error != ErrorCode::None)
+    fn errors(&self) -> impl Iterator<Item = ErrorCode> {
+        let topics = self.response.topics.iter();
+        let partitions = topics.flat_map(|topic| &topic.partitions);
+        let errors = partitions.map(|partition| partition.error);
+        errors.filter(|error| *error != ErrorCode::None)
+    }
+
+    fn count_failed(&self) {
+        metrics::add(Counter::FailedProduces, self.errors().count() as u64);
     }
 
     fn respond(mut self, header: &RequestHeader) -> Vec<bytes::Bytes> {

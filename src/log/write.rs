@@ -10,7 +10,7 @@ use crate::limits::{
     CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES,
     LOG_WRITES_IN_FLIGHT_MAX,
 };
-use crate::metrics::{self, Counter, Stage};
+use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
 
 use super::chunk::{
@@ -180,10 +180,13 @@ impl ChunkStore {
     ) -> io::Result<()> {
         let _permit = self.writes.acquire().await.expect("never closed");
         let file = self.files.get(chunk.id).await?;
+        metrics::raise(Gauge::WritesInFlight, 1);
         metrics::add(Counter::GroupWrites, 1);
         metrics::add(Counter::WrittenBytes, bytes.len() as u64);
         metrics::add(Counter::Syncs, u64::from(sync == Sync::Data));
-        file.write_at(bytes, position, sync).await
+        let written = file.write_at(bytes, position, sync).await;
+        metrics::lower(Gauge::WritesInFlight, 1);
+        written
     }
 
     /// The size of the next chunk: the class after the one that filled fast, before the one that

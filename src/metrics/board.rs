@@ -1,7 +1,7 @@
 //! Where cores publish their figures and the housekeeping thread reads them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{Counter, Gauge, LOCAL, Latencies, Stage, StageLatency};
@@ -21,6 +21,7 @@ pub struct Board {
 struct Shared {
     cores: Vec<Mutex<CoreSnapshot>>,
     ready: AtomicBool,
+    cluster_id: OnceLock<Arc<str>>,
 }
 
 /// What does not change while the process runs.
@@ -30,8 +31,6 @@ pub struct NodeFacts {
     pub version: &'static str,
     /// `node.id`.
     pub node_id: i32,
-    /// The cluster's id, in Kafka's form.
-    pub cluster_id: String,
     /// What an acknowledgement means: `sync` or `written`.
     pub durability: &'static str,
     /// The name of an API by its key, where the broker serves it.
@@ -94,6 +93,7 @@ impl Board {
             shared: Arc::new(Shared {
                 cores,
                 ready: AtomicBool::new(false),
+                cluster_id: OnceLock::new(),
             }),
         }
     }
@@ -144,6 +144,17 @@ impl Board {
     /// Whether the node serves.
     pub fn is_ready(&self) -> bool {
         self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// Says which cluster the data directory belongs to, which is known once it is open.
+    pub fn set_cluster_id(&self, id: Arc<str>) {
+        // It never changes, so a second time says nothing new.
+        let _ = self.shared.cluster_id.set(id);
+    }
+
+    /// The cluster's id, in Kafka's form; empty before it is known.
+    pub fn cluster_id(&self) -> &str {
+        self.shared.cluster_id.get().map_or("", |id| id)
     }
 
     /// A copy of all figures, core by core. For the housekeeping thread.

@@ -16,15 +16,17 @@ use bytes::Bytes;
 use super::Server;
 use super::receive::{ReceiveEnd, Received, Receiver};
 use crate::handlers::{self, Client, PhaseTwo, Reply};
-use crate::io::sync::{OwnedSemaphorePermit, mpsc};
+use crate::io::sync::mpsc;
 use crate::io::{self, TcpStream};
 use crate::limits::{CONNECTION_REQUESTS_MAX, RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
 use crate::metrics::{self, Counter, Stage};
+use crate::shard::Hold;
 
 /// A reply on its way out, with the budget that its request holds.
 struct Pending {
     reply: PendingReply,
-    _budget: OwnedSemaphorePermit,
+    _budget: Hold,
+    _response: Option<Hold>,
 }
 
 enum PendingReply {
@@ -76,12 +78,7 @@ async fn read_requests(
         .ok()
         .map(Duration::from_millis);
     let request_bytes_max = usize::try_from(network.socket_request_max_bytes).unwrap_or(0);
-    let mut receiver = Receiver::new(
-        request_bytes_max,
-        idle_max,
-        server.request_budget.clone(),
-        server.request_budget_bytes,
-    );
+    let mut receiver = Receiver::new(request_bytes_max, idle_max, server.request_budget.clone());
     loop {
         // A slot of the queue first: a client that does not read its responses stops here.
         let Ok(slot) = replies.reserve().await else {
@@ -93,22 +90,18 @@ async fn read_requests(
             Some(Ok(received)) => received,
             Some(Err(end)) => return describe(end, request_bytes_max),
         };
-        match handlers::handle(client, bytes).await {
-            Reply::Now(slices) => {
-                slot.send(Pending {
-                    reply: PendingReply::Ready(slices),
-                    _budget: budget,
-                });
-            }
-            Reply::Later(phase_two) => {
-                slot.send(Pending {
-                    reply: PendingReply::Later(phase_two),
-                    _budget: budget,
-                });
-            }
-            Reply::Nothing => {}
+        let (reply, response) = match handlers::handle(client, bytes).await {
+            Reply::Now(slices) => (PendingReply::Ready(slices), None),
+            Reply::Held(slices, hold) => (PendingReply::Ready(slices), Some(hold)),
+            Reply::Later(phase_two) => (PendingReply::Later(phase_two), None),
+            Reply::Nothing => continue,
             Reply::Close(reason) => return End::Said(reason),
-        }
+        };
+        slot.send(Pending {
+            reply,
+            _budget: budget,
+            _response: response,
+        });
     }
 }
 

@@ -4,23 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::connection;
 use crate::config::SharedConfig;
 use crate::handlers;
-use crate::io::sync::{Notify, Semaphore};
+use crate::io::sync::Notify;
 use crate::io::{self, TcpListener};
-use crate::metrics::{self, Counter};
-use crate::shard::Shard;
+use crate::metrics::{self, Counter, Gauge};
+use crate::shard::{Budget, Shard};
 
 /// What the connections of one core share. Owned by its core.
 pub struct Server {
     pub(super) shard: Rc<Shard>,
     pub(super) handlers: Rc<handlers::Core>,
     pub(super) config: SharedConfig,
-    pub(super) request_budget: Arc<Semaphore>,
-    pub(super) request_budget_bytes: usize,
+    pub(super) request_budget: Rc<Budget>,
     connections_max: usize,
     connections: Cell<usize>,
     connections_by_ip: RefCell<HashMap<IpAddr, usize>>,
@@ -32,15 +30,12 @@ pub struct Server {
 impl Server {
     /// The server of one of `cores` cores.
     pub fn new(shard: Rc<Shard>, config: SharedConfig, cores: usize) -> Rc<Server> {
-        let budget_bytes = usize::try_from(config.engine.request_memory_bytes)
-            .unwrap_or(0)
-            .clamp(1, Semaphore::MAX_PERMITS);
+        let budget_bytes = config.engine.request_memory_bytes;
         let connections_max = usize::try_from(config.network.connections_max).unwrap_or(0);
         Rc::new(Server {
             handlers: handlers::Core::new(&config, cores),
             shard,
-            request_budget: Arc::new(Semaphore::new(budget_bytes)),
-            request_budget_bytes: budget_bytes,
+            request_budget: Rc::new(Budget::new(budget_bytes, Gauge::RequestMemoryBytes)),
             connections_max: connections_max.div_ceil(cores),
             connections: Cell::new(0),
             connections_by_ip: RefCell::new(HashMap::new()),

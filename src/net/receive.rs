@@ -5,15 +5,15 @@
 //! have arrived. The buffer's first size is learned from the connection's last request, so a
 //! steady producer's requests are received in place and never moved.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::io::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::io::{self, TcpStream};
 use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX};
 use crate::metrics::{self, Counter, Stage};
+use crate::shard::{Budget, Hold};
 
 /// Bytes of the size that stands before every request.
 const SIZE_BYTES: usize = 4;
@@ -23,7 +23,7 @@ pub(super) struct Received {
     /// The request from its header on, without the size.
     pub(super) bytes: Bytes,
     /// Returned to the core's budget when dropped.
-    pub(super) budget: OwnedSemaphorePermit,
+    pub(super) budget: Hold,
 }
 
 /// Why no further request comes from a connection.
@@ -47,16 +47,14 @@ pub(super) struct Receiver {
     last_request_bytes: usize,
     request_bytes_max: usize,
     idle_max: Option<Duration>,
-    budget: Arc<Semaphore>,
-    budget_bytes: usize,
+    budget: Rc<Budget>,
 }
 
 impl Receiver {
     pub(super) fn new(
         request_bytes_max: usize,
         idle_max: Option<Duration>,
-        budget: Arc<Semaphore>,
-        budget_bytes: usize,
+        budget: Rc<Budget>,
     ) -> Receiver {
         Receiver {
             buffer: BytesMut::new(),
@@ -64,7 +62,6 @@ impl Receiver {
             request_bytes_max,
             idle_max,
             budget,
-            budget_bytes,
         }
     }
 
@@ -81,7 +78,7 @@ impl Receiver {
             .filter(|bytes| *bytes <= self.request_bytes_max)
             .ok_or(ReceiveEnd::BadSize(size))?;
         let started = io::now();
-        let budget = self.reserve(request_bytes).await;
+        let budget = self.budget.hold(request_bytes).await;
         let arrival_max = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
         let body = self.body(stream, SIZE_BYTES + request_bytes);
         io::timeout(arrival_max, body)
@@ -150,13 +147,5 @@ impl Receiver {
         let (result, buffer) = stream.read(std::mem::take(&mut self.buffer)).await;
         self.buffer = buffer;
         result.map_err(|_| ReceiveEnd::Broken)
-    }
-
-    /// Waits until the core's budget has room for the request. One that is larger than the whole
-    /// budget is let in alone.
-    async fn reserve(&self, request_bytes: usize) -> OwnedSemaphorePermit {
-        let permits = request_bytes.min(self.budget_bytes).min(u32::MAX as usize) as u32;
-        let acquired = self.budget.clone().acquire_many_owned(permits).await;
-        acquired.expect("the request budget is never closed")
     }
 }

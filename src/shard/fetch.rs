@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures_util::future::{Either, select, select_all};
 
 use super::message::{Answer, Call};
-use super::{Shard, ShardError};
+use super::{Hold, Shard, ShardError};
 use crate::frame::BatchHeader;
 use crate::io;
 use crate::limits::FETCH_READS_PER_TURN_MAX;
-use crate::metrics::{self, Counter};
+use crate::metrics::{self, Counter, Gauge};
 use crate::model::{CoreId, Offset, PartitionId};
 use crate::partition::{PartitionRead, ReadRefused, ReadRequest, Watch};
 
@@ -35,6 +35,15 @@ pub enum FetchError {
 /// What came of one part.
 pub type FetchResult = Result<PartitionRead, FetchError>;
 
+/// What came of all parts.
+#[derive(Debug)]
+pub struct Fetched {
+    /// One for each part, in their order.
+    pub results: Vec<FetchResult>,
+    /// The memory that they are counted with; to be kept until they are sent.
+    pub hold: Hold,
+}
+
 /// The bounds of a whole fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchBounds {
@@ -49,21 +58,23 @@ pub struct FetchBounds {
 impl Shard {
     /// Reads `parts` in their order. Answers at once if there are `min_bytes`, an error or a
     /// divergence; else parks in the partitions until one of them moves, and reads again.
-    pub async fn fetch(
-        self: &Rc<Self>,
-        parts: Vec<FetchPart>,
-        bounds: FetchBounds,
-    ) -> Vec<FetchResult> {
+    pub async fn fetch(self: &Rc<Self>, parts: Vec<FetchPart>, bounds: FetchBounds) -> Fetched {
         let deadline = io::now() + bounds.max_wait;
+        let asked_bytes = parts.iter().map(|part| part.request.max_bytes);
+        let asked_bytes = asked_bytes.fold(0, usize::saturating_add);
         loop {
+            let answer_bytes_max = asked_bytes.min(bounds.max_bytes);
+            let mut hold = self.response_budget.hold(answer_bytes_max).await;
             let results = self.fetch_once(&parts, bounds.max_bytes).await;
             if parts.is_empty() && bounds.max_wait > Duration::ZERO {
                 io::sleep_until(deadline).await;
-                return results;
+                return Fetched { results, hold };
             }
             if is_enough(&results, bounds.min_bytes) || io::now() >= deadline {
-                return results;
+                hold.shrink(bytes_of(&results));
+                return Fetched { results, hold };
             }
+            drop(hold);
             let seen = parts
                 .iter()
                 .zip(&results)
@@ -72,7 +83,9 @@ impl Shard {
                     Err(_) => None,
                 });
             metrics::add(Counter::ParkedFetches, 1);
+            metrics::raise(Gauge::WaitingFetches, 1);
             self.park(seen.collect(), deadline).await;
+            metrics::lower(Gauge::WaitingFetches, 1);
         }
     }
 
@@ -194,6 +207,11 @@ impl Shard {
         }
         watch
     }
+}
+
+fn bytes_of(results: &[FetchResult]) -> usize {
+    let reads = results.iter().flatten();
+    reads.map(|read| read.bytes).sum()
 }
 
 fn is_enough(results: &[FetchResult], min_bytes: usize) -> bool {

@@ -9,6 +9,7 @@
 //! look-ups of the image. Each finds the owner core, calls it in place or sends one message per
 //! owner, and puts the results back in order.
 
+mod budget;
 mod control;
 mod fetch;
 mod groups;
@@ -21,8 +22,9 @@ mod route;
 mod start;
 mod upkeep;
 
+pub use budget::{Budget, Hold};
 pub use control::{ControlAnswer, ControlCall};
-pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult};
+pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult, Fetched};
 pub use groups::{GroupAnswer, GroupCall};
 pub use inspect::{PartitionState, PartitionsWanted};
 pub use message::{Message, ProducePart};
@@ -71,6 +73,8 @@ pub struct Shard {
     offline: RefCell<HashSet<PartitionId>>,
     groups: Groups,
     backlog: Backlog,
+    /// Answers of fetches, from before they are read until they are sent.
+    response_budget: Budget,
     /// On core 0 only.
     controller: Option<Rc<Controller>>,
     /// On core 0: one change of the metadata at a time, until all shards have applied it.

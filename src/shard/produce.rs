@@ -188,7 +188,6 @@ impl Shard {
                 });
             }
             if wait_durable {
-                metrics::record(Stage::Sync, io::now() - started);
                 metrics::add(Counter::AcknowledgedRequests, 1);
             }
             results

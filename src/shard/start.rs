@@ -16,7 +16,7 @@ use futures_util::stream;
 use super::groups::Groups;
 use super::message::Message;
 use super::route::Routes;
-use super::{Shard, metadata};
+use super::{Budget, Shard, metadata};
 use crate::config::{self, BrokerConfig, SharedConfig};
 use crate::controller::{
     self, Controller, DirectoryError, DirectoryIdentity, Image, JournalError, Record,
@@ -27,7 +27,7 @@ use crate::io::sync::{oneshot, watch};
 use crate::io::{self, DirLock};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PARTITIONS_OPENED_AT_ONCE_MAX};
 use crate::log::{self, ChunkStore, Found, Log, Pool, StoreConfig};
-use crate::metrics::Board;
+use crate::metrics::{Board, Gauge};
 use crate::model::{CoreId, PartitionId};
 
 /// What all cores of a starting node share: the mail, the seeds, how far everyone is.
@@ -239,6 +239,10 @@ impl Shard {
             image.apply(record);
         }
         let config = metadata::configured(&launch.config, &image).map_err(StartError::Config)?;
+        let response_budget = Budget::new(
+            config.engine.response_memory_bytes,
+            Gauge::ResponseMemoryBytes,
+        );
         let shard = Rc::new(Shard {
             core,
             config: RefCell::new(config),
@@ -250,6 +254,7 @@ impl Shard {
             offline: RefCell::new(Default::default()),
             groups: Groups::default(),
             backlog: Default::default(),
+            response_budget,
             controller,
             control_turn: io::sync::Semaphore::new(1),
             identity: seed.identity,

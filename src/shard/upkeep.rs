@@ -105,6 +105,7 @@ impl Shard {
         metrics::set(Gauge::Partitions, self.partitions.borrow().len() as u64);
         metrics::set(Gauge::OfflinePartitions, self.offline.borrow().len() as u64);
         metrics::set(Gauge::Groups, self.groups_count() as u64);
+        metrics::set(Gauge::OpenFiles, self.store.open_files() as u64);
         let board = self.launch.board();
         board.publish(self.core, &executor_figures());
         let tick = self.figures_published.get();

@@ -1,5 +1,5 @@
 //! One file per API in `handlers`, which states its key and versions on its first line; and the
-//! walks of docs/architecture.md name files that are there.
+//! walks of docs/architecture.md name functions that are there.
 
 use crate::{Finding, Tree};
 
@@ -84,7 +84,7 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Each `code span` in the second column of a walk is a file below src.
+/// Each `file::function` in the second column of a walk is below src.
 pub(crate) fn check_walks(tree: &Tree) -> Vec<Finding> {
     let text = tree.file(WALKS).map_or("", |file| &file.text);
     let mut findings = Vec::new();
@@ -95,13 +95,13 @@ pub(crate) fn check_walks(tree: &Tree) -> Vec<Finding> {
             in_walk = line.ends_with(", walked");
         }
         let cells: Vec<&str> = line.split('|').collect();
-        let [_, _, files, _] = cells[..] else {
+        let [_, _, places, _] = cells[..] else {
             continue;
         };
-        for file in files.split('`').skip(1).step_by(2).filter(|_| in_walk) {
+        for place in places.split('`').skip(1).step_by(2).filter(|_| in_walk) {
             steps += 1;
-            if tree.file(&format!("src/{file}")).is_none() {
-                let what = format!("the walk leads to src/{file}, which does not exist");
+            if !is_there(tree, place) {
+                let what = format!("the walk leads to src/{place}, which does not exist");
                 findings.push(Finding::new(WALKS, number, what));
             }
         }
@@ -114,6 +114,20 @@ pub(crate) fn check_walks(tree: &Tree) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn is_there(tree: &Tree, place: &str) -> bool {
+    let Some((path, function)) = place.split_once("::") else {
+        return false;
+    };
+    let declared = |line: &str| {
+        let (_, rest) = line.split_once("fn ")?;
+        rest.strip_prefix(function)?.chars().next()
+    };
+    tree.file(&format!("src/{path}")).is_some_and(|file| {
+        let mut lines = file.text.lines();
+        lines.any(|line| matches!(declared(line), Some('(' | '<')))
+    })
 }
 
 #[cfg(test)]
@@ -158,11 +172,14 @@ mod tests {
 
     #[test]
     fn walks_that_lead_nowhere_are_found() {
-        let text = "# Rooms\n| a | `no/file.rs` |\n## One fetch, walked\n\n| read | `net/a.rs`, `net/b.rs` |\n";
-        let found = check_walks(&Tree::of(&[(WALKS, text), ("src/net/a.rs", "")]));
+        let text = "# Rooms\n| a | `no/file.rs` |\n## One fetch, walked\n\n\
+            | read | `net/a.rs::read`, `net/a.rs::rea`, `net/b.rs::read`, `net/a.rs` |\n";
+        let source = "pub(super) async fn read<T>(a: T) {}";
+        let found = check_walks(&Tree::of(&[(WALKS, text), ("src/net/a.rs", source)]));
         let lines: Vec<String> = found.iter().map(Finding::to_string).collect();
-        let what = "the walk leads to src/net/b.rs, which does not exist";
-        assert_eq!(lines, [format!("{WALKS}:5: {what}")]);
+        let what =
+            |place| format!("{WALKS}:5: the walk leads to src/net/{place}, which does not exist");
+        assert_eq!(lines, ["a.rs::rea", "b.rs::read", "a.rs"].map(what));
         assert_eq!(check_walks(&Tree::of(&[(WALKS, "# Rooms")])).len(), 1);
     }
 }

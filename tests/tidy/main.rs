@@ -6,6 +6,7 @@
 
 mod copies;
 mod documents;
+mod figures;
 mod handlers;
 mod lexer;
 mod limits;
@@ -214,8 +215,13 @@ fn each_api_has_a_file_that_says_its_versions() {
 }
 
 #[test]
-fn the_walks_name_files_that_exist() {
+fn the_walks_name_functions_that_exist() {
     expect_clean(handlers::check_walks(&Tree::of_repository()));
+}
+
+#[test]
+fn each_figure_is_counted() {
+    expect_clean(figures::check(&Tree::of_repository()));
 }
 
 #[test]
