@@ -220,6 +220,9 @@ pub const METADATA_READ_BYTES: usize = 1024 * 1024;
 pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
 /// Logs that one core opens or closes at the same time.
 pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
+/// The shortest that an acks=all produce waits for the disk before it is told that it timed out,
+/// in milliseconds.
+pub const PRODUCE_WAIT_MS_MIN: u64 = 1000;
 /// How often a shard publishes its figures and looks for idle logs, in milliseconds.
 pub const UPKEEP_TICK_MS: u64 = 1000;
 /// How often a shard gives memory back that idle logs have freed, in milliseconds.

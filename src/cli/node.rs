@@ -17,7 +17,7 @@ use crate::io::{self, CoreSpec, blocking};
 use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX, PORT_RELEASE_MS_MAX};
 use crate::metrics::{Board, NodeFacts};
 use crate::model::CoreId;
-use crate::net::{self, Server};
+use crate::net::{self, Admission, Server};
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::{Launch, Shard, StartError};
 
@@ -220,6 +220,7 @@ pub fn serve_until(
     let node = Arc::new(Node {
         launch: launch.clone(),
         bound: watch::Sender::new(Bound::default()),
+        admission: Admission::new(launch.config()),
         error: Mutex::new(None),
         stop,
         ready: Box::new(ready),
@@ -244,6 +245,7 @@ pub fn serve_until(
 struct Node {
     launch: Arc<Launch>,
     bound: watch::Sender<Bound>,
+    admission: Arc<Admission>,
     error: Mutex<Option<NodeError>>,
     stop: watch::Receiver<bool>,
     ready: Box<dyn Fn(&Ready) + Send + Sync>,
@@ -280,7 +282,8 @@ async fn serve(node: Arc<Node>, core: CoreId) {
         return;
     };
     let cores_count = node.launch.cores_count();
-    let server = Server::new(shard.clone(), node.launch.config().clone(), cores_count);
+    let config = node.launch.config().clone();
+    let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());
     if listen(&node, core, &server).await {
         node.bound.send_modify(|bound| bound.cores_count += 1);
         if node.all(|bound| bound.cores_count == cores_count).await {

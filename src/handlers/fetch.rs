@@ -118,12 +118,17 @@ fn of_session(error: SessionError) -> ErrorCode {
 }
 
 fn bounds(client: &Client, request: &FetchRequest) -> FetchBounds {
-    let node_max = client.shard.config().requests.fetch_max_bytes;
-    let max_bytes = request.max_bytes.min(node_max).max(0) as usize;
+    let config = client.shard.config();
+    let max_bytes = request.max_bytes.min(config.requests.fetch_max_bytes);
+    let max_bytes = max_bytes.max(0) as usize;
+    // While a fetch waits nobody looks at the connection, so it waits no longer than an idle
+    // connection lives.
+    let idle_max_ms = u64::try_from(config.network.connections_idle_max_ms).unwrap_or(u64::MAX);
+    let max_wait_ms = (request.max_wait_ms.max(0) as u64).min(idle_max_ms);
     FetchBounds {
         min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
         max_bytes,
-        max_wait: Duration::from_millis(request.max_wait_ms.max(0) as u64),
+        max_wait: Duration::from_millis(max_wait_ms),
     }
 }
 

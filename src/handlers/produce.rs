@@ -9,6 +9,7 @@ use super::registry::{Malformed, Request, respond};
 use super::{Client, Reply, errors};
 use crate::frame::{BatchError, BatchHeader, Codec, RecordErrorReason};
 use crate::io;
+use crate::limits::PRODUCE_WAIT_MS_MIN;
 use crate::metrics::{self, Counter};
 use crate::model::{Offset, PartitionId, Timestamp};
 use crate::protocol::produce::{
@@ -27,6 +28,8 @@ const ZSTD_FROM: i16 = 7;
 /// The first version that tells which records were refused (KIP-467).
 const RECORD_ERRORS_FROM: i16 = 8;
 
+/// The acks that ask for all in-sync replicas, of which a single node has one.
+const ACKS_ALL: i16 = -1;
 /// The number of the only batch format.
 const MAGIC: i8 = 2;
 
@@ -34,6 +37,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     let version = request.header.version;
     let decoded = ProduceRequest::decode(&request.body, version)?;
     let acks = decoded.acks;
+    let asked_ms = decoded.timeout_ms;
     let mut outcome = Outcome::of(&decoded);
     let parts = if (-1..=1).contains(&acks) {
         outcome.accept(client, decoded, version)
@@ -41,7 +45,9 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
         outcome.refuse_all(ErrorCode::InvalidRequiredAcks);
         Vec::new()
     };
-    let timeout = Duration::from_millis(outcome.timeout_ms);
+    // Kafka's timeout is for followers; here it is for a disk that hangs, so none is too short.
+    let timeout_ms = u64::try_from(asked_ms).unwrap_or(0);
+    let timeout = Duration::from_millis(timeout_ms.max(PRODUCE_WAIT_MS_MIN));
     let durable = client.shard.produce(parts, acks != 0).await;
     if acks == 0 {
         outcome.fill(durable.await);
@@ -54,7 +60,11 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     }
     let header = request.header;
     Ok(Reply::Later(Box::pin(async move {
-        match io::timeout(timeout, durable).await {
+        let results = match acks {
+            ACKS_ALL => io::timeout(timeout, durable).await,
+            _ => Some(durable.await),
+        };
+        match results {
             Some(results) => outcome.fill(results),
             None => outcome.time_out(),
         }
@@ -65,7 +75,6 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
 
 /// The response as it fills.
 struct Outcome {
-    timeout_ms: u64,
     response: ProduceResponse,
     /// Where in the response each part's result goes: topic and partition.
     places: Vec<(usize, usize)>,
@@ -82,7 +91,6 @@ impl Outcome {
             partitions: topic.partitions.iter().map(answer).collect(),
         });
         Outcome {
-            timeout_ms: u64::try_from(request.timeout_ms).unwrap_or(0),
             response: ProduceResponse {
                 topics: topics.collect(),
                 throttle_time_ms: 0,

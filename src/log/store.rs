@@ -165,11 +165,11 @@ impl ChunkStore {
     }
 
     /// Waits until the shard's logs may be appended to again: the back-pressure of the disk. Ends
-    /// too when the data directory stops, as `append` will say.
+    /// too when the disk is full or the data directory stops, as `append` will say.
     pub async fn wait_room(&self) {
         loop {
             let room = self.room.notified();
-            if self.has_room() || self.is_stopped() {
+            if self.has_room() || self.is_full() || self.is_stopped() {
                 return;
             }
             room.await;
@@ -293,6 +293,7 @@ impl ChunkStore {
             Err(CreateError::Full) => {
                 self.full.set(true);
                 self.space_ran_out.notify_waiters();
+                self.room.notify_waiters();
                 if let Some(chunk) = self.try_take(wanted, least) {
                     return Ok(chunk);
                 }

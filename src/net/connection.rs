@@ -105,16 +105,16 @@ async fn read_requests(
     }
 }
 
-/// The first of the two to finish; `None` when it is the second.
+/// What work gives; `None` once the stop has come, even if there is work at hand.
 async fn until_stopped<T>(
     work: impl Future<Output = T>,
     stop: impl Future<Output = ()>,
 ) -> Option<T> {
     let work = std::pin::pin!(work);
     let stop = std::pin::pin!(stop);
-    match futures_util::future::select(work, stop).await {
-        futures_util::future::Either::Left((done, _)) => Some(done),
-        futures_util::future::Either::Right(((), _)) => None,
+    match futures_util::future::select(stop, work).await {
+        futures_util::future::Either::Left(((), _)) => None,
+        futures_util::future::Either::Right((done, _)) => Some(done),
     }
 }
 

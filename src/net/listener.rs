@@ -1,11 +1,11 @@
 //! Listening sockets of one core, and what its connections share.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::connection;
+use super::{Admission, connection};
 use crate::config::SharedConfig;
 use crate::handlers;
 use crate::io::sync::Notify;
@@ -19,9 +19,8 @@ pub struct Server {
     pub(super) handlers: Rc<handlers::Core>,
     pub(super) config: SharedConfig,
     pub(super) request_budget: Rc<Budget>,
-    connections_max: usize,
+    admission: Arc<Admission>,
     connections: Cell<usize>,
-    connections_by_ip: RefCell<HashMap<IpAddr, usize>>,
     stopped: Cell<bool>,
     stop: Notify,
     drained: Notify,
@@ -29,16 +28,19 @@ pub struct Server {
 
 impl Server {
     /// The server of one of `cores` cores.
-    pub fn new(shard: Rc<Shard>, config: SharedConfig, cores: usize) -> Rc<Server> {
+    pub fn new(
+        shard: Rc<Shard>,
+        config: SharedConfig,
+        cores: usize,
+        admission: Arc<Admission>,
+    ) -> Rc<Server> {
         let budget_bytes = config.engine.request_memory_bytes;
-        let connections_max = usize::try_from(config.network.connections_max).unwrap_or(0);
         Rc::new(Server {
             handlers: handlers::Core::new(&config, cores),
             shard,
             request_budget: Rc::new(Budget::new(budget_bytes, Gauge::RequestMemoryBytes)),
-            connections_max: connections_max.div_ceil(cores),
+            admission,
             connections: Cell::new(0),
-            connections_by_ip: RefCell::new(HashMap::new()),
             stopped: Cell::new(false),
             stop: Notify::new(),
             drained: Notify::new(),
@@ -72,47 +74,24 @@ impl Server {
     }
 
     fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, listener: usize) {
-        if self.connections.get() >= self.connections_max {
+        let Some(admitted) = self.admission.admit(peer.ip()) else {
             metrics::add(Counter::ConnectionsRefused, 1);
             return stream.shutdown();
-        }
-        let per_ip_max = self.per_ip_max(peer.ip());
-        let mut by_ip = self.connections_by_ip.borrow_mut();
-        let from_ip = by_ip.entry(peer.ip()).or_insert(0);
-        if *from_ip >= per_ip_max {
-            metrics::add(Counter::ConnectionsRefused, 1);
-            return stream.shutdown();
-        }
-        *from_ip += 1;
-        drop(by_ip);
+        };
         self.connections.set(self.connections.get() + 1);
         metrics::add(Counter::ConnectionsAccepted, 1);
         let server = self.clone();
         io::spawn(async move {
             connection::serve(server.clone(), stream, peer, listener).await;
-            server.release(peer.ip());
+            drop(admitted);
+            server.release();
         })
         .detach();
     }
 
-    /// Connections that one address may have on this core; overrides name addresses.
-    fn per_ip_max(&self, ip: IpAddr) -> usize {
-        let network = &self.config.network;
-        let mut overrides = network.connections_per_ip_overrides.iter();
-        let own = overrides.find(|(host, _)| *host == ip).map(|(_, max)| *max);
-        usize::try_from(own.unwrap_or(network.connections_per_ip_max)).unwrap_or(0)
-    }
-
-    fn release(&self, ip: IpAddr) {
+    fn release(&self) {
         metrics::add(Counter::ConnectionsClosed, 1);
         self.connections.set(self.connections.get() - 1);
-        let mut by_ip = self.connections_by_ip.borrow_mut();
-        if let Some(count) = by_ip.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                by_ip.remove(&ip);
-            }
-        }
         if self.connections.get() == 0 {
             self.drained.notify_waiters();
         }

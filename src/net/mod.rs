@@ -3,8 +3,10 @@
 //! Every core listens on the same addresses (SO_REUSEPORT) and serves the connections that the
 //! kernel gives it. A connection stays on its core for life.
 
+mod admission;
 mod connection;
 mod listener;
 mod receive;
 
+pub use admission::Admission;
 pub use listener::{Server, bind};

@@ -103,14 +103,15 @@ impl Partition {
                 return Ok(empty(Some(end)));
             }
         }
-        if request.offset < log_start_offset || request.offset > high_watermark {
+        if request.offset < log_start_offset || request.offset > self.log.end_offset() {
             return Err(ReadRefused::OutOfRange {
                 high_watermark,
                 log_start_offset,
             });
         }
         let max_bytes = request.max_bytes.min(budget_bytes);
-        if request.offset == high_watermark || (max_bytes == 0 && !at_least_one) {
+        // What is not yet durable is not refused, but nobody reads it.
+        if request.offset >= high_watermark || (max_bytes == 0 && !at_least_one) {
             return Ok(empty(None));
         }
         match self

@@ -115,9 +115,10 @@ impl Watermark {
         receiver
     }
 
-    /// Fires `watch` at the next move, or at once if the watermark is no longer `seen`.
+    /// Fires `watch` at the next move, or at once if the watermark is no longer `seen`. One that
+    /// will not move again fires nothing: its readers wait as they do for a silent producer.
     pub(super) fn watch(&mut self, seen: Offset, watch: &Rc<Watch>) {
-        if self.value != seen || self.failed {
+        if self.value != seen {
             return watch.fire();
         }
         if self.watches.len() >= self.sweep_at_count {
@@ -167,6 +168,13 @@ mod tests {
         watermark.advance(Offset(2));
         assert!(early.fired.get());
         assert!(watermark.watches.is_empty());
+        watermark.fail();
+        let idle = Watch::new();
+        watermark.watch(Offset(2), &idle);
+        assert!(
+            !idle.fired.get(),
+            "it would be placed again at once, without end"
+        );
     }
 
     #[test]

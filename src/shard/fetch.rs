@@ -66,11 +66,8 @@ impl Shard {
             let answer_bytes_max = asked_bytes.min(bounds.max_bytes);
             let mut hold = self.response_budget.hold(answer_bytes_max).await;
             let results = self.fetch_once(&parts, bounds.max_bytes).await;
-            if parts.is_empty() && bounds.max_wait > Duration::ZERO {
-                io::sleep_until(deadline).await;
-                return Fetched { results, hold };
-            }
-            if is_enough(&results, bounds.min_bytes) || io::now() >= deadline {
+            // Nothing can come of no partitions, so that is answered at once, as in Kafka.
+            if parts.is_empty() || is_enough(&results, bounds.min_bytes) || io::now() >= deadline {
                 hold.shrink(bytes_of(&results));
                 return Fetched { results, hold };
             }

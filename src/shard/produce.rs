@@ -38,31 +38,51 @@ pub enum ProduceError {
     Refused(AppendRefused),
 }
 
-/// Requests that wait until the disk has taken what was appended before. What they hold is
-/// bounded by the request budgets of all cores, in which each of them is counted.
-#[derive(Default)]
+/// Requests that wait until the disk has taken what was appended before.
 pub(super) struct Backlog {
+    /// What the requests of all cores may hold. One that timed out is counted here only.
+    bytes_max: usize,
+    bytes: Cell<usize>,
     waiting: RefCell<VecDeque<Waiting>>,
     draining: Cell<bool>,
 }
 
 struct Waiting {
     parts: Vec<ProducePart>,
+    bytes: usize,
     wait_durable: bool,
     sender: oneshot::Sender<Vec<ProduceResult>>,
 }
 
 impl Backlog {
+    pub(super) fn new(request_memory_bytes: i64, cores_count: usize) -> Backlog {
+        let one_core = usize::try_from(request_memory_bytes).unwrap_or(0);
+        Backlog {
+            bytes_max: one_core.saturating_mul(cores_count),
+            bytes: Cell::new(0),
+            waiting: RefCell::default(),
+            draining: Cell::new(false),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.waiting.borrow().is_empty()
     }
 
+    /// False if there is no room for `bytes` more.
+    fn takes(&self, bytes: usize) -> bool {
+        self.bytes.get().saturating_add(bytes) <= self.bytes_max
+    }
+
     fn push(&self, waiting: Waiting) {
+        self.bytes.set(self.bytes.get() + waiting.bytes);
         self.waiting.borrow_mut().push_back(waiting);
     }
 
     fn pop(&self) -> Option<Waiting> {
-        self.waiting.borrow_mut().pop_front()
+        let waiting = self.waiting.borrow_mut().pop_front()?;
+        self.bytes.set(self.bytes.get() - waiting.bytes);
+        Some(waiting)
     }
 }
 
@@ -138,15 +158,22 @@ impl Shard {
         }
         metrics::add(Counter::BackPressurePauses, 1);
         let (sender, receiver) = oneshot::channel();
+        let bytes = parts.iter().map(|part| part.batch.len()).sum();
+        if !self.backlog.takes(bytes) {
+            let busy = || Err(ProduceError::Refused(AppendRefused::Busy));
+            let _ = sender.send(parts.iter().map(|_| busy()).collect());
+            return Either::Right(answer_of(receiver));
+        }
         self.backlog.push(Waiting {
             parts,
+            bytes,
             wait_durable,
             sender,
         });
         if !self.backlog.draining.replace(true) {
             io::spawn(self.clone().drain_backlog()).detach();
         }
-        Either::Right(async move { receiver.await.expect("the backlog is drained to its end") })
+        Either::Right(answer_of(receiver))
     }
 
     /// Appends what waits, in order, as the disk makes room.
@@ -224,6 +251,10 @@ impl Shard {
             Err(refused) => Err(ProduceError::Refused(refused)),
         }
     }
+}
+
+async fn answer_of(receiver: oneshot::Receiver<Vec<ProduceResult>>) -> Vec<ProduceResult> {
+    receiver.await.expect("the backlog is drained to its end")
 }
 
 fn count_payload(header: &BatchHeader, bytes: usize) {

@@ -15,6 +15,7 @@ use futures_util::stream;
 
 use super::groups::Groups;
 use super::message::Message;
+use super::produce::Backlog;
 use super::route::Routes;
 use super::{Budget, Shard, metadata};
 use crate::config::{self, BrokerConfig, SharedConfig};
@@ -239,6 +240,7 @@ impl Shard {
             image.apply(record);
         }
         let config = metadata::configured(&launch.config, &image).map_err(StartError::Config)?;
+        let backlog = Backlog::new(config.engine.request_memory_bytes, launch.cores_count());
         let response_budget = Budget::new(
             config.engine.response_memory_bytes,
             Gauge::ResponseMemoryBytes,
@@ -253,7 +255,7 @@ impl Shard {
             partitions: RefCell::new(HashMap::new()),
             offline: RefCell::new(Default::default()),
             groups: Groups::default(),
-            backlog: Default::default(),
+            backlog,
             response_budget,
             controller,
             control_turn: io::sync::Semaphore::new(1),
