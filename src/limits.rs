@@ -170,8 +170,13 @@ const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
-/// The first receive buffer of a connection, and the least one of a later request, in bytes.
+/// The buffer that small requests are read into, and the least one of a large request, in bytes.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
+/// What a new connection is expected to send, in bytes: a batch or two.
+pub const RECEIVE_EXPECTED_BYTES: usize = 64 * 1024;
+/// If a connection's requests of late reach this size, each is received into a buffer of its own.
+pub const RECEIVE_EXACT_BYTES: usize = 1024;
+const _: () = assert!(RECEIVE_EXACT_BYTES < RECEIVE_BUFFER_BYTES);
 /// How much a receive buffer grows when a request's bytes have filled it.
 pub const RECEIVE_GROWTH_FACTOR: usize = 4;
 /// How long a request may take from its size to its last byte, in milliseconds.

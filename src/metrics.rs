@@ -127,6 +127,8 @@ figures! {
         SentBytes = "sent_bytes",
         /// Bytes of batches appended for producers.
         PayloadInBytes = "payload_in_bytes",
+        /// Bytes of batches that the broker itself made and appended: offsets, groups, metadata.
+        PayloadOwnBytes = "payload_own_bytes",
         /// Bytes of batches sent to consumers.
         PayloadOutBytes = "payload_out_bytes",
         /// Bytes of payload copied in user space between socket and disk.

@@ -104,10 +104,13 @@ fn node(page: &mut Page, figures: &Figures<'_>) {
     let name = "corelog_log_lines_dropped_total";
     page.single(name, Kind::Counter, help, figures.log_lines_dropped);
 
-    let help = "Bytes copied in user space per byte of payload that came in or went out.";
+    let help =
+        "Bytes copied in user space per byte of payload that came in, was made here or went out.";
     let copied = total(figures.cores, Counter::CopiedBytes);
-    let payload_in = total(figures.cores, Counter::PayloadInBytes);
-    let payload = payload_in + total(figures.cores, Counter::PayloadOutBytes);
+    let payload_of = |counter| total(figures.cores, counter);
+    let payload = payload_of(Counter::PayloadInBytes)
+        + payload_of(Counter::PayloadOwnBytes)
+        + payload_of(Counter::PayloadOutBytes);
     let name = "corelog_copied_bytes_per_payload_byte";
     page.single(name, Kind::Gauge, help, ratio(copied, payload));
     let help = "Data syncs per acknowledged produce request.";

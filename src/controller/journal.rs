@@ -22,6 +22,7 @@ use crate::frame::BatchHeader;
 use crate::io;
 use crate::limits::{METADATA_READ_BYTES, METADATA_RECORDS_BEFORE_SNAPSHOT};
 use crate::log::{Log, ReadError};
+use crate::metrics::{self, Counter};
 use crate::model::{LeaderEpoch, Offset, TopicId};
 
 /// Why the metadata log cannot be used.
@@ -230,6 +231,7 @@ impl Controller {
         let base_offset = self.log.end_offset();
         let appended = self.log.append(&batch, base_offset, LeaderEpoch(0), now);
         appended.map_err(|_| JournalError::Append)?;
+        metrics::add(Counter::PayloadOwnBytes, batch.len() as u64);
         let end = base_offset + records.len() as i64;
         self.log
             .wait_durable(end)

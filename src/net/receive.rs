@@ -2,8 +2,9 @@
 //! growing costs.
 //!
 //! A length from the peer reserves budget but never memory: the buffer grows with the bytes that
-//! have arrived. The buffer's first size is learned from the connection's last request, so a
-//! steady producer's requests are received in place and never moved.
+//! have arrived, from a first size that is learned from the connection's requests of late. A large
+//! request's buffer ends with the request, so a producer's requests are received in place and never
+//! moved; small requests are read several at a time.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,7 +12,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::io::{self, TcpStream};
-use crate::limits::{RECEIVE_BUFFER_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX};
+use crate::limits::{
+    RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES, RECEIVE_EXPECTED_BYTES, RECEIVE_GROWTH_FACTOR,
+    REQUEST_ARRIVAL_MS_MAX,
+};
 use crate::metrics::{self, Counter, Stage};
 use crate::shard::{Budget, Hold};
 
@@ -44,7 +48,8 @@ pub(super) enum ReceiveEnd {
 /// Reads one connection's requests in order. Owned by the connection's core.
 pub(super) struct Receiver {
     buffer: BytesMut,
-    last_request_bytes: usize,
+    /// The size of the largest request of late; it fades.
+    recent_bytes: usize,
     request_bytes_max: usize,
     idle_max: Option<Duration>,
     budget: Rc<Budget>,
@@ -58,7 +63,7 @@ impl Receiver {
     ) -> Receiver {
         Receiver {
             buffer: BytesMut::new(),
-            last_request_bytes: 0,
+            recent_bytes: RECEIVE_EXPECTED_BYTES,
             request_bytes_max,
             idle_max,
             budget,
@@ -86,9 +91,9 @@ impl Receiver {
             .ok_or(ReceiveEnd::Slow)??;
         let mut whole = self.buffer.split_to(SIZE_BYTES + request_bytes).freeze();
         whole.advance(SIZE_BYTES);
-        self.last_request_bytes = SIZE_BYTES + request_bytes;
-        let bytes = self.last_request_bytes as u64;
-        metrics::add(Counter::ReceivedBytes, bytes);
+        let received_bytes = SIZE_BYTES + request_bytes;
+        self.recent_bytes = received_bytes.max(self.recent_bytes - self.recent_bytes / 8);
+        metrics::add(Counter::ReceivedBytes, received_bytes as u64);
         metrics::record(Stage::Receive, io::now() - started);
         Ok(Received {
             bytes: whole,
@@ -99,10 +104,13 @@ impl Receiver {
     /// The size of the next request; its four bytes stay in the buffer.
     async fn size(&mut self, stream: &TcpStream) -> Result<i32, ReceiveEnd> {
         while self.buffer.len() < SIZE_BYTES {
-            if self.buffer.capacity() - self.buffer.len() < SIZE_BYTES {
-                // A large request's buffer ends with the request, so that the next one starts
-                // its own and nothing has to be moved.
-                self.grow(self.last_request_bytes.max(RECEIVE_BUFFER_BYTES));
+            if self.recent_bytes >= RECEIVE_EXACT_BYTES {
+                // The size alone: the request then gets a buffer that ends where it ends.
+                if self.buffer.capacity() < SIZE_BYTES {
+                    self.grow(SIZE_BYTES);
+                }
+            } else if self.buffer.capacity() < self.recent_bytes.max(SIZE_BYTES) {
+                self.grow(RECEIVE_BUFFER_BYTES);
             }
             let at_start = self.buffer.is_empty();
             if self.read(stream).await? == 0 {
@@ -125,7 +133,8 @@ impl Receiver {
     async fn body(&mut self, stream: &TcpStream, needed: usize) -> Result<(), ReceiveEnd> {
         while self.buffer.len() < needed {
             if self.buffer.len() == self.buffer.capacity() {
-                let grown = self.buffer.len().saturating_mul(RECEIVE_GROWTH_FACTOR);
+                let seen = self.buffer.len().max(self.recent_bytes);
+                let grown = seen.saturating_mul(RECEIVE_GROWTH_FACTOR);
                 self.grow(needed.min(grown.max(RECEIVE_BUFFER_BYTES)));
             }
             if self.read(stream).await? == 0 {
@@ -137,9 +146,11 @@ impl Receiver {
 
     /// Moves what is there into a fresh buffer of `capacity` bytes.
     fn grow(&mut self, capacity: usize) {
-        let mut fresh = BytesMut::with_capacity(capacity.max(self.buffer.len() + SIZE_BYTES));
+        let mut fresh = BytesMut::with_capacity(capacity);
         fresh.extend_from_slice(&self.buffer);
-        metrics::add(Counter::CopiedBytes, self.buffer.len() as u64);
+        // The size in front is no payload.
+        let moved_bytes = self.buffer.len().saturating_sub(SIZE_BYTES);
+        metrics::add(Counter::CopiedBytes, moved_bytes as u64);
         self.buffer = fresh;
     }
 

@@ -3,6 +3,7 @@
 use crate::frame::{BatchHeader, BatchInfo};
 use crate::io::sync::oneshot;
 use crate::log::AppendError;
+use crate::metrics::{self, Counter};
 use crate::model::{Offset, Timestamp};
 
 use super::{Partition, Verdict};
@@ -43,6 +44,7 @@ impl Partition {
         self.log
             .append(batch, base_offset, self.leader_epoch, now)
             .map_err(refused)?;
+        metrics::add(Counter::PayloadOwnBytes, batch.len() as u64);
         let end = base_offset + i64::from(header.record_count);
         Ok(Appended {
             base_offset,
