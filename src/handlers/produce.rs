@@ -35,8 +35,10 @@ const MAGIC: i8 = 2;
 
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
-    let decoded = ProduceRequest::decode(&request.body, version)?;
+    let mut decoded = ProduceRequest::decode(&request.body, version)?;
     let acks = decoded.acks;
+    // A topic without partitions is not in the answer, as it is not in Kafka's.
+    decoded.topics.retain(|topic| !topic.partitions.is_empty());
     let asked_ms = decoded.timeout_ms;
     let mut outcome = Outcome::of(&decoded);
     let parts = if (-1..=1).contains(&acks) {
@@ -207,8 +209,8 @@ impl Outcome {
 /// What no client may write: the groups' own records are their coordinators' to append and to
 /// trim, so what stood between them would be lost. A partition that is not there is said to be so.
 fn refused_by_topic(topic: &Topic, index: i32) -> Option<ErrorCode> {
-    let exists = usize::try_from(index).is_ok_and(|index| index < topic.leader_epochs.len());
-    (exists && topic.name.is_internal()).then_some(ErrorCode::InvalidTopicException)
+    let refused = topic.name.is_internal() && topic.has_partition(index);
+    refused.then_some(ErrorCode::InvalidTopicException)
 }
 
 /// What may not be sent although it is a batch: zstd in a version without it, and transactions,
@@ -231,15 +233,24 @@ fn explain(answer: &mut ProducePartitionResponse, error: &ProduceError) {
     answer.error = errors::of_produce(error);
     answer.base_offset = Offset::NONE;
     answer.log_append_time = Timestamp::NONE;
-    if let ProduceError::Batch(BatchError::Records(records)) = error {
-        answer.record_errors = records
-            .iter()
-            .map(|record| RecordError {
-                batch_index: record.batch_index,
-                message: Some(reason(record.reason)),
-            })
-            .collect();
-        answer.error_message = Some("One or more records have been rejected".into());
+    match error {
+        ProduceError::Batch(BatchError::Records(records)) => {
+            answer.record_errors = records
+                .iter()
+                .map(|record| RecordError {
+                    batch_index: record.batch_index,
+                    message: Some(reason(record.reason)),
+                })
+                .collect();
+            answer.error_message = Some("One or more records have been rejected".into());
+        }
+        ProduceError::Batch(BatchError::Length) => {
+            answer.error_message = Some("No batch is as short as this one says".into());
+        }
+        ProduceError::Batch(BatchError::UnknownMagic) => {
+            answer.error_message = Some("No batch format has this magic number".into());
+        }
+        ProduceError::Batch(_) | ProduceError::Shard(_) | ProduceError::Refused(_) => {}
     }
 }
 

@@ -52,8 +52,6 @@ pub(crate) fn produce(s: &mut Session) {
         }
         let unknown = request(-1, vec![data(v, &topic, &[(50, Some(batch.clone()))])]);
         s.call(&mut c, "an unknown partition", v, &unknown);
-        let empty = request(-1, vec![data(v, &topic, &[(0, None)])]);
-        s.call(&mut c, "without a batch", v, &empty);
         let mixed = vec![
             data(v, &topic, &[(0, Some(batch.clone()))]),
             data(v, &other, &[(0, Some(batch.clone()))]),
