@@ -241,7 +241,9 @@ mod tests {
         check(&[], None, 2, "a:0,1 next b:0");
         check(&[], Some(("b", 0)), 2, "b:0,1 next c:0");
         check(&["c", "a", "a"], None, 100, "a:0,1 c:0");
-        check(&["c", "a"], Some(("b", 0)), 100, "c:0");
+        check(&["c", "a", "b"], Some(("b", 1)), 100, "b:1 c:0");
+        // The cursor stands on a topic that is asked for.
+        check(&["c", "a"], Some(("b", 0)), 100, "c!42 a!42");
         check(&["nope", "a b"], None, 100, "a b!17 nope!3");
         check(&["a"], Some(("a", 9)), 100, "a:");
         check(&["a"], Some(("a", -1)), 100, "a!42");
