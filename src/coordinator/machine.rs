@@ -54,7 +54,8 @@ pub(super) enum Phase {
 }
 
 impl Coordinator {
-    /// A coordinator that knows nothing yet: `replay` every record of the partition, then say
+    /// A coordinator that knows nothing yet, for a configuration that holds as long as the broker
+    /// runs, as Kafka's does: `replay` every record of the partition, then say
     /// `Event::Loaded`. Until then requests are refused as Kafka refuses them while loading.
     pub fn new(config: CoordinatorConfig) -> Coordinator {
         Coordinator {
@@ -70,11 +71,6 @@ impl Coordinator {
             wake_ms: None,
             expiry_after: None,
         }
-    }
-
-    /// Takes a changed configuration; what is under way keeps the old deadlines.
-    pub fn set_config(&mut self, config: CoordinatorConfig) {
-        self.config = config;
     }
 
     /// Takes in one record of the partition, in order, before `Event::Loaded`. Records of group

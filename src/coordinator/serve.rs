@@ -348,15 +348,18 @@ pub(super) fn again(group: &Group, key: RecordKey) -> Option<Change> {
 
 fn describe(group: &Group) -> DescribedGroup {
     let is_stable = group.state() == GroupState::Stable;
-    let shown = |bytes: Bytes| if is_stable { bytes } else { Bytes::new() };
     let stored = group.to_stored(|member| member.assignment.clone());
     let members = stored.members.into_iter().map(|member| DescribedMember {
         member_id: member.member_id,
         group_instance_id: member.group_instance_id,
         client_id: member.client_id,
         client_host: member.client_host,
-        metadata: shown(member.metadata),
-        assignment: shown(member.assignment),
+        metadata: match is_stable {
+            true => member.metadata,
+            false => Bytes::new(),
+        },
+        // During a rebalance, what the member has had so far.
+        assignment: member.assignment,
     });
     DescribedGroup {
         state: group.state(),

@@ -117,6 +117,11 @@ fn the_envelope_is_checked() {
             Err(BatchError::Length),
         );
         check(&bent(codec, 16, &[1]), &rules(), Err(BatchError::Magic));
+        check(
+            &bent(codec, 16, &[3]),
+            &rules(),
+            Err(BatchError::UnknownMagic),
+        );
         check(&bent(codec, 7, &[1]), &rules(), Err(BatchError::BaseOffset));
         let mut flipped = good.clone();
         *flipped.last_mut().unwrap() ^= 1;

@@ -17,6 +17,8 @@ use crate::model::{Offset, ProducerId, Timestamp};
 const MAGIC: i8 = 2;
 /// The attribute bits that have a meaning; a header that is stamped keeps no others.
 const ATTRIBUTES_KNOWN: i16 = 0b111_1111;
+/// The least length field of a batch of any format: that of a record of version 0 without anything.
+const LENGTH_MIN: i32 = 14;
 const LOG_APPEND_TIME_BIT: i16 = 0b1000;
 
 /// What the topic asks of a batch.
@@ -82,14 +84,19 @@ pub(super) fn write_crc(batch: &mut [u8]) {
 /// Why a batch may not be appended; the comment names Kafka's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchError {
-    /// Fewer bytes than a header, or than the batch's own length: CORRUPT_MESSAGE.
+    /// Fewer bytes than a header, or than the batch's own length; Kafka then sees no batch at all:
+    /// INVALID_RECORD.
     Truncated,
-    /// The length field is below the header's size: CORRUPT_MESSAGE.
+    /// The length field is below the size of any batch: CORRUPT_MESSAGE.
     Length,
-    /// Bytes follow the batch; a partition takes one batch per request: INVALID_RECORD.
+    /// Another batch follows; a partition takes one batch per request: INVALID_RECORD.
     Trailing,
-    /// The format is not version 2: INVALID_RECORD.
+    /// Bytes follow that are no batch, so the length or they are wrong: CORRUPT_MESSAGE.
+    Rubbish,
+    /// The format is of version 0 or 1, which Kafka 4 no longer takes: INVALID_RECORD.
     Magic,
+    /// There is no such version of the format: CORRUPT_MESSAGE.
+    UnknownMagic,
     /// A producer's base offset is not 0: INVALID_RECORD.
     BaseOffset,
     /// The batch exceeds `max.message.bytes`: MESSAGE_TOO_LARGE.
@@ -192,24 +199,28 @@ pub fn check_whole(batch: &[u8]) -> Result<BatchHeader, BatchError> {
 }
 
 fn check_envelope(batch: &[u8]) -> Result<BatchHeader, BatchError> {
-    // The magic stands at the same place in every format, so it is told before the length.
-    let magic = *batch.get(16).ok_or(BatchError::Truncated)? as i8;
-    if magic != MAGIC {
-        return Err(BatchError::Magic);
+    // Length and magic stand at the same place in every format, so they are told first, in the
+    // order in which Kafka looks at them.
+    let (length, _) = batch
+        .get(8..)
+        .and_then(|rest| rest.split_first_chunk())
+        .ok_or(BatchError::Truncated)?;
+    if i32::from_be_bytes(*length) < LENGTH_MIN {
+        return Err(BatchError::Length);
     }
-    let length_field = batch.get(8..BATCH_LENGTH_PREFIX_BYTES);
-    let header = BatchHeader::read(batch);
-    let (Some(_), Some(header)) = (length_field, header) else {
-        return Err(BatchError::Truncated);
-    };
+    match *batch.get(16).ok_or(BatchError::Truncated)? as i8 {
+        MAGIC => {}
+        0 | 1 => return Err(BatchError::Magic),
+        _ => return Err(BatchError::UnknownMagic),
+    }
+    let header = BatchHeader::read(batch).ok_or(BatchError::Truncated)?;
     let total = header.total_bytes().ok_or(BatchError::Length)?;
-    if batch.len() < total {
-        return Err(BatchError::Truncated);
+    match batch.len().checked_sub(total) {
+        None => Err(BatchError::Truncated),
+        Some(0) => Ok(header),
+        Some(1..BATCH_LENGTH_PREFIX_BYTES) => Err(BatchError::Rubbish),
+        Some(_) => Err(BatchError::Trailing),
     }
-    if batch.len() > total {
-        return Err(BatchError::Trailing);
-    }
-    Ok(header)
 }
 
 fn check_header(header: &BatchHeader) -> Result<Codec, BatchError> {

@@ -8,7 +8,7 @@ use crate::model::{NodeId, TopicName};
 use crate::protocol::ErrorCode;
 
 /// The number of the resource type TOPIC.
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 /// The number of the resource type BROKER.
 const BROKER: i8 = 4;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Client, errors};
-use crate::controller::NewPartitions;
+use crate::controller::{NewPartitions, RefusedReason};
 use crate::protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use crate::protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use crate::protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, StrBytes};
@@ -28,6 +28,10 @@ pub(super) async fn handle(
     for (topic, result) in asked.into_iter().zip(results) {
         response.results.push(match result {
             Ok(()) => answer(topic, ErrorCode::None, None),
+            // Kafka has no words for it.
+            Err(refused) if refused.reason == RefusedReason::UnknownTopic => {
+                answer(topic, errors::of_refused(refused.reason), None)
+            }
             Err(refused) => answer(
                 topic,
                 errors::of_refused(refused.reason),

@@ -1,5 +1,6 @@
 //! DeleteGroups (key 42), versions 0 to 2.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
@@ -18,10 +19,12 @@ pub(super) async fn handle(
     request: DeleteGroupsRequest,
     _version: i16,
 ) -> DeleteGroupsResponse {
+    let mut told_once = HashSet::new();
     let names = request.groups_names.iter().map(|name| name.as_str());
-    let results = join_all(names.clone().map(|name| delete(client, name))).await;
+    let names: Vec<&str> = names.filter(|name| told_once.insert(*name)).collect();
+    let results = join_all(names.iter().map(|name| delete(client, name))).await;
     let mut response = DeleteGroupsResponse::default();
-    for (name, result) in names.zip(results) {
+    for (name, result) in names.into_iter().zip(results) {
         let mut told = DeletableGroupResult::default();
         told.group_id = wire(name.to_owned());
         told.error_code = result

@@ -24,7 +24,12 @@ pub(super) async fn handle(
     let mut response = DeleteRecordsResponse::default();
     let mut calls = Vec::new();
     let mut places = Vec::new();
-    for topic in &request.topics {
+    // A topic of which no partition is named is not in the answer.
+    for topic in request
+        .topics
+        .iter()
+        .filter(|topic| !topic.partitions.is_empty())
+    {
         let known = client.shard.topic_by_name(topic.name.as_str());
         let mut answers = DeleteRecordsTopicResult::default();
         answers.name = topic.name.clone();
@@ -35,7 +40,10 @@ pub(super) async fn handle(
             match &known {
                 None => answer.error_code = ErrorCode::UnknownTopicOrPartition.code(),
                 // Groups and their offsets are the broker's own to shorten.
-                Some(topic) if topic.name.is_internal() => {
+                Some(topic)
+                    if topic.name.is_internal()
+                        && topic.has_partition(partition.partition_index) =>
+                {
                     answer.error_code = ErrorCode::InvalidTopicException.code();
                 }
                 Some(topic) => {

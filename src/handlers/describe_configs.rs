@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Client;
-use super::configs::{BadResource, Resource};
+use super::configs::{self, BadResource, Resource};
 use crate::config::{self, BrokerConfig, BrokerScope, Described, Overrides};
 use crate::io;
 use crate::limits::CONFIGS_DESCRIBED_MAX;
@@ -87,12 +87,20 @@ fn describe(
     topic: &impl Fn(&str) -> Option<Overrides>,
 ) -> Result<Vec<Described>, BadResource> {
     let name = resource.resource_name.as_str();
+    if resource.resource_type == configs::TOPIC && name.is_empty() {
+        // Those who change configurations mean the default of all topics by it; here it is a name.
+        return Err(BadResource {
+            error: ErrorCode::InvalidTopicException,
+            message: "The name of a topic is not empty.".to_owned(),
+        });
+    }
     match Resource::of(resource.resource_type, name, config.node_id)? {
         Resource::Topic(name) => match topic(name.as_str()) {
             Some(overrides) => Ok(config::describe_topic(&config.values, &overrides)),
             None => Err(BadResource {
                 error: ErrorCode::UnknownTopicOrPartition,
-                message: "This server does not host this topic-partition.".to_owned(),
+                // Kafka has no words for it.
+                message: String::new(),
             }),
         },
         Resource::Broker(BrokerScope::ThisBroker) => Ok(config::describe_broker(&config.values)),
@@ -165,6 +173,7 @@ mod tests {
             None,
             Ok(config::broker_keys().filter(|key| !key.internal).count()),
         );
+        check(2, "", None, Err(ErrorCode::InvalidTopicException));
         check(4, "", None, Ok(0));
         check(4, "2", None, Err(ErrorCode::InvalidRequest));
         check(16, "x", None, Err(ErrorCode::InvalidRequest));

@@ -9,12 +9,14 @@ use crate::partition::ActiveProducer;
 use crate::protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
-use crate::protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
+use crate::protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, StrBytes};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
 use crate::shard::PartitionsWanted;
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::DescribeProducers, 0, 0);
 
+/// What is said of a topic that is not there.
+const UNKNOWN_TOPIC: &str = "There is no such topic.";
 /// What stands where a producer has no transaction.
 const NO_TRANSACTION: i64 = -1;
 /// What stands where no coordinator has written a marker.
@@ -60,9 +62,12 @@ pub(super) async fn handle(
                     index: *index,
                 })
             });
-            answers
-                .partitions
-                .push(answer(name, *index, found.map(Vec::as_slice)));
+            let mut answer = answer(name, *index, found.map(Vec::as_slice));
+            // Kafka has words for a topic only.
+            if !known.contains_key(name) {
+                answer.error_message = Some(StrBytes::from(UNKNOWN_TOPIC));
+            }
+            answers.partitions.push(answer);
         }
         response.topics.push(answers);
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Client;
-use super::metadata::TOPIC_OPERATIONS;
+use super::metadata::{OPERATIONS_NOT_TOLD, TOPIC_OPERATIONS};
 use crate::controller::{Image, TopicMeta};
 use crate::model::{PartitionId, TopicName};
 use crate::protocol::messages::describe_topic_partitions_request as asked;
@@ -44,10 +44,13 @@ fn answer(
     if request
         .cursor
         .as_ref()
-        .is_some_and(|cursor| cursor.partition_index < 0)
+        .is_some_and(|cursor| !is_valid(cursor, &request.topics))
     {
-        let refuse =
-            |topic: &asked::TopicRequest| refused(topic.name.as_str(), ErrorCode::InvalidRequest);
+        let refuse = |topic: &asked::TopicRequest| {
+            let mut told = refused(topic.name.as_str(), ErrorCode::InvalidRequest);
+            told.topic_authorized_operations = OPERATIONS_NOT_TOLD;
+            told
+        };
         response.topics = request.topics.iter().map(refuse).collect();
         return response;
     }
@@ -83,6 +86,13 @@ fn answer(
         }
     }
     response
+}
+
+/// Whether a cursor stands on a partition, of a topic that is asked for.
+fn is_valid(cursor: &asked::Cursor, topics: &[asked::TopicRequest]) -> bool {
+    let mut named = topics.iter().map(|topic| topic.name.as_str());
+    cursor.partition_index >= 0
+        && (topics.is_empty() || named.any(|name| name == cursor.topic_name.as_str()))
 }
 
 /// The topics that are asked for from a name on, in order; all, if none is named.
@@ -231,7 +241,9 @@ mod tests {
         check(&[], None, 2, "a:0,1 next b:0");
         check(&[], Some(("b", 0)), 2, "b:0,1 next c:0");
         check(&["c", "a", "a"], None, 100, "a:0,1 c:0");
-        check(&["c", "a"], Some(("b", 0)), 100, "c:0");
+        check(&["c", "a", "b"], Some(("b", 1)), 100, "b:1 c:0");
+        // The cursor stands on a topic that is asked for.
+        check(&["c", "a"], Some(("b", 0)), 100, "c!42 a!42");
         check(&["nope", "a b"], None, 100, "a b!17 nope!3");
         check(&["a"], Some(("a", 9)), 100, "a:");
         check(&["a"], Some(("a", -1)), 100, "a!42");

@@ -31,10 +31,13 @@ pub(super) fn of_produce(error: &ProduceError) -> ErrorCode {
 
 fn of_batch(error: &BatchError) -> ErrorCode {
     match error {
-        BatchError::Truncated | BatchError::Length | BatchError::Crc => ErrorCode::CorruptMessage,
+        BatchError::Length | BatchError::Rubbish | BatchError::UnknownMagic | BatchError::Crc => {
+            ErrorCode::CorruptMessage
+        }
         BatchError::TooLarge => ErrorCode::MessageTooLarge,
         BatchError::Codec => ErrorCode::UnsupportedCompressionType,
-        BatchError::Trailing
+        BatchError::Truncated
+        | BatchError::Trailing
         | BatchError::Magic
         | BatchError::BaseOffset
         | BatchError::Counts

@@ -17,8 +17,8 @@ use crate::metrics::{self, Counter};
 use crate::model::{NodeId, PartitionId, TopicId};
 use crate::partition::ReadRequest;
 use crate::protocol::fetch::{
-    DivergingEpoch, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
-    encode_fetch_response,
+    AbortedTransaction, DivergingEpoch, FetchPartitionResponse, FetchRequest, FetchResponse,
+    FetchTopicResponse, encode_fetch_response,
 };
 use crate::protocol::messages::StrBytes;
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
@@ -52,6 +52,20 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     })
 }
 
+/// The aborted transactions of an answer: none were, or null where Kafka says that nobody asked,
+/// which is what a log says of records, and of its refusals.
+fn aborted(error: ErrorCode, committed: bool) -> Option<Vec<AbortedTransaction>> {
+    let is_empty = match error {
+        ErrorCode::None => committed,
+        // No log was asked.
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::UnknownTopicId
+        | ErrorCode::InconsistentTopicId => true,
+        _ => false,
+    };
+    is_empty.then(Vec::new)
+}
+
 async fn answer(
     client: &Rc<Client>,
     request: FetchRequest,
@@ -71,9 +85,7 @@ async fn answer(
     };
     let (mut answers, hold) = read(client, &partitions, bounds).await;
     for answer in &mut answers {
-        // Null says that nobody asked, and stands beside records only.
-        let asked = committed || answer.error != ErrorCode::None;
-        answer.aborted_transactions = asked.then(Vec::new);
+        answer.aborted_transactions = aborted(answer.error, committed);
     }
     let mut answered: Vec<(PartitionKey, FetchPartitionResponse)> = partitions
         .iter()

@@ -2,7 +2,9 @@
 //!
 //! Every group's coordinator is on this node. The offsets topic is made when the first client
 //! looks for its coordinator. There are no transactions yet, and no share groups: looking for
-//! their coordinators is refused at once, so that a client fails instead of waiting.
+//! their coordinators is refused at once, so that a client fails instead of waiting. For a
+//! transactional id that takes TRANSACTIONAL_ID_AUTHORIZATION_FAILED: it is the one error that
+//! both Kafka's client and librdkafka, which retries any other, take for the end.
 
 use std::rc::Rc;
 
@@ -19,6 +21,8 @@ pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::FindCoordinator, 0, 6);
 
 /// The key type of consumer groups; the only one before version 1.
 const GROUP_KEY_TYPE: i8 = 0;
+/// The key type of transactional ids.
+const TRANSACTION_KEY_TYPE: i8 = 1;
 /// The first version that asks for many keys.
 const MANY_KEYS_FROM: i16 = 4;
 
@@ -27,11 +31,13 @@ pub(super) async fn handle(
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
-    let found = if version >= 1 && request.key_type != GROUP_KEY_TYPE {
-        Err(ErrorCode::InvalidRequest)
-    } else {
-        let made = make_offsets_topic(client).await;
-        made.map(|()| client.shard.advertised(client.listener, None))
+    let found = match request.key_type {
+        TRANSACTION_KEY_TYPE if version >= 1 => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+        GROUP_KEY_TYPE => {
+            let made = make_offsets_topic(client).await;
+            made.map(|()| client.shard.advertised(client.listener, None))
+        }
+        _ => Err(ErrorCode::InvalidRequest),
     };
     respond(&request, &found, version)
 }

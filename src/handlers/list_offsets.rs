@@ -26,7 +26,12 @@ pub(super) async fn handle(
     let mut response = ListOffsetsResponse::default();
     let mut calls = Vec::new();
     let mut places = Vec::new();
-    for topic in &request.topics {
+    // A topic of which no partition is named is not in the answer.
+    for topic in request
+        .topics
+        .iter()
+        .filter(|topic| !topic.partitions.is_empty())
+    {
         let known = client.shard.topic_by_name(topic.name.as_str());
         let mut answers = ListOffsetsTopicResponse::default();
         answers.name = topic.name.clone();

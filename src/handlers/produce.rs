@@ -17,7 +17,7 @@ use crate::protocol::produce::{
     ProduceTopicResponse, RecordError,
 };
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode, RequestHeader};
-use crate::shard::{ProduceError, ProducePart, ProduceResult};
+use crate::shard::{ProduceError, ProducePart, ProduceResult, Topic};
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Produce, 3, 13);
 
@@ -35,8 +35,10 @@ const MAGIC: i8 = 2;
 
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
-    let decoded = ProduceRequest::decode(&request.body, version)?;
+    let mut decoded = ProduceRequest::decode(&request.body, version)?;
     let acks = decoded.acks;
+    // A topic without partitions is not in the answer, as it is not in Kafka's.
+    decoded.topics.retain(|topic| !topic.partitions.is_empty());
     let asked_ms = decoded.timeout_ms;
     let mut outcome = Outcome::of(&decoded);
     let parts = if (-1..=1).contains(&acks) {
@@ -122,7 +124,8 @@ impl Outcome {
                 let batch = partition.records.unwrap_or_default();
                 let refused = match &found {
                     Err(error) => Some(*error),
-                    Ok(_) => refused_by_header(&batch, version),
+                    Ok(topic) => refused_by_topic(topic, partition.index)
+                        .or_else(|| refused_by_header(&batch, version)),
                 };
                 match (&found, refused) {
                     (Ok(topic), None) => {
@@ -203,6 +206,13 @@ impl Outcome {
     }
 }
 
+/// What no client may write: the groups' own records are their coordinators' to append and to
+/// trim, so what stood between them would be lost. A partition that is not there is said to be so.
+fn refused_by_topic(topic: &Topic, index: i32) -> Option<ErrorCode> {
+    let refused = topic.name.is_internal() && topic.has_partition(index);
+    refused.then_some(ErrorCode::InvalidTopicException)
+}
+
 /// What may not be sent although it is a batch: zstd in a version without it, and transactions,
 /// which nobody can have begun here.
 fn refused_by_header(batch: &[u8], version: i16) -> Option<ErrorCode> {
@@ -223,15 +233,24 @@ fn explain(answer: &mut ProducePartitionResponse, error: &ProduceError) {
     answer.error = errors::of_produce(error);
     answer.base_offset = Offset::NONE;
     answer.log_append_time = Timestamp::NONE;
-    if let ProduceError::Batch(BatchError::Records(records)) = error {
-        answer.record_errors = records
-            .iter()
-            .map(|record| RecordError {
-                batch_index: record.batch_index,
-                message: Some(reason(record.reason)),
-            })
-            .collect();
-        answer.error_message = Some("One or more records have been rejected".into());
+    match error {
+        ProduceError::Batch(BatchError::Records(records)) => {
+            answer.record_errors = records
+                .iter()
+                .map(|record| RecordError {
+                    batch_index: record.batch_index,
+                    message: Some(reason(record.reason)),
+                })
+                .collect();
+            answer.error_message = Some("One or more records have been rejected".into());
+        }
+        ProduceError::Batch(BatchError::Length) => {
+            answer.error_message = Some("No batch is as short as this one says".into());
+        }
+        ProduceError::Batch(BatchError::UnknownMagic) => {
+            answer.error_message = Some("No batch format has this magic number".into());
+        }
+        ProduceError::Batch(_) | ProduceError::Shard(_) | ProduceError::Refused(_) => {}
     }
 }
 
@@ -247,5 +266,36 @@ fn reason(reason: RecordErrorReason) -> String {
         RecordErrorReason::TimestampType => {
             "the batch claims a timestamp of the broker, which only the broker may set".into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load, resolve};
+    use crate::model::{LeaderEpoch, OFFSETS_TOPIC, TopicId, TopicName};
+
+    /// `expected` is the refusal of a batch for partition `index` of a topic of two partitions.
+    fn check(name: &str, index: i32, expected: Option<ErrorCode>) {
+        let config = resolve(load(&Sources::default()).expect("good").0).expect("good");
+        let topic = Topic {
+            id: TopicId([7; 16]),
+            name: TopicName::new(name).expect("a name"),
+            leader_epochs: vec![LeaderEpoch(0); 2],
+            config: config.topics.config.clone(),
+        };
+        assert_eq!(
+            refused_by_topic(&topic, index),
+            expected,
+            "{name} partition {index}"
+        );
+    }
+
+    #[test]
+    fn clients_do_not_write_the_groups_records() {
+        check("a", 0, None);
+        check(OFFSETS_TOPIC, 1, Some(ErrorCode::InvalidTopicException));
+        check(OFFSETS_TOPIC, 2, None);
+        check(OFFSETS_TOPIC, -1, None);
     }
 }

@@ -27,6 +27,11 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Whether it has a partition of this index.
+    pub fn has_partition(&self, index: i32) -> bool {
+        usize::try_from(index).is_ok_and(|index| index < self.leader_epochs.len())
+    }
+
     /// What a batch must obey at the time of `now`.
     pub(super) fn batch_rules(&self, now: Timestamp) -> BatchRules {
         let config = &self.config;

@@ -40,11 +40,7 @@ pub(crate) fn differences(kafka: &[Entry], corelog: &[Entry]) -> Vec<Difference>
                 (Some(a), Some(b)) => compare(&place, &a.outcome, &b.outcome, &mut found),
                 // The scenario's end says why.
                 (Some(a), None) if ended.contains(&a.scenario) => {}
-                (a, b) => found.push(only_one(
-                    &place,
-                    *a.or(b).expect("one of them"),
-                    a.is_some(),
-                )),
+                (a, b) => found.push(only_one(&place, a.or(b).expect("one of them"), a.is_some())),
             }
         }
     }

@@ -1,45 +1,35 @@
 //! Which version of which API was served and which was refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::messages::ApiKey;
 
 use crate::session::{Entry, Outcome, Versions};
 
 /// Versions in which Apache Kafka without authorization has no way to answer with an error.
-const NO_ERROR: &[(i16, std::ops::RangeInclusive<i16>, &str)] = &[
+const NO_ERROR: &[(ApiKey, std::ops::RangeInclusive<i16>, &str)] = &[
     (
-        ApiKey::ApiVersions as i16,
+        ApiKey::ApiVersions,
         0..=2,
         "they carry nothing that could be wrong",
     ),
     (
-        ApiKey::ListGroups as i16,
+        ApiKey::ListGroups,
         0..=5,
         "only authorization and loading can fail",
     ),
     (
-        ApiKey::OffsetFetch as i16,
-        1..=9,
-        "what is not known has no offset; only KIP-848 groups refuse",
-    ),
-    (
-        ApiKey::FindCoordinator as i16,
+        ApiKey::FindCoordinator,
         0..=0,
         "every name has a coordinator",
     ),
     (
-        ApiKey::DescribeGroups as i16,
-        0..=5,
-        "an unknown group is a dead one",
-    ),
-    (
-        ApiKey::DescribeLogDirs as i16,
+        ApiKey::DescribeLogDirs,
         1..=4,
         "what is not known is left out of the answer",
     ),
     (
-        ApiKey::DescribeCluster as i16,
+        ApiKey::DescribeCluster,
         0..=0,
         "it carries nothing that could be wrong",
     ),
@@ -105,20 +95,29 @@ fn counts(entries: &[Entry]) -> BTreeMap<(i16, i16), (usize, usize)> {
     counts
 }
 
-/// Versions that both brokers advertise and that no scenario served, or refused.
-pub(crate) fn gaps(common: &Versions, entries: &[Entry]) -> Vec<String> {
+/// What is told to clients and not tested: versions that the reference does not have, or that no
+/// scenario was served, or refused; and versions that are refused though listed as infallible.
+pub(crate) fn gaps(advertised: &Versions, common: &Versions, entries: &[Entry]) -> Vec<String> {
     let counts = counts(entries);
+    let compared: BTreeSet<_> = versions(common).collect();
     let mut gaps = Vec::new();
-    for (key, version) in versions(common) {
+    for (key, version) in versions(advertised) {
+        let api = format!("{} v{version}", name(key));
+        if !compared.contains(&(key, version)) {
+            gaps.push(format!("{api} is not served by Apache Kafka"));
+            continue;
+        }
         let (served, refused) = counts.get(&(key, version)).copied().unwrap_or_default();
         let infallible = NO_ERROR
             .iter()
-            .any(|(k, range, _)| *k == key && range.contains(&version));
+            .any(|(api, range, _)| *api as i16 == key && range.contains(&version));
         if served == 0 {
-            gaps.push(format!("{} v{version} was never served", name(key)));
+            gaps.push(format!("{api} was never served"));
         }
-        if refused == 0 && !infallible {
-            gaps.push(format!("{} v{version} was never refused", name(key)));
+        match (refused, infallible) {
+            (0, false) => gaps.push(format!("{api} was never refused")),
+            (1.., true) => gaps.push(format!("{api} is said to have no error, and has")),
+            (0, true) | (1.., false) => {}
         }
     }
     gaps

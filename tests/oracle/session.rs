@@ -91,6 +91,7 @@ pub(crate) struct Topic {
 
 pub(crate) struct Connection {
     stream: TcpStream,
+    client_id: &'static str,
     correlation_id: i32,
     /// API, version and correlation id of what is not answered yet.
     waiting: std::collections::VecDeque<(i16, i16, i32)>,
@@ -146,11 +147,17 @@ impl Session {
     }
 
     pub(crate) fn connect(&self) -> Connection {
+        self.connect_as("oracle")
+    }
+
+    /// A connection of a client with this id.
+    pub(crate) fn connect_as(&self, client_id: &'static str) -> Connection {
         let stream = TcpStream::connect(&self.address)
             .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.address));
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         Connection {
             stream,
+            client_id,
             correlation_id: 0,
             waiting: Default::default(),
         }
@@ -402,7 +409,7 @@ impl Connection {
             .with_request_api_key(Q::KEY)
             .with_request_api_version(version)
             .with_correlation_id(self.correlation_id)
-            .with_client_id(Some(text("oracle")));
+            .with_client_id(Some(text(self.client_id)));
         let mut body = BytesMut::new();
         let name = ApiKey::try_from(Q::KEY).expect("a known API");
         header

@@ -145,9 +145,9 @@ pub(crate) fn offset_commit(s: &mut Session) {
 }
 
 /// Topics and partitions, as both forms of the request take them.
-type Wanted = Option<Vec<(String, Vec<i32>)>>;
+pub(crate) type Wanted = Option<Vec<(String, Vec<i32>)>>;
 
-fn fetch(v: i16, groups: &[(&str, Wanted)]) -> OffsetFetchRequest {
+pub(crate) fn fetch(v: i16, groups: &[(&str, Wanted)]) -> OffsetFetchRequest {
     if v >= 8 {
         let groups = groups.iter().map(|(name, wanted)| {
             OffsetFetchRequestGroup::default()

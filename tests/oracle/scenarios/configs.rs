@@ -316,6 +316,23 @@ pub(crate) fn incremental_alter(s: &mut Session) {
                 "a broker's fixed key",
                 vec![one(BROKER, "1", &[("log.dirs", SET, Some("/tmp"))])],
             ),
+            // What groups are held to does not change while the brokers run.
+            (
+                "a group's longest session",
+                vec![one(
+                    BROKER,
+                    "1",
+                    &[("group.max.session.timeout.ms", SET, Some("60000"))],
+                )],
+            ),
+            (
+                "how long offsets are kept",
+                vec![one(
+                    BROKER,
+                    "",
+                    &[("offsets.retention.minutes", SET, Some("5"))],
+                )],
+            ),
             (
                 "a broker's unknown key",
                 vec![one(BROKER, "1", &[("no.such.key", SET, Some("1"))])],

@@ -7,6 +7,7 @@ mod configs;
 mod connection;
 mod fetch;
 mod groups;
+mod internal;
 mod membership;
 mod offsets;
 mod produce;
@@ -66,4 +67,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("describe_cluster", cluster::describe_cluster),
     ("raw_frames", connection::frames),
     ("raw_pipelining", connection::pipelining),
+    ("internal_produce", internal::produce),
+    ("internal_administration", internal::administration),
+    ("internal_deletion", internal::deletion),
 ];

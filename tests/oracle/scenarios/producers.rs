@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
 use super::fetch::fetch_all;
 use super::produce::{data, request};
 use crate::batch::{Batch, TRANSACTIONAL};
-use crate::session::{Session, Topic, text};
+use crate::session::{Session, Topic, eventually, text};
 
 pub(crate) fn init_producer_id(s: &mut Session) {
     let mut c = s.connect();
@@ -51,7 +51,14 @@ fn producer_id(s: &Session) -> i64 {
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(60_000);
-    s.connect().exchange(1, &request).producer_id.0
+    let mut c = s.connect();
+    let mut id = -1;
+    // The first ids come from the controller, and a broker may say so instead of waiting.
+    eventually("a producer id", || {
+        id = c.exchange(1, &request).producer_id.0;
+        id >= 0
+    });
+    id
 }
 
 pub(crate) fn sequences(s: &mut Session) {
