@@ -11,7 +11,7 @@ use bytes::Bytes;
 use corelog::client::{ClientError, Connection};
 use corelog::frame::{BatchBuilder, Codec};
 use corelog::io::blocking;
-use corelog::io::housekeeping::wall_clock;
+use corelog::io::housekeeping::{now, wall_clock};
 use corelog::model::{ProducerEpoch, ProducerId};
 use corelog::protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
@@ -30,6 +30,8 @@ const IN_FLIGHT_MAX: usize = 5;
 /// Partitions of one request.
 const REQUEST_PARTITIONS_MAX: u64 = 6;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long it may take until the last batches are acknowledged, when no new ones are made.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// Like those of Apache Kafka's producer: names, not ids, below this version.
 const PRODUCE_BY_ID_VERSION: i16 = 13;
 
@@ -127,8 +129,17 @@ impl Producer {
         self.repeat_settled(&mut connection, load)?;
         let version = connection.version(ApiKey::Produce)?;
         let mut requests: VecDeque<Request> = VecDeque::new();
+        let mut over_since = None;
         loop {
             let is_over = only_settle || load.is_over();
+            if is_over && now() - *over_since.get_or_insert_with(now) > SETTLE_MAX {
+                let seconds = SETTLE_MAX.as_secs();
+                load.verdict.violation(format!(
+                    "producer {} gets its last batches refused for {seconds} s",
+                    self.number
+                ));
+                return Ok(());
+            }
             let wanted = match requests.len() < IN_FLIGHT_MAX {
                 true => self.next_batches(load, is_over),
                 false => Vec::new(),
@@ -205,7 +216,10 @@ impl Producer {
             if wanted.len() == limit {
                 return wanted;
             }
-            wanted.extend(lane.send_next());
+            // Kept only as long as answers are on their way.
+            if lane.topic.existence() != Existence::Gone {
+                wanted.extend(lane.send_next());
+            }
         }
         if only_old {
             return wanted;
@@ -333,14 +347,14 @@ impl Lane {
             .topic
             .history(self.index)
             .sending(producer, count as u32);
-        let now = wall_clock();
+        let written = wall_clock();
         for number in 0..count {
             let author = Author {
                 producer,
                 counter: counter + number,
             };
             let length = chance.between(value_bytes / 4, value_bytes) as usize;
-            content::push(&mut builder, place, author, length, now);
+            content::push(&mut builder, place, author, length, written);
         }
         let bytes = Bytes::from(builder.build());
         let length = bytes.len();
