@@ -145,6 +145,9 @@ pub const GROUP_PENDING_JOINS_MAX: usize = 10_000;
 pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
 /// How long a new member may wait in a join, in milliseconds; Kafka's, not configurable.
 pub const NEW_MEMBER_JOIN_MS_MAX: i64 = 5 * 60 * 1000;
+/// How long a group whose static members are all away waits at least before it looks again, in
+/// milliseconds.
+pub const ABSENT_MEMBERS_WAIT_MS_MIN: i64 = 1000;
 /// Groups of one partition of the offsets topic.
 pub const COORDINATOR_GROUPS_MAX: usize = 1 << 17;
 /// Live records of one partition of the offsets topic: committed offsets and groups.

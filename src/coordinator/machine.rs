@@ -121,8 +121,10 @@ impl Coordinator {
             Event::Request { token, request } => self.request(now, &mut effects, token, request),
             Event::Timer => {
                 self.wake_ms = None;
-                while let Some((key, action)) = self.timers.due(now.clock_ms) {
-                    self.timer(now, &mut effects, key, action);
+                for due in self.timers.due(now.clock_ms) {
+                    if let Some((key, action)) = self.timers.take(due) {
+                        self.timer(now, &mut effects, key, action);
+                    }
                 }
             }
             Event::Appended {

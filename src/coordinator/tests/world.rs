@@ -16,6 +16,8 @@ pub(super) struct World {
     config: CoordinatorConfig,
     pub(super) clock_ms: i64,
     wake_ms: Option<i64>,
+    /// How often the coordinator was told the time.
+    pub(super) timers_count: usize,
     next_token: u64,
     members_made: u8,
     waiting: BTreeMap<Token, &'static str>,
@@ -61,6 +63,7 @@ impl World {
             config,
             clock_ms: 0,
             wake_ms: None,
+            timers_count: 0,
             next_token: 0,
             members_made: 0,
             waiting: BTreeMap::new(),
@@ -155,6 +158,7 @@ impl World {
         while let Some(at_ms) = self.wake_ms.filter(|at_ms| *at_ms <= end) {
             self.clock_ms = self.clock_ms.max(at_ms);
             self.wake_ms = None;
+            self.timers_count += 1;
             self.tell(Event::Timer);
         }
         self.clock_ms = end;
