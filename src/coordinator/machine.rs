@@ -75,17 +75,18 @@ impl Coordinator {
 
     /// Takes in one record of the partition, in order, before `Event::Loaded`. Records of group
     /// protocols that are not served are passed over; after an error the next record may follow.
+    /// Nothing is taken in after `Event::Unload`: the log may be read while the coordinator closes.
     pub fn replay(
         &mut self,
         offset: Offset,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), RecordError> {
-        assert_eq!(
-            self.phase,
-            Phase::Loading,
-            "records are replayed before the groups serve"
-        );
+        match self.phase {
+            Phase::Loading => {}
+            Phase::Serving => panic!("records are replayed before the groups serve"),
+            Phase::Closed => return Ok(()),
+        }
         let Some(key) = record::decode_key(key.ok_or(RecordError::NoKey)?)? else {
             return Ok(());
         };
@@ -263,7 +264,11 @@ impl Coordinator {
     }
 
     fn loaded(&mut self, now: Now, effects: &mut Vec<Effect>, log_start: Offset, log_end: Offset) {
-        assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
+        match self.phase {
+            Phase::Loading => {}
+            Phase::Serving => panic!("a coordinator is loaded once"),
+            Phase::Closed => return,
+        }
         self.phase = Phase::Serving;
         self.log_start = log_start;
         self.log_end = log_end;

@@ -1,6 +1,7 @@
 //! A coordinator with the world around it: a clock, a log, and clients that wait for answers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -206,19 +207,42 @@ impl World {
         self.loaded();
     }
 
+    /// A coordinator that is still loading: the log comes when `replay` is called.
+    pub(super) fn begin_loading(&mut self) {
+        self.in_flight.clear();
+        self.wake_ms = None;
+        self.coordinator = Coordinator::new(self.config.clone());
+    }
+
     /// A coordinator that has replayed the log as it is.
     pub(super) fn replayed(&self) -> Coordinator {
         let mut coordinator = Coordinator::new(self.config.clone());
-        for (index, record) in self.log.iter().enumerate() {
-            let offset = Offset(self.log_start + index as i64);
-            coordinator
-                .replay(offset, Some(&record.key), record.value.as_deref())
-                .unwrap();
+        for place in 0..self.log.len() {
+            self.replay_one(&mut coordinator, place);
         }
         coordinator
     }
 
-    fn loaded(&mut self) {
+    fn replay_one(&self, coordinator: &mut Coordinator, place: usize) {
+        let record = &self.log[place];
+        let offset = Offset(self.log_start + place as i64);
+        let value = record.value.as_deref();
+        coordinator
+            .replay(offset, Some(&record.key), value)
+            .unwrap();
+    }
+
+    /// Replays a part of the log into the coordinator, which is loading.
+    pub(super) fn replay(&mut self, places: Range<usize>) {
+        let mut coordinator = Coordinator::new(self.config.clone());
+        std::mem::swap(&mut coordinator, &mut self.coordinator);
+        for place in places {
+            self.replay_one(&mut coordinator, place);
+        }
+        self.coordinator = coordinator;
+    }
+
+    pub(super) fn loaded(&mut self) {
         let log_start = Offset(self.log_start);
         let log_end = Offset(self.log_end());
         self.tell(Event::Loaded { log_start, log_end });
