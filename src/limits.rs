@@ -216,6 +216,12 @@ const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
 pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Partitions that one request may make, as in Kafka.
 pub const PARTITIONS_MADE_AT_ONCE_MAX: i64 = 10_000;
+/// What one DescribeGroups or OffsetFetch is answered with, in bytes, about: a few ids may ask for
+/// far more than they take.
+pub const GROUPS_TOLD_BYTES_MAX: usize = 64 << 20;
+/// What one Fetch is answered with, whatever `fetch.max.bytes` says, in bytes; one whole batch may
+/// exceed it. A response's size is an int32.
+pub const FETCH_BYTES_MAX: i32 = 1 << 30;
 /// Configurations of all resources that one DescribeConfigs is answered with.
 pub const CONFIGS_DESCRIBED_MAX: usize = 1 << 19;
 /// Partitions of one node.
