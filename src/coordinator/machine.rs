@@ -338,7 +338,14 @@ impl Coordinator {
             self.place(change, base_offset + index as i64, Placing::Settled);
         }
         self.log_end = base_offset + in_flight.changes.len() as i64;
+        if in_flight.follows_failed {
+            self.journal.fail_next(&in_flight);
+        }
         if let Some((token, response)) = in_flight.reply {
+            let response = match in_flight.follows_failed {
+                true => serve::failed(response),
+                false => response,
+            };
             effects.push(Effect::Reply { token, response });
         }
         match in_flight.after {
@@ -374,6 +381,7 @@ impl Coordinator {
         for change in &in_flight.changes {
             self.place(change, Offset::NONE, Placing::Failed);
         }
+        self.journal.fail_next(&in_flight);
         if let Some((token, response)) = in_flight.reply {
             let response = serve::failed(response);
             effects.push(Effect::Reply { token, response });

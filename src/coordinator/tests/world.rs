@@ -147,6 +147,18 @@ impl World {
         }
     }
 
+    /// The oldest append fails: its records never come to the log.
+    pub(super) fn fail(&mut self) {
+        let (ticket, base) = self.in_flight.pop_front().expect("an append in flight");
+        let end = self.in_flight.front().map_or(self.log_end(), |next| next.1);
+        let place = |offset: i64| (offset - self.log_start) as usize;
+        self.log.drain(place(base)..place(end));
+        for (_, later) in &mut self.in_flight {
+            *later -= end - base;
+        }
+        self.tell(Event::AppendFailed { ticket });
+    }
+
     pub(super) fn fail_all(&mut self) {
         while let Some((ticket, _)) = self.in_flight.pop_front() {
             self.tell(Event::AppendFailed { ticket });
