@@ -1,6 +1,6 @@
 //! The coordinator of one partition of `__consumer_offsets`: a state machine over its groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::trim;
 use super::{join, membership, rebalance, retention};
 use crate::limits::{
     COORDINATOR_APPENDS_MAX, COORDINATOR_GROUPS_MAX, COORDINATOR_RECORDS_MAX,
-    EXPIRY_GROUPS_PER_STEP,
+    EXPIRY_GROUPS_PER_STEP, PARTITIONS_MAX,
 };
 use crate::model::{Offset, Timestamp};
 
@@ -39,6 +39,8 @@ pub struct Coordinator {
     log_end: Offset,
     is_trimming: bool,
     pub(super) phase: Phase,
+    /// Topics that were deleted while the records were replayed.
+    deleted_topics: BTreeSet<String>,
     /// The wake-up that was asked for last.
     wake_ms: Option<i64>,
     /// Where the look for expired offsets goes on; `None` starts at the first group.
@@ -68,6 +70,7 @@ impl Coordinator {
             log_end: Offset::ZERO,
             is_trimming: false,
             phase: Phase::Loading,
+            deleted_topics: BTreeSet::new(),
             wake_ms: None,
             expiry_after: None,
         }
@@ -138,7 +141,7 @@ impl Coordinator {
             Event::Loaded { log_start, log_end } => {
                 self.loaded(now, &mut effects, log_start, log_end);
             }
-            Event::TopicDeleted { topic } => self.topic_deleted(now, &mut effects, &topic),
+            Event::TopicDeleted { topic } => self.topic_deleted(now, &mut effects, topic),
             Event::Unload => self.unload(&mut effects),
         }
         if self.phase == Phase::Serving
@@ -288,10 +291,26 @@ impl Coordinator {
         let at_ms = now.clock_ms + interval_ms;
         self.timers
             .set(TimerKey::Retention, at_ms, TimerAction::Retention);
+        for topic in std::mem::take(&mut self.deleted_topics) {
+            self.forget_topic(now, effects, &topic);
+        }
         self.trim(effects);
     }
 
-    fn topic_deleted(&mut self, now: Now, effects: &mut Vec<Effect>, topic: &str) {
+    fn topic_deleted(&mut self, now: Now, effects: &mut Vec<Effect>, topic: String) {
+        match self.phase {
+            Phase::Loading => {
+                // Its offsets may stand in what is not replayed yet.
+                if self.deleted_topics.len() < PARTITIONS_MAX {
+                    self.deleted_topics.insert(topic);
+                }
+            }
+            Phase::Serving => self.forget_topic(now, effects, &topic),
+            Phase::Closed => {}
+        }
+    }
+
+    fn forget_topic(&mut self, now: Now, effects: &mut Vec<Effect>, topic: &str) {
         let concerned = self
             .groups
             .values()

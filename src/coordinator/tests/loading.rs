@@ -27,3 +27,19 @@ fn a_coordinator_may_close_while_its_log_is_read() {
     );
     assert_eq!(world.coordinator.groups_count(), 1);
 }
+
+#[test]
+fn a_topic_deleted_while_the_log_is_replayed_takes_its_offsets_along() {
+    for replayed in 0..=3 {
+        let mut world = loading();
+        world.replay(0..replayed);
+        let topic = "t".to_owned();
+        world.tell(Event::TopicDeleted { topic });
+        world.replay(replayed..3);
+        world.loaded();
+        assert_eq!(world.offsets("a"), ["u-0@2"], "{replayed}");
+        assert_eq!(world.offsets("b"), [""; 0], "{replayed}");
+        world.restart();
+        assert_eq!(world.offsets("a"), ["u-0@2"], "{replayed}");
+    }
+}
