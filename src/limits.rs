@@ -145,6 +145,9 @@ pub const GROUP_PENDING_JOINS_MAX: usize = 10_000;
 pub const MEMBER_ID_PREFIX_BYTES_MAX: usize = 1024;
 /// How long a new member may wait in a join, in milliseconds; Kafka's, not configurable.
 pub const NEW_MEMBER_JOIN_MS_MAX: i64 = 5 * 60 * 1000;
+/// How long a group whose static members are all away waits at least before it looks again, in
+/// milliseconds.
+pub const ABSENT_MEMBERS_WAIT_MS_MIN: i64 = 1000;
 /// Groups of one partition of the offsets topic.
 pub const COORDINATOR_GROUPS_MAX: usize = 1 << 17;
 /// Live records of one partition of the offsets topic: committed offsets and groups.
@@ -213,6 +216,12 @@ const _: () = assert!(DECOMPRESSED_CHUNK_BYTES <= DECOMPRESSED_BATCH_BYTES_MAX);
 pub const METADATA_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Partitions that one request may make, as in Kafka.
 pub const PARTITIONS_MADE_AT_ONCE_MAX: i64 = 10_000;
+/// What one DescribeGroups or OffsetFetch is answered with, in bytes, about: a few ids may ask for
+/// far more than they take.
+pub const GROUPS_TOLD_BYTES_MAX: usize = 64 << 20;
+/// What one Fetch is answered with, whatever `fetch.max.bytes` says, in bytes; one whole batch may
+/// exceed it. A response's size is an int32.
+pub const FETCH_BYTES_MAX: i32 = 1 << 30;
 /// Configurations of all resources that one DescribeConfigs is answered with.
 pub const CONFIGS_DESCRIBED_MAX: usize = 1 << 19;
 /// Partitions of one node.

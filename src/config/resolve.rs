@@ -13,6 +13,7 @@ use super::registry::broker_key;
 use super::topic;
 use super::value::Value;
 use super::values::{BrokerValues, Overrides};
+use crate::limits::FETCH_BYTES_MAX;
 use crate::model::NodeId;
 
 /// Resolves and checks the layers. The error names every key that is wrong.
@@ -29,7 +30,7 @@ pub fn resolve(values: BrokerValues) -> Result<BrokerConfig, ConfigErrors> {
         data_dir: reader.data_dir(),
         network,
         requests: RequestConfig {
-            fetch_max_bytes: reader.int("fetch.max.bytes"),
+            fetch_max_bytes: reader.int("fetch.max.bytes").min(FETCH_BYTES_MAX),
             fetch_session_slots_max: reader.int("max.incremental.fetch.session.cache.slots"),
             describe_topic_partitions_max: reader.int("max.request.partition.size.limit"),
         },
@@ -368,6 +369,12 @@ mod tests {
     fn check(text: &str, expected: &[&str]) {
         let found = config(text).err().unwrap_or_default();
         assert_eq!(found, expected, "{text:?}");
+    }
+
+    #[test]
+    fn a_fetch_response_keeps_below_what_its_size_can_say() {
+        let config = config("fetch.max.bytes=2147483647").expect("Kafka takes it");
+        assert_eq!(config.requests.fetch_max_bytes, FETCH_BYTES_MAX);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum Event {
         /// The offset of its first record; the others follow without a gap.
         base_offset: Offset,
     },
-    /// An append failed; so do all later ones until the partition is opened again.
+    /// An append failed. Later ones may succeed: a full disk may have room for a smaller one.
     AppendFailed {
         /// The append.
         ticket: Ticket,

@@ -1,6 +1,6 @@
 //! The coordinator of one partition of `__consumer_offsets`: a state machine over its groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::trim;
 use super::{join, membership, rebalance, retention};
 use crate::limits::{
     COORDINATOR_APPENDS_MAX, COORDINATOR_GROUPS_MAX, COORDINATOR_RECORDS_MAX,
-    EXPIRY_GROUPS_PER_STEP,
+    EXPIRY_GROUPS_PER_STEP, PARTITIONS_MAX,
 };
 use crate::model::{Offset, Timestamp};
 
@@ -39,6 +39,8 @@ pub struct Coordinator {
     log_end: Offset,
     is_trimming: bool,
     pub(super) phase: Phase,
+    /// Topics that were deleted while the records were replayed.
+    deleted_topics: BTreeSet<String>,
     /// The wake-up that was asked for last.
     wake_ms: Option<i64>,
     /// Where the look for expired offsets goes on; `None` starts at the first group.
@@ -68,6 +70,7 @@ impl Coordinator {
             log_end: Offset::ZERO,
             is_trimming: false,
             phase: Phase::Loading,
+            deleted_topics: BTreeSet::new(),
             wake_ms: None,
             expiry_after: None,
         }
@@ -75,17 +78,18 @@ impl Coordinator {
 
     /// Takes in one record of the partition, in order, before `Event::Loaded`. Records of group
     /// protocols that are not served are passed over; after an error the next record may follow.
+    /// Nothing is taken in after `Event::Unload`: the log may be read while the coordinator closes.
     pub fn replay(
         &mut self,
         offset: Offset,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<(), RecordError> {
-        assert_eq!(
-            self.phase,
-            Phase::Loading,
-            "records are replayed before the groups serve"
-        );
+        match self.phase {
+            Phase::Loading => {}
+            Phase::Serving => panic!("records are replayed before the groups serve"),
+            Phase::Closed => return Ok(()),
+        }
         let Some(key) = record::decode_key(key.ok_or(RecordError::NoKey)?)? else {
             return Ok(());
         };
@@ -121,8 +125,10 @@ impl Coordinator {
             Event::Request { token, request } => self.request(now, &mut effects, token, request),
             Event::Timer => {
                 self.wake_ms = None;
-                while let Some((key, action)) = self.timers.due(now.clock_ms) {
-                    self.timer(now, &mut effects, key, action);
+                for due in self.timers.due(now.clock_ms) {
+                    if let Some((key, action)) = self.timers.take(due) {
+                        self.timer(now, &mut effects, key, action);
+                    }
                 }
             }
             Event::Appended {
@@ -135,7 +141,7 @@ impl Coordinator {
             Event::Loaded { log_start, log_end } => {
                 self.loaded(now, &mut effects, log_start, log_end);
             }
-            Event::TopicDeleted { topic } => self.topic_deleted(now, &mut effects, &topic),
+            Event::TopicDeleted { topic } => self.topic_deleted(now, &mut effects, topic),
             Event::Unload => self.unload(&mut effects),
         }
         if self.phase == Phase::Serving
@@ -261,7 +267,11 @@ impl Coordinator {
     }
 
     fn loaded(&mut self, now: Now, effects: &mut Vec<Effect>, log_start: Offset, log_end: Offset) {
-        assert_eq!(self.phase, Phase::Loading, "a coordinator is loaded once");
+        match self.phase {
+            Phase::Loading => {}
+            Phase::Serving => panic!("a coordinator is loaded once"),
+            Phase::Closed => return,
+        }
         self.phase = Phase::Serving;
         self.log_start = log_start;
         self.log_end = log_end;
@@ -281,10 +291,26 @@ impl Coordinator {
         let at_ms = now.clock_ms + interval_ms;
         self.timers
             .set(TimerKey::Retention, at_ms, TimerAction::Retention);
+        for topic in std::mem::take(&mut self.deleted_topics) {
+            self.forget_topic(now, effects, &topic);
+        }
         self.trim(effects);
     }
 
-    fn topic_deleted(&mut self, now: Now, effects: &mut Vec<Effect>, topic: &str) {
+    fn topic_deleted(&mut self, now: Now, effects: &mut Vec<Effect>, topic: String) {
+        match self.phase {
+            Phase::Loading => {
+                // Its offsets may stand in what is not replayed yet.
+                if self.deleted_topics.len() < PARTITIONS_MAX {
+                    self.deleted_topics.insert(topic);
+                }
+            }
+            Phase::Serving => self.forget_topic(now, effects, &topic),
+            Phase::Closed => {}
+        }
+    }
+
+    fn forget_topic(&mut self, now: Now, effects: &mut Vec<Effect>, topic: &str) {
         let concerned = self
             .groups
             .values()
@@ -331,7 +357,14 @@ impl Coordinator {
             self.place(change, base_offset + index as i64, Placing::Settled);
         }
         self.log_end = base_offset + in_flight.changes.len() as i64;
+        if in_flight.follows_failed {
+            self.journal.fail_next(&in_flight);
+        }
         if let Some((token, response)) = in_flight.reply {
+            let response = match in_flight.follows_failed {
+                true => serve::failed(response),
+                false => response,
+            };
             effects.push(Effect::Reply { token, response });
         }
         match in_flight.after {
@@ -367,6 +400,7 @@ impl Coordinator {
         for change in &in_flight.changes {
             self.place(change, Offset::NONE, Placing::Failed);
         }
+        self.journal.fail_next(&in_flight);
         if let Some((token, response)) = in_flight.reply {
             let response = serve::failed(response);
             effects.push(Effect::Reply { token, response });

@@ -13,6 +13,7 @@ use super::record::{self, RecordKey};
 use super::request::{GroupError, JoinResponse, Response, SyncResponse};
 use super::step::{After, Change, Step, StoredValue};
 use super::timers::{TimerAction, TimerKey};
+use crate::limits::ABSENT_MEMBERS_WAIT_MS_MIN;
 
 /// Begins a rebalance where the state allows, else looks whether the running one can end.
 pub(super) fn prepare_or_complete(group: &mut Group, step: &mut Step<'_>) {
@@ -103,8 +104,9 @@ pub(super) fn complete(group: &mut Group, step: &mut Step<'_>) {
         remove(group, step, &member_id);
     }
     if !group.elect_joined_leader() && !group.members.is_empty() {
-        // Only static members that did not come are left: their sessions decide.
-        let within_ms = group.rebalance_timeout_ms();
+        // Only static members that did not come are left: their sessions decide. The time is the
+        // members' own, and may be none; the core has other work than to look all the time.
+        let within_ms = group.rebalance_timeout_ms().max(ABSENT_MEMBERS_WAIT_MS_MIN);
         set_join_timer(group, step, within_ms, TimerAction::CompleteJoin);
         return;
     }
@@ -254,7 +256,7 @@ pub(super) fn record_change(
 fn set_join_timer(group: &Group, step: &mut Step<'_>, within_ms: i64, action: TimerAction) {
     step.timers.set(
         TimerKey::Join(group.id.clone()),
-        step.now.clock_ms + within_ms,
+        step.now.clock_ms + within_ms.max(1),
         action,
     );
 }

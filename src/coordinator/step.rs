@@ -84,8 +84,13 @@ impl Change {
 pub(super) struct InFlight {
     pub(super) changes: Vec<Change>,
     pub(super) after: After,
-    /// Answered when the append is durable; turned into a refusal if it fails.
+    /// Answered when the append is durable; turned into a refusal if it, or an earlier append of
+    /// its step, fails.
     pub(super) reply: Option<(Token, Response)>,
+    /// The next append of the same step, whose answer is for this one too.
+    next: Option<Ticket>,
+    /// Whether an earlier append of the same step has failed.
+    pub(super) follows_failed: bool,
 }
 
 /// What follows an append, beyond its answer.
@@ -150,6 +155,15 @@ impl Journal {
         Some((first.remove(), outcome))
     }
 
+    /// Tells the next append of a step, if there is one, that its answer cannot be what it was to
+    /// be: small appends may succeed after a large one has failed.
+    pub(super) fn fail_next(&mut self, in_flight: &InFlight) {
+        if let Some(ticket) = in_flight.next {
+            let next = self.in_flight.get_mut(&ticket);
+            next.expect("appends end in order").follows_failed = true;
+        }
+    }
+
     pub(super) fn append(
         &mut self,
         effects: &mut Vec<Effect>,
@@ -165,6 +179,8 @@ impl Journal {
             changes,
             after,
             reply: None,
+            next: None,
+            follows_failed: false,
         };
         self.in_flight.insert(ticket, in_flight);
         ticket
@@ -187,7 +203,7 @@ impl Step<'_> {
         self.effects.push(Effect::Reply { token, response });
     }
 
-    /// Answers when what this step appended is durable; now, if it appended nothing.
+    /// Answers when all that this step appended is durable; now, if it appended nothing.
     pub(super) fn reply_when_durable(&mut self, token: Token, response: Response) {
         match self.appended {
             Some(ticket) => {
@@ -227,7 +243,11 @@ impl Step<'_> {
             let is_last = rest.peek().is_none();
             let then = if is_last { after.take() } else { None };
             let then = then.unwrap_or(After::Settled);
-            self.appended = Some(self.journal.append(self.effects, batch, then));
+            let ticket = self.journal.append(self.effects, batch, then);
+            if let Some(before) = self.appended.replace(ticket) {
+                let before = self.journal.in_flight.get_mut(&before);
+                before.expect("appended in this step").next = Some(ticket);
+            }
         }
     }
 

@@ -31,6 +31,10 @@ pub(super) enum TimerAction {
     Retention,
 }
 
+/// A timer whose deadline has come: its deadline, and when it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due((i64, u64));
+
 /// Deadlines by key and by time.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -58,13 +62,16 @@ impl Timers {
         }
     }
 
-    /// Takes the first timer whose deadline has come.
-    pub(super) fn due(&mut self, now_ms: i64) -> Option<(TimerKey, TimerAction)> {
-        let first = self.by_time.first_entry()?;
-        if first.key().0 > now_ms {
-            return None;
-        }
-        let (key, action) = first.remove();
+    /// The timers whose deadline has come, in order; `take` each to carry it out. What is set
+    /// meanwhile is not among them, so a step ends even if a timer is set for now again.
+    pub(super) fn due(&self, now_ms: i64) -> Vec<Due> {
+        let due = self.by_time.range(..=(now_ms, u64::MAX));
+        due.map(|(place, _)| Due(*place)).collect()
+    }
+
+    /// Takes a timer that is due, unless it was moved or forgotten meanwhile.
+    pub(super) fn take(&mut self, due: Due) -> Option<(TimerKey, TimerAction)> {
+        let (key, action) = self.by_time.remove(&due.0)?;
         self.by_key.remove(&key);
         Some((key, action))
     }
@@ -95,10 +102,31 @@ mod tests {
         timers.set(join("a"), 20, TimerAction::CompleteJoin);
         timers.cancel(&join("c"));
         assert_eq!(timers.next_ms(), Some(10));
-        assert_eq!(timers.due(9), None);
-        assert_eq!(timers.due(15).map(|(key, _)| key), Some(join("b")));
-        assert_eq!(timers.due(15), None);
-        assert_eq!(timers.due(20).map(|(key, _)| key), Some(join("a")));
+        let take_all = |timers: &mut Timers, now_ms: i64| {
+            let due = timers.due(now_ms).into_iter();
+            due.filter_map(|due| timers.take(due))
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(take_all(&mut timers, 9), []);
+        assert_eq!(take_all(&mut timers, 15), [join("b")]);
+        assert_eq!(take_all(&mut timers, 15), []);
+        assert_eq!(take_all(&mut timers, 20), [join("a")]);
         assert_eq!(timers.next_ms(), None);
+    }
+
+    #[test]
+    fn what_changes_in_a_step_is_not_due_in_it() {
+        let mut timers = Timers::default();
+        let join = |name: &str| TimerKey::Join(name.into());
+        for name in ["a", "b", "c"] {
+            timers.set(join(name), 10, TimerAction::CompleteJoin);
+        }
+        let due = timers.due(10);
+        timers.cancel(&join("b"));
+        timers.set(join("c"), 10, TimerAction::CompleteJoin);
+        let taken = due.iter().filter_map(|due| timers.take(*due));
+        assert_eq!(taken.map(|(key, _)| key).collect::<Vec<_>>(), [join("a")]);
+        assert_eq!(timers.due(10).len(), 1);
     }
 }

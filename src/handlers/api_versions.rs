@@ -19,14 +19,14 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     if !SPEC.serves(version) {
         // The client cannot know the layout of any answer but the oldest (KIP-511).
         let body = unsupported_version_response(&SPEC);
-        return Ok(Reply::Now(request.respond(vec![body])));
+        return Ok(Reply::Now(request.respond(vec![body])?));
     }
     let decoded = ApiVersionsRequest::decode(&request.body, version)?;
     let apis: Vec<ApiSpec> = registry::served().collect();
     let mut response = ApiVersionsResponse::new(&apis);
     // Clients name their software since version 3 (KIP-511).
     if version < SOFTWARE_FROM {
-        return Ok(Reply::Now(request.respond(vec![response.encode(version)])));
+        return Ok(Reply::Now(request.respond(vec![response.encode(version)])?));
     }
     if decoded.has_valid_software() {
         *client.software.borrow_mut() = format!(
@@ -38,5 +38,5 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
         response = ApiVersionsResponse::new(&[]);
         response.error = ErrorCode::InvalidRequest;
     }
-    Ok(Reply::Now(request.respond(vec![response.encode(version)])))
+    Ok(Reply::Now(request.respond(vec![response.encode(version)])?))
 }

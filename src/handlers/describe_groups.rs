@@ -1,14 +1,16 @@
 //! DescribeGroups (key 15), versions 0 to 6.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
-use futures_util::future::join_all;
-
-use super::groups::{ask, mismatched, nullable, wire};
+use super::groups::{Room, ask, mismatched, nullable, wire};
 use super::{Client, errors};
 use crate::coordinator::{
-    DescribeRequest, DescribedGroup as Described, GroupError, GroupState, Request, Response,
+    DescribeRequest, DescribedGroup as Described, DescribedMember, GroupError, GroupState, Request,
+    Response,
 };
+use crate::io;
+use crate::limits::GROUPS_TOLD_BYTES_MAX;
 use crate::protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use crate::protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
@@ -29,22 +31,63 @@ pub(super) async fn handle(
     version: i16,
 ) -> DescribeGroupsResponse {
     let groups = request.groups.iter().map(|group| group.as_str());
-    let described = join_all(groups.clone().map(|group_id| describe(client, group_id))).await;
+    let describe = |group_id| describe(client, group_id);
     let mut response = DescribeGroupsResponse::default();
-    for (group_id, described) in groups.zip(described) {
-        let mut group = respond(group_id, described, version);
-        if request.include_authorized_operations && group.error_code == ErrorCode::None.code() {
-            group.authorized_operations = GROUP_OPERATIONS;
+    response.groups = describe_all(groups, version, GROUPS_TOLD_BYTES_MAX, describe).await;
+    if request.include_authorized_operations {
+        for group in &mut response.groups {
+            if group.error_code == ErrorCode::None.code() {
+                group.authorized_operations = GROUP_OPERATIONS;
+            }
         }
-        response.groups.push(group);
     }
     response
+}
+
+/// One group after the other, so that no more than one stands beside the answer. A group that is
+/// named twice is answered once: clients look for a group by its name.
+async fn describe_all<'a, D: Future<Output = Result<Described, GroupError>>>(
+    groups: impl Iterator<Item = &'a str>,
+    version: i16,
+    bytes_max: usize,
+    describe: impl Fn(&'a str) -> D,
+) -> Vec<DescribedGroup> {
+    let mut room = Room::new(bytes_max);
+    let mut known = HashSet::new();
+    let mut answers = Vec::new();
+    for group_id in groups.filter(|group_id| known.insert(*group_id)) {
+        let described = match room.is_full() {
+            true => Err(GroupError::NotAvailable),
+            false => describe(group_id).await.and_then(|described| {
+                let bytes = size_bytes(&described);
+                room.take(described, bytes)
+            }),
+        };
+        answers.push(respond(group_id, described, version));
+    }
+    answers
+}
+
+/// About what a group takes in the answer.
+fn size_bytes(described: &Described) -> usize {
+    let of = |member: &DescribedMember| {
+        size_of::<DescribedGroupMember>()
+            + member.member_id.len()
+            + member.group_instance_id.as_ref().map_or(0, String::len)
+            + member.client_id.len()
+            + member.client_host.len()
+            + member.metadata.len()
+            + member.assignment.len()
+    };
+    described.members.iter().map(of).sum()
 }
 
 async fn describe(client: &Rc<Client>, group_id: &str) -> Result<Described, GroupError> {
     let asked = DescribeRequest {
         group_id: group_id.to_owned(),
     };
+    // Many groups of this core are answered without waiting once; it has other work.
+    io::yield_now().await;
     match ask(client, group_id, Request::Describe(asked)).await {
         Ok(Response::Describe(described)) => described,
         Ok(other) => mismatched(&other),
@@ -83,17 +126,25 @@ fn respond(
                 group.error_message = Some(wire(format!("Group {group_id} not found.")));
             }
         }
-        Err(error) => group.error_code = errors::of_group(error).code(),
+        Err(error) => {
+            group.error_code = errors::of_group(error).code();
+            if error == GroupError::NotAvailable && version >= UNKNOWN_GROUP_FROM {
+                let message = "The answer would be too large; ask again for this group.";
+                group.error_message = Some(wire(message.to_owned()));
+            }
+        }
     }
     group
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use bytes::Bytes;
+    use futures_util::FutureExt;
 
     use super::*;
-    use crate::coordinator::DescribedMember;
     use crate::protocol;
 
     fn stable() -> Described {
@@ -110,6 +161,31 @@ mod tests {
                 assignment: Bytes::from_static(b"work"),
             }],
         }
+    }
+
+    #[test]
+    fn an_answer_is_bounded_whatever_is_asked() {
+        let check =
+            |groups: &[&str], room_for: usize, codes: &[(&str, i16)], asked_for: &[&str]| {
+                let asked = RefCell::new(Vec::new());
+                let describe = |group_id: &str| {
+                    asked.borrow_mut().push(group_id.to_owned());
+                    std::future::ready(Ok(stable()))
+                };
+                let bytes_max = room_for * size_bytes(&stable());
+                let told = describe_all(groups.iter().copied(), 6, bytes_max, describe);
+                let told = told.now_or_never().expect("nothing to wait for");
+                let told = told
+                    .iter()
+                    .map(|one| (one.group_id.as_str(), one.error_code));
+                assert_eq!(told.collect::<Vec<_>>(), codes);
+                assert_eq!(*asked.borrow(), asked_for);
+            };
+        let again = ErrorCode::CoordinatorNotAvailable.code();
+        check(&["a", "b"], 2, &[("a", 0), ("b", 0)], &["a", "b"]);
+        check(&["a"; 1000], 1, &[("a", 0)], &["a"]);
+        let cut = [("a", 0), ("b", again), ("c", again)];
+        check(&["a", "b", "c"], 1, &cut, &["a", "b"]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
     }
     metrics::add(Counter::PayloadOutBytes, payload_bytes);
     let body = encode_fetch_response(&response, version);
-    let slices = request.respond(body);
+    let slices = request.respond(body)?;
     Ok(match hold {
         Some(hold) => Reply::Held(slices, hold),
         None => Reply::Now(slices),

@@ -32,6 +32,41 @@ pub(super) fn mismatched(response: &Response) -> ! {
     unreachable!("a coordinator answers in kind, not with {response:?}")
 }
 
+/// The room that an answer about many groups has. What is beyond it is not told: the client asks
+/// again for that, as for a coordinator that is busy.
+pub(super) struct Room {
+    left_bytes: usize,
+    is_full: bool,
+}
+
+impl Room {
+    pub(super) fn new(bytes_max: usize) -> Room {
+        Room {
+            left_bytes: bytes_max,
+            is_full: false,
+        }
+    }
+
+    /// Whether something was refused already; nobody need ask for more.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Takes the room that what was found needs.
+    pub(super) fn take<T>(&mut self, found: T, bytes: usize) -> Result<T, GroupError> {
+        match self.left_bytes.checked_sub(bytes) {
+            Some(left_bytes) if !self.is_full => {
+                self.left_bytes = left_bytes;
+                Ok(found)
+            }
+            Some(_) | None => {
+                self.is_full = true;
+                Err(GroupError::NotAvailable)
+            }
+        }
+    }
+}
+
 /// Text that stays: the request's bytes are given back.
 pub(super) fn owned(text: &Option<StrBytes>) -> Option<String> {
     text.as_ref().map(|text| text.as_str().to_owned())

@@ -37,7 +37,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
         Err(error) => refused(error, decoded.member_id.as_str()),
     };
     let body = protocol::encode(&respond(answer, version), version)?;
-    Ok(Reply::Now(request.respond(vec![body])))
+    Ok(Reply::Now(request.respond(vec![body])?))
 }
 
 fn join_request(

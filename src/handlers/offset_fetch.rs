@@ -3,13 +3,16 @@
 //! There are no transactions yet, so every committed offset is stable and `require_stable` asks
 //! for nothing more.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
-use futures_util::future::join_all;
-
-use super::groups::{ask, mismatched, wire};
+use super::groups::{Room, ask, mismatched, wire};
 use super::{Client, errors};
-use crate::coordinator::{FetchRequest, FetchedTopic, GroupError, Request, Response};
+use crate::coordinator::{
+    CommittedOffset, FetchRequest, FetchedTopic, GroupError, Request, Response,
+};
+use crate::io;
+use crate::limits::GROUPS_TOLD_BYTES_MAX;
 use crate::protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
@@ -34,17 +37,52 @@ pub(super) async fn handle(
     request: OffsetFetchRequest,
     version: i16,
 ) -> OffsetFetchResponse {
+    let fetch = |asked| fetch(client, asked);
     if version < MANY_GROUPS_FROM {
         let asked = one_group(&request);
-        let fetched = fetch(client, asked.clone()).await;
+        let mut fetched = fetch_all([asked.clone()], GROUPS_TOLD_BYTES_MAX, fetch).await;
+        let fetched = fetched.pop().expect("one for each");
         return respond_one(fetched, &asked, version);
     }
-    let asked: Vec<FetchRequest> = request.groups.iter().map(of_many).collect();
-    let fetched = join_all(asked.iter().map(|asked| fetch(client, asked.clone()))).await;
+    let asked = request.groups.iter().map(of_many);
+    let fetched = fetch_all(asked, GROUPS_TOLD_BYTES_MAX, fetch).await;
     respond_many(&request.groups, fetched)
 }
 
+/// One group after the other. What is found shares its metadata with the coordinator; it is copied
+/// into the answer, so every mention counts.
+async fn fetch_all<F: Future<Output = Fetched>>(
+    groups: impl IntoIterator<Item = FetchRequest>,
+    bytes_max: usize,
+    fetch: impl Fn(FetchRequest) -> F,
+) -> Vec<Fetched> {
+    let mut room = Room::new(bytes_max);
+    let mut answers = Vec::new();
+    for asked in groups {
+        answers.push(match room.is_full() {
+            true => Err(GroupError::NotAvailable),
+            false => fetch(asked).await.and_then(|fetched| {
+                let bytes = size_bytes(&fetched);
+                room.take(fetched, bytes)
+            }),
+        });
+    }
+    answers
+}
+
+/// About what a group takes in the answer.
+fn size_bytes(fetched: &[FetchedTopic]) -> usize {
+    let of = |(_, committed): &(i32, Option<CommittedOffset>)| {
+        let metadata = committed.as_ref().map_or(0, |one| one.metadata.len());
+        size_of::<OffsetFetchResponsePartitions>() + metadata
+    };
+    let partitions = fetched.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(of).sum()
+}
+
 async fn fetch(client: &Rc<Client>, asked: FetchRequest) -> Fetched {
+    // Many groups of this core are answered without waiting once; it has other work.
+    io::yield_now().await;
     let group_id = asked.group_id.clone();
     match ask(client, &group_id, Request::Fetch(asked)).await {
         Ok(Response::Fetch(fetched)) => fetched,
@@ -57,7 +95,7 @@ fn one_group(request: &OffsetFetchRequest) -> FetchRequest {
     let of = |topic: &OffsetFetchRequestTopic| {
         (
             topic.name.as_str().to_owned(),
-            topic.partition_indexes.clone(),
+            distinct(&topic.partition_indexes),
         )
     };
     FetchRequest {
@@ -73,7 +111,7 @@ fn of_many(group: &OffsetFetchRequestGroup) -> FetchRequest {
     let of = |topic: &OffsetFetchRequestTopics| {
         (
             topic.name.as_str().to_owned(),
-            topic.partition_indexes.clone(),
+            distinct(&topic.partition_indexes),
         )
     };
     FetchRequest {
@@ -83,6 +121,13 @@ fn of_many(group: &OffsetFetchRequestGroup) -> FetchRequest {
             .as_ref()
             .map(|topics| topics.iter().map(of).collect()),
     }
+}
+
+/// The partitions without repetition: four bytes ask for all of an offset's metadata.
+fn distinct(indexes: &[i32]) -> Vec<i32> {
+    let mut known = HashSet::new();
+    let indexes = indexes.iter().copied();
+    indexes.filter(|index| known.insert(*index)).collect()
 }
 
 fn respond_one(fetched: Fetched, asked: &FetchRequest, version: i16) -> OffsetFetchResponse {
@@ -159,8 +204,11 @@ fn empty() -> StrBytes {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use futures_util::FutureExt;
+
     use super::*;
-    use crate::coordinator::CommittedOffset;
     use crate::protocol;
 
     fn fetched() -> Vec<FetchedTopic> {
@@ -173,6 +221,33 @@ mod tests {
             name: "t".to_owned(),
             partitions: vec![(0, Some(committed)), (1, None)],
         }]
+    }
+
+    #[test]
+    fn an_answer_is_bounded_whatever_is_asked() {
+        let group = |id: &str| FetchRequest {
+            group_id: id.to_owned(),
+            topics: None,
+        };
+        let asked_count = Cell::new(0);
+        let fetch = |_| {
+            asked_count.set(asked_count.get() + 1);
+            std::future::ready(Ok(fetched()))
+        };
+        let groups = vec![group("g"); 1000];
+        let told = fetch_all(groups, 3 * size_bytes(&fetched()), fetch);
+        let told = told.now_or_never().expect("nothing to wait for");
+        assert_eq!(told.len(), 1000);
+        assert_eq!(told.iter().filter(|one| one.is_ok()).count(), 3);
+        assert_eq!(told[3], Err(GroupError::NotAvailable));
+        assert_eq!(asked_count.get(), 4);
+
+        let mut request = OffsetFetchRequest::default();
+        let mut topic = OffsetFetchRequestTopic::default();
+        topic.partition_indexes = [vec![3; 1000], vec![1]].concat();
+        request.topics = Some(vec![topic]);
+        let once = vec![(String::new(), vec![3, 1])];
+        assert_eq!(one_group(&request).topics, Some(once));
     }
 
     #[test]

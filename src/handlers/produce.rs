@@ -71,7 +71,7 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Repl
             None => outcome.time_out(),
         }
         outcome.count_failed();
-        Some(outcome.respond(&header))
+        outcome.respond(&header)
     })))
 }
 
@@ -190,7 +190,7 @@ impl Outcome {
         metrics::add(Counter::FailedProduces, self.errors().count() as u64);
     }
 
-    fn respond(mut self, header: &RequestHeader) -> Vec<bytes::Bytes> {
+    fn respond(mut self, header: &RequestHeader) -> Option<Vec<bytes::Bytes>> {
         if header.version < RECORD_ERRORS_FROM {
             for partition in self
                 .response
@@ -202,7 +202,7 @@ impl Outcome {
                 partition.error_message = None;
             }
         }
-        respond(header, vec![self.response.encode(header.version)])
+        respond(header, vec![self.response.encode(header.version)]).ok()
     }
 }
 

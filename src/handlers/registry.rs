@@ -17,7 +17,8 @@ pub(super) struct Request {
     pub(super) body: Bytes,
 }
 
-/// Why a request's body could not be read. The connection is closed, as Kafka does.
+/// Why a request's body could not be read, or its answer not be written. The connection is closed,
+/// as Kafka does.
 #[derive(Debug)]
 pub(super) struct Malformed(String);
 
@@ -35,16 +36,19 @@ impl From<WireError> for Malformed {
 
 impl Request {
     /// The response's frame: its prefix, then the body.
-    pub(super) fn respond(&self, body: Vec<Bytes>) -> Vec<Bytes> {
+    pub(super) fn respond(&self, body: Vec<Bytes>) -> Result<Vec<Bytes>, Malformed> {
         respond(&self.header, body)
     }
 }
 
 /// The response's frame for a header: its prefix, then the body.
-pub(super) fn respond(header: &RequestHeader, mut body: Vec<Bytes>) -> Vec<Bytes> {
+pub(super) fn respond(
+    header: &RequestHeader,
+    mut body: Vec<Bytes>,
+) -> Result<Vec<Bytes>, Malformed> {
     let body_bytes = body.iter().map(Bytes::len).sum();
-    body.insert(0, header.response_prefix(body_bytes));
-    body
+    body.insert(0, header.response_prefix(body_bytes)?);
+    Ok(body)
 }
 
 type Served = Pin<Box<dyn Future<Output = Result<Reply, Malformed>>>>;
@@ -78,7 +82,7 @@ macro_rules! cold {
                     let decoded = protocol::decode(request.body.clone(), version)?;
                     let response = super::$file::handle(&client, decoded, version).await;
                     let body = protocol::encode(&response, version)?;
-                    Ok(Reply::Now(request.respond(vec![body])))
+                    Ok(Reply::Now(request.respond(vec![body])?))
                 })
             },
         }
@@ -147,7 +151,7 @@ pub async fn handle(client: &Rc<Client>, request: Bytes) -> Reply {
     match served {
         Ok(reply) => reply,
         Err(Malformed(why)) => {
-            Reply::Close(format!("malformed {api_key} v{version} request: {why}"))
+            Reply::Close(format!("{api_key} v{version} cannot be answered: {why}"))
         }
     }
 }

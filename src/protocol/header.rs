@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use super::api::ApiKey;
+use super::codec::ProtocolError;
 use super::messages::StrBytes;
 use super::wire::{Reader, WireError, Writer};
 
@@ -73,15 +74,18 @@ impl RequestHeader {
 
     /// The start of the response's frame: the size of what follows, the correlation id and, in
     /// flexible versions, the header's empty tagged fields. `body_bytes` is the length of the
-    /// encoded response that will follow.
-    pub fn response_prefix(&self, body_bytes: usize) -> Bytes {
+    /// encoded response that will follow; a frame of 2 GiB has no size, and is refused.
+    pub fn response_prefix(&self, body_bytes: usize) -> Result<Bytes, ProtocolError> {
         let has_tags = self.api.response_header_version(self.version) == 1;
         let mut writer = Writer::new(has_tags, RESPONSE_PREFIX_BYTES_MAX);
         let size = size_of::<i32>() + usize::from(has_tags) + body_bytes;
-        writer.i32(i32::try_from(size).expect("a response is bounded far below 2 GiB"));
+        let size = i32::try_from(size).map_err(|_| ProtocolError::TooLarge {
+            detail: format!("a response of {size} bytes"),
+        })?;
+        writer.i32(size);
         writer.i32(self.correlation_id);
         writer.no_tagged_fields();
-        writer.finish()
+        Ok(writer.finish())
     }
 }
 
@@ -179,7 +183,13 @@ mod tests {
                 correlation_id: 5,
                 client_id: None,
             };
-            assert_eq!(&header.response_prefix(10)[..], expected, "{api} {version}");
+            let prefix = header.response_prefix(10).unwrap();
+            assert_eq!(&prefix[..], expected, "{api} {version}");
+            let longest = i32::MAX as usize - (expected.len() - size_of::<i32>());
+            let prefix = header.response_prefix(longest).unwrap();
+            assert_eq!(prefix[..4], i32::MAX.to_be_bytes());
+            let refused = header.response_prefix(longest + 1);
+            assert!(matches!(refused, Err(ProtocolError::TooLarge { .. })));
         };
         check(ApiKey::Metadata, 8, &[0, 0, 0, 14, 0, 0, 0, 5]);
         check(ApiKey::Metadata, 9, &[0, 0, 0, 15, 0, 0, 0, 5, 0]);

@@ -7,7 +7,7 @@
 //!                                                               // unsupported_version_response
 //!     let request: MetadataRequest = protocol::decode(body, header.version)?;
 //!     let body = protocol::encode(&response, header.version)?;
-//!     header.response_prefix(body.len())                        // goes in front of the body
+//!     header.response_prefix(body.len())?                       // goes in front of the body
 //!
 //! Produce, Fetch and ApiVersions are written by hand in files of their names:
 //! `ProduceRequest::decode(&body, version)`, `ProduceResponse::encode(version)`,

@@ -291,12 +291,10 @@ impl Writer {
         self.bytes.put_u8(value as u8);
     }
 
-    /// The length of an array or a byte field.
-    ///
-    /// # Panics
-    /// If `length` does not fit an int32: no response is built that large.
+    /// The length of an array or a byte field. One that does not fit an int32 makes a frame that
+    /// has no size, and is refused for that; here it is cut.
     pub fn length(&mut self, length: usize) {
-        let length = i32::try_from(length).expect("a length of the protocol fits an int32");
+        let length = i32::try_from(length).unwrap_or(i32::MAX);
         if self.flexible {
             self.unsigned_varint(length as u32 + 1);
         } else {
@@ -396,6 +394,17 @@ mod tests {
             Err(WireError::BadVarint),
         );
         check(&[0x80], Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn a_length_beyond_the_protocol_is_no_panic() {
+        for flexible in [false, true] {
+            let mut writer = Writer::new(flexible, 0);
+            writer.length(i32::MAX as usize + 1);
+            let written = writer.finish();
+            let length = Reader::new(&written, flexible, 0).length(|r| Ok(i64::from(r.i32()?)));
+            assert_eq!(length, Ok(Some(i32::MAX as usize)));
+        }
     }
 
     #[test]

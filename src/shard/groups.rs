@@ -256,6 +256,10 @@ impl Seat {
                     return;
                 }
             };
+            // The partition may have gone, or the node begun to stop, during the read.
+            if self.closed.get() {
+                return;
+            }
             for slice in &read.batches {
                 self.load_batches(slice.clone(), offset);
             }

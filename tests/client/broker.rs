@@ -143,7 +143,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) {
         if body.is_empty() {
             continue;
         }
-        let prefix = header.response_prefix(body.len());
+        let prefix = header.response_prefix(body.len()).expect("a small answer");
         if stream.write_all(&[&prefix[..], &body].concat()).is_err() {
             return;
         }

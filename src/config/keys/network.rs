@@ -70,7 +70,7 @@ pub(in crate::config) const NETWORK_KEYS: &[Key] = &[
         .valid(Valid::AtLeast(1024))
         .doc(
             "The most that one Fetch is answered with, whatever the client asks for; one whole \
-              batch may exceed it.",
+              batch may exceed it. More than 1 GiB counts as 1 GiB.",
         ),
     string("inter.broker.listener.name")
         .effect(ONE_NODE)

@@ -5,5 +5,6 @@ mod world;
 
 mod groups;
 mod interleavings;
+mod loading;
 mod offsets;
 mod static_members;

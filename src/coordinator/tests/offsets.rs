@@ -353,6 +353,55 @@ fn a_large_commit_is_appended_in_pieces_and_answered_once() {
 }
 
 #[test]
+fn an_answer_is_for_all_appends_of_its_step() {
+    let offsets: Vec<(i32, i64)> = (0..20_000).map(|index| (index, 1)).collect();
+    let commit = || Request::Commit(commit_request("g", "", -1, "t", &offsets));
+    let delete_offsets = Request::DeleteOffsets(DeleteOffsetsRequest {
+        group_id: "g".to_owned(),
+        topics: vec![("t".to_owned(), (0..20_000).collect())],
+    });
+    let delete_group = Request::DeleteGroup(DeleteGroupRequest {
+        group_id: "g".to_owned(),
+    });
+    let refused = GroupError::NotCoordinator;
+    let is_refused = |response: Option<Response>| match response {
+        Some(Response::Commit(topics)) => {
+            let mut results = topics.into_iter().flat_map(|(_, partitions)| partitions);
+            results.all(|(_, error)| error == Some(refused))
+        }
+        Some(Response::DeleteOffsets(result)) => result == Err(refused),
+        Some(Response::DeleteGroup(result)) => result == Err(refused),
+        other => panic!("an answer, not {other:?}"),
+    };
+    for (request, failed_first) in [
+        (commit(), true),
+        (commit(), false),
+        (delete_offsets, true),
+        (delete_group, true),
+    ] {
+        let mut world = World::new();
+        if !matches!(request, Request::Commit(_)) {
+            world.commit_simply("g", "t", &offsets);
+        }
+        world.durable_at_once = false;
+        let token = world.ask(request);
+        assert!(world.in_flight_count() > 1);
+        if !failed_first {
+            world.settle(0);
+        }
+        world.fail();
+        world.settle_all();
+        assert!(is_refused(world.answer(token)));
+        let shown = world.offsets("g");
+        world.restart();
+        assert_eq!(world.offsets("g"), shown, "what is shown is what is stored");
+        world.durable_at_once = true;
+        let token = world.ask(commit());
+        assert_eq!(world.committed(token), vec![None; 20_000]);
+    }
+}
+
+#[test]
 fn commits_that_the_log_cannot_take_up_are_refused() {
     let mut world = World::new();
     world.durable_at_once = false;

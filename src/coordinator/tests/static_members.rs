@@ -239,6 +239,39 @@ fn static_members_stay_through_a_rebalance_that_they_miss() {
 }
 
 #[test]
+fn members_without_time_to_rejoin_do_not_keep_the_core_busy() {
+    for rebalance_timeout_ms in [i32::MIN, 0, 1] {
+        let mut world = World::new();
+        let first = fresh(&mut world, "a");
+        let first = world.join(first);
+        world.pass(6000);
+        let id = world.joined(first).member_id;
+        world.sync_all("g", std::slice::from_ref(&id), &id, 1);
+        let again = world.join(JoinRequest {
+            rebalance_timeout_ms,
+            ..static_join(&id, "a")
+        });
+        assert_eq!(world.joined(again).generation, 2);
+        world.sync_all("g", std::slice::from_ref(&id), &id, 2);
+        // A rebalance that only absent static members are left of.
+        let dynamic = world.member_id("g");
+        world.join(JoinRequest {
+            rebalance_timeout_ms,
+            ..join_request("g", &dynamic)
+        });
+        world.leave("g", &[(&dynamic, None)]);
+        assert_eq!(world.state("g"), GroupState::PreparingRebalance);
+        let before = world.timers_count;
+        world.pass(9000);
+        assert_eq!(world.state("g"), GroupState::PreparingRebalance);
+        let told = world.timers_count - before;
+        assert!((1..=20).contains(&told), "{rebalance_timeout_ms}: {told}");
+        world.pass(2000);
+        assert_eq!(world.state("g"), GroupState::Empty);
+    }
+}
+
+#[test]
 fn an_administrator_removes_an_instance_by_its_name() {
     let mut world = World::new();
     pair(&mut world);

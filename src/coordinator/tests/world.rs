@@ -1,6 +1,7 @@
 //! A coordinator with the world around it: a clock, a log, and clients that wait for answers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ pub(super) struct World {
     config: CoordinatorConfig,
     pub(super) clock_ms: i64,
     wake_ms: Option<i64>,
+    /// How often the coordinator was told the time.
+    pub(super) timers_count: usize,
     next_token: u64,
     members_made: u8,
     waiting: BTreeMap<Token, &'static str>,
@@ -61,6 +64,7 @@ impl World {
             config,
             clock_ms: 0,
             wake_ms: None,
+            timers_count: 0,
             next_token: 0,
             members_made: 0,
             waiting: BTreeMap::new(),
@@ -143,6 +147,18 @@ impl World {
         }
     }
 
+    /// The oldest append fails: its records never come to the log.
+    pub(super) fn fail(&mut self) {
+        let (ticket, base) = self.in_flight.pop_front().expect("an append in flight");
+        let end = self.in_flight.front().map_or(self.log_end(), |next| next.1);
+        let place = |offset: i64| (offset - self.log_start) as usize;
+        self.log.drain(place(base)..place(end));
+        for (_, later) in &mut self.in_flight {
+            *later -= end - base;
+        }
+        self.tell(Event::AppendFailed { ticket });
+    }
+
     pub(super) fn fail_all(&mut self) {
         while let Some((ticket, _)) = self.in_flight.pop_front() {
             self.tell(Event::AppendFailed { ticket });
@@ -155,6 +171,7 @@ impl World {
         while let Some(at_ms) = self.wake_ms.filter(|at_ms| *at_ms <= end) {
             self.clock_ms = self.clock_ms.max(at_ms);
             self.wake_ms = None;
+            self.timers_count += 1;
             self.tell(Event::Timer);
         }
         self.clock_ms = end;
@@ -202,19 +219,42 @@ impl World {
         self.loaded();
     }
 
+    /// A coordinator that is still loading: the log comes when `replay` is called.
+    pub(super) fn begin_loading(&mut self) {
+        self.in_flight.clear();
+        self.wake_ms = None;
+        self.coordinator = Coordinator::new(self.config.clone());
+    }
+
     /// A coordinator that has replayed the log as it is.
     pub(super) fn replayed(&self) -> Coordinator {
         let mut coordinator = Coordinator::new(self.config.clone());
-        for (index, record) in self.log.iter().enumerate() {
-            let offset = Offset(self.log_start + index as i64);
-            coordinator
-                .replay(offset, Some(&record.key), record.value.as_deref())
-                .unwrap();
+        for place in 0..self.log.len() {
+            self.replay_one(&mut coordinator, place);
         }
         coordinator
     }
 
-    fn loaded(&mut self) {
+    fn replay_one(&self, coordinator: &mut Coordinator, place: usize) {
+        let record = &self.log[place];
+        let offset = Offset(self.log_start + place as i64);
+        let value = record.value.as_deref();
+        coordinator
+            .replay(offset, Some(&record.key), value)
+            .unwrap();
+    }
+
+    /// Replays a part of the log into the coordinator, which is loading.
+    pub(super) fn replay(&mut self, places: Range<usize>) {
+        let mut coordinator = Coordinator::new(self.config.clone());
+        std::mem::swap(&mut coordinator, &mut self.coordinator);
+        for place in places {
+            self.replay_one(&mut coordinator, place);
+        }
+        self.coordinator = coordinator;
+    }
+
+    pub(super) fn loaded(&mut self) {
         let log_start = Offset(self.log_start);
         let log_end = Offset(self.log_end());
         self.tell(Event::Loaded { log_start, log_end });
