@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use corelog::frame::{ChunkStamp, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
 use corelog::io::sim::{Chance, Fault, OpKind, Outcome, Simulation, with_disk};
-use corelog::log::{self, LogConfig, ReadError};
+use corelog::log::{self, Durability, LogConfig, ReadError, StoreConfig};
 use corelog::model::{Offset, PartitionId, Timestamp};
 
 use super::model::batch;
@@ -448,5 +448,30 @@ fn a_chunk_that_cannot_be_read_ends_the_start() {
         });
         assert_eq!(outcome, Outcome::Finished);
         case.run(|node| async move { append_each(&node, &[3_000]).await });
+    }
+}
+
+#[test]
+fn metadata_survives_a_power_cut_whatever_the_records_wait_for() {
+    let store = StoreConfig {
+        durability: Durability::Written,
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(9),
+        world: World::new(store, one_segment(), &[PartitionId::METADATA]),
+    };
+    for _ in 0..3 {
+        case.run_on(|node| async move {
+            let log = node.logs.borrow()[&PartitionId::METADATA].clone();
+            for _ in 0..3 {
+                let metadata = PartitionId::METADATA;
+                assert!(node.append(metadata, |base, epoch| batch(0, base, epoch, 1, 100)));
+                let appended = log.wait_durable(log.end_offset()).await;
+                appended.expect("the disk is well");
+            }
+        });
+        // The checks of every start: what was reported durable is there.
+        case.sim.disk().lose_all_volatile();
     }
 }
