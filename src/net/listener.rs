@@ -10,6 +10,7 @@ use crate::config::SharedConfig;
 use crate::handlers;
 use crate::io::sync::Notify;
 use crate::io::{self, TcpListener};
+use crate::limits::CONNECTIONS_PER_CORE_MAX;
 use crate::metrics::{self, Counter, Gauge};
 use crate::shard::{Budget, Shard};
 
@@ -36,7 +37,9 @@ impl Server {
             handlers: handlers::Core::new(&config, cores),
             shard,
             request_budget: Rc::new(Budget::new(budget_bytes, Gauge::RequestMemoryBytes)),
-            connections_max: connections_max.div_ceil(cores),
+            connections_max: connections_max
+                .div_ceil(cores)
+                .min(CONNECTIONS_PER_CORE_MAX),
             connections: Cell::new(0),
             connections_by_ip: RefCell::new(HashMap::new()),
             stopped: Cell::new(false),
