@@ -91,8 +91,12 @@ pub const EPOCHS_MAX: usize = 1024;
 pub const RING_SUBMISSIONS: u32 = 256;
 /// Entries of a core's completion queue; more completions than that wait inside the kernel.
 pub const RING_COMPLETIONS: u32 = 4096;
-/// Operations that one core has in flight; the next one fails with `ResourceBusy`.
+/// Operations of one core that wait for peers, such as an idle connection's next bytes; the next
+/// one fails with `ResourceBusy`.
 pub const IO_OPERATIONS_MAX: usize = 65_536;
+/// Connections of one core, whatever `max.connections` says. Each may wait for its peer twice: for
+/// bytes from it, and for room to send.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 30_000;
 /// Tasks that run between two looks at the completions.
 pub const TASKS_PER_TURN: usize = 16;
 /// Socket operations that one poll of a task completes without waiting before it makes way for
@@ -133,6 +137,7 @@ pub const LOG_LINES_WAITING_MAX: usize = 16_384;
 
 const _: () = assert!(RING_SUBMISSIONS.is_power_of_two() && RING_COMPLETIONS.is_power_of_two());
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
+const _: () = assert!(CONNECTIONS_PER_CORE_MAX < IO_OPERATIONS_MAX / 2);
 const _: () = assert!(FILE_OPERATION_BYTES_MAX.is_multiple_of(IO_ALIGNMENT_BYTES));
 
 /// The longest string of Kafka's protocol, in bytes: its length is an int16.

@@ -6,8 +6,8 @@ use rkyv::rancor;
 use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Serialize};
 
-use crate::frame::{ChunkStamp, Incarnation};
-use crate::limits::FRAME_ALIGNMENT_BYTES;
+use crate::frame::{ChunkStamp, FrameHeader, Incarnation};
+use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX};
 use crate::model::{Offset, PartitionId, Timestamp, TopicId};
 
 use super::index::footer_bytes;
@@ -311,6 +311,40 @@ impl ChunkHeader {
             .filter_map(|at| ChunkHeader::read(start.get(at..)?).ok())
             .filter(fits)
             .max_by_key(|header| header.stamp.generation)
+    }
+
+    /// Whether neither copy can be read at all; not so if one is of another version, or of another
+    /// file.
+    pub(super) fn is_destroyed(start: &[u8]) -> bool {
+        let destroyed = |at: u64| {
+            let block = start.get(at as usize..).unwrap_or_default();
+            matches!(
+                ChunkHeader::read(block),
+                Err(ChunkHeaderError::Magic | ChunkHeaderError::Crc)
+            )
+        };
+        destroyed(0) && destroyed(HEADER_COPY_POSITION)
+    }
+
+    /// The header that was written together with the chunk's first frame, which says all of it
+    /// again. If that frame is of an earlier life, so is the header, and the chunk is what it was
+    /// before the later life's first frame: dropped durably by its owner.
+    pub(super) fn of_first_frame(id: ChunkId, length: u64, frame: &FrameHeader) -> ChunkHeader {
+        ChunkHeader {
+            id,
+            role: ChunkRole::Segment,
+            stamp: frame.chunk,
+            size_bytes: length,
+            frame_bytes_max: frame.frame_bytes.max(LOG_GROUP_BYTES_MAX as u32),
+            partition: frame.partition,
+            segment: frame.segment,
+            base_offset: frame.base_offset,
+            first_sequence: frame.sequence,
+            previous_crc: frame.previous_crc,
+            incarnation: frame.incarnation,
+            incarnation_start: frame.incarnation_start,
+            stamped: frame.written,
+        }
     }
 }
 

@@ -10,11 +10,11 @@
 //!
 //! ```text
 //! // start-up, once per data directory (any core)
-//! log::scan(dir).await                       -> io::Result<Inventory>      // Send
+//! log::scan(dir).await                       -> Result<Inventory, ScanError>      // Send
 //! inventory.partitions()                     -> impl Iterator<Item = PartitionId>
 //! inventory.take(PartitionId)                -> Found                      // Send; empty if new
 //! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
-//! inventory.unreadable()                     -> &[ChunkId]                 // left alone, reported
+//! inventory.unreadable()                     -> &[ChunkId]     // left alone; no orphan may be adopted
 //!
 //! // one per shard; StoreConfig says what durable means: Durability::Sync or Written
 //! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>
@@ -104,6 +104,6 @@ pub use chunk::ChunkId;
 pub use handle::{Log, LogEvent};
 pub use read::{ReadError, Slices};
 pub use recover::{OpenError, Recovery, Replay};
-pub use scan::{Found, Inventory, Pool, scan};
+pub use scan::{Found, Inventory, Pool, ScanError, scan};
 pub use settings::{Durability, LogConfig, StoreConfig};
 pub use store::{ChunkStore, Stopped};

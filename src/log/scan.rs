@@ -1,13 +1,15 @@
 //! The scan at start: every chunk's header and every checkpoint, once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
+use crate::frame::FrameHeader;
 use crate::io::{self, AlignedBuf, ErrorKind, File, Open, fs};
-use crate::limits::SCAN_READS_MAX;
+use crate::limits::{FRAME_ALIGNMENT_BYTES, SCAN_READS_MAX};
 use crate::model::{CoreId, PartitionId};
 
 use super::checkpoint::{self, CHECKPOINTS_DIR, Remembered};
@@ -42,20 +44,46 @@ pub struct Pool {
     pub(super) directory: Arc<Directory>,
 }
 
+/// Why a data directory could not be scanned. Nothing was changed, and nothing may be concluded from
+/// what could be read: a log whose last chunk is missing would end early and give its offsets again.
+#[derive(Debug)]
+pub struct ScanError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for ScanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot read {}: {}.\n  likely cause: a failing disk (dmesg | tail), too few open \
+             files (ulimit -n 1048576), or a file of another user (ls -l)\n  nothing was changed: \
+             start again when the file can be read",
+            self.path.display(),
+            self.error
+        )
+    }
+}
+
+impl std::error::Error for ScanError {}
+
 /// Scans the data directory `dir`, creating what is missing in it. The caller has locked it.
 ///
 /// Everything that is there is made durable first: after a mere kill of the process, what it wrote
 /// may still be in a volatile cache, and what recovery accepts is visible at once and must stay.
-pub async fn scan(dir: &Path) -> io::Result<Inventory> {
+pub async fn scan(dir: &Path) -> Result<Inventory, ScanError> {
     let chunks_dir = dir.join(CHUNKS_DIR);
     let checkpoints_dir = dir.join(CHECKPOINTS_DIR);
     for path in [&chunks_dir, &checkpoints_dir] {
         match fs::create_dir(path).await {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failed(path, error));
+            }
             Ok(()) | Err(_) => {}
         }
     }
-    fs::sync_file_system(dir).await?;
+    let synced = fs::sync_file_system(dir).await;
+    synced.map_err(|error| failed(dir, error))?;
     let mut inventory = Inventory {
         partitions: BTreeMap::new(),
         free: Vec::new(),
@@ -66,6 +94,13 @@ pub async fn scan(dir: &Path) -> io::Result<Inventory> {
     inventory.scan_chunks(&chunks_dir).await?;
     inventory.scan_checkpoints(&checkpoints_dir).await?;
     Ok(inventory)
+}
+
+fn failed(path: &Path, error: io::Error) -> ScanError {
+    ScanError {
+        path: path.to_owned(),
+        error,
+    }
 }
 
 impl Inventory {
@@ -83,7 +118,9 @@ impl Inventory {
         self.partitions.remove(&partition).unwrap_or_default()
     }
 
-    /// Chunks whose header cannot be read. They are left as they are: they may hold records.
+    /// Chunks whose header is destroyed and cannot be told from their first frame either. They are
+    /// left as they are: they may hold records, of whatever partition. As long as there are any,
+    /// what looks like a deleted topic's may be one whose deletion was never asked for.
     pub fn unreadable(&self) -> &[ChunkId] {
         &self.unreadable
     }
@@ -105,13 +142,18 @@ impl Inventory {
         }
     }
 
-    async fn scan_chunks(&mut self, dir: &Path) -> io::Result<()> {
+    async fn scan_chunks(&mut self, dir: &Path) -> Result<(), ScanError> {
         let mut ids = Vec::new();
-        for name in fs::list_dir(dir).await? {
+        let names = fs::list_dir(dir).await;
+        for name in names.map_err(|error| failed(dir, error))? {
             match ChunkId::of_file_name(&name) {
                 Some(id) => ids.push(id),
                 // A chunk that was not finished when the power went.
-                None if name.ends_with(".new") => fs::remove_file(dir.join(&name)).await?,
+                None if name.ends_with(".new") => {
+                    let path = dir.join(&name);
+                    let removed = fs::remove_file(&path).await;
+                    removed.map_err(|error| failed(&path, error))?;
+                }
                 None => tracing::warn!("{}/{name} is not a chunk", dir.display()),
             }
         }
@@ -121,38 +163,37 @@ impl Inventory {
             .buffered(SCAN_READS_MAX);
         let mut headers = std::pin::pin!(headers);
         while let Some((id, header)) = headers.next().await {
+            let path = || dir.join(id.file_name());
+            let header = header.map_err(|error| failed(&path(), error))?;
             self.note_chunk(id, header);
         }
         Ok(())
     }
 
-    fn note_chunk(&mut self, id: ChunkId, header: io::Result<Option<ChunkHeader>>) {
+    fn note_chunk(&mut self, id: ChunkId, header: Option<ChunkHeader>) {
         match header {
-            Ok(Some(header)) if header.role == ChunkRole::Segment => {
+            Some(header) if header.role == ChunkRole::Segment => {
                 self.partitions
                     .entry(header.partition)
                     .or_default()
                     .chunks
                     .push(header);
             }
-            Ok(Some(header)) => self.free.push(FreeChunk {
+            Some(header) => self.free.push(FreeChunk {
                 id,
                 generation: header.stamp.generation,
                 size_bytes: header.size_bytes,
             }),
-            Ok(None) => {
+            None => {
                 tracing::error!("the header of chunk {} is damaged", id.file_name());
-                self.unreadable.push(id);
-            }
-            Err(error) => {
-                tracing::error!("chunk {} cannot be read: {error}", id.file_name());
                 self.unreadable.push(id);
             }
         }
     }
 
-    async fn scan_checkpoints(&mut self, dir: &Path) -> io::Result<()> {
-        for name in fs::list_dir(dir).await? {
+    async fn scan_checkpoints(&mut self, dir: &Path) -> Result<(), ScanError> {
+        let names = fs::list_dir(dir).await;
+        for name in names.map_err(|error| failed(dir, error))? {
             if !name.starts_with("core-") || name.ends_with(".tmp") {
                 continue;
             }
@@ -192,9 +233,22 @@ async fn read_header(dir: &Path, id: ChunkId) -> io::Result<Option<ChunkHeader>>
     let file = File::open(dir.join(id.file_name()), Open::Read).await?;
     let length = file.len().await?;
     let wanted = FRAMES_POSITION.min(length) as usize;
-    let (read, buffer) = file.read_at(AlignedBuf::zeroed(wanted), 0).await;
-    let read = read?;
-    Ok(ChunkHeader::newest(&buffer[..read], id, length))
+    let (read, start) = file.read_at(AlignedBuf::zeroed(wanted), 0).await;
+    let start = &start[..read?];
+    let header = ChunkHeader::newest(start, id, length);
+    if header.is_some() || !ChunkHeader::is_destroyed(start) {
+        return Ok(header);
+    }
+    let block = AlignedBuf::zeroed(FRAME_ALIGNMENT_BYTES);
+    let (read, block) = file.read_at(block, FRAMES_POSITION).await;
+    let Ok(frame) = FrameHeader::read(&block[..read?]) else {
+        return Ok(None);
+    };
+    tracing::warn!(
+        "both copies of the header of chunk {} are damaged; it is taken from its first frame",
+        id.file_name()
+    );
+    Ok(Some(ChunkHeader::of_first_frame(id, length, &frame)))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Log {
             let writer = Writer {
                 partition: self.id,
                 incarnation: self.incarnation,
-                durability: self.store.config.durability,
+                durability: self.durability(),
                 now: io::wall_clock(),
             };
             let step = self.state.borrow_mut().next_step(&self.store, &writer);
@@ -102,10 +102,18 @@ impl Log {
         }
         let Some(flight) = write.flight else { return };
         metrics::record(Stage::Sync, io::now() - began);
-        let durability = self.store.config.durability;
-        let released = self.state.borrow_mut().complete(flight, durability);
+        let released = self.state.borrow_mut().complete(flight, self.durability());
         self.carry_out(released);
         self.kick();
+    }
+
+    /// What "durable" means here. Metadata is always synced: a topic that a power cut takes back
+    /// would leave its records without an owner.
+    fn durability(&self) -> Durability {
+        match self.id {
+            PartitionId::METADATA => Durability::Sync,
+            _ => self.store.config.durability,
+        }
     }
 
     /// Gets the chunk that `next_step` asked for, however long there is no space for it.

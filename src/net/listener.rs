@@ -10,6 +10,7 @@ use crate::config::SharedConfig;
 use crate::handlers;
 use crate::io::sync::Notify;
 use crate::io::{self, TcpListener};
+use crate::limits::CONNECTIONS_PER_CORE_MAX;
 use crate::metrics::{self, Counter, Gauge};
 use crate::shard::{Budget, Shard};
 
@@ -74,7 +75,9 @@ impl Server {
     }
 
     fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, listener: usize) {
-        let Some(admitted) = self.admission.admit(peer.ip()) else {
+        let has_room = self.connections.get() < CONNECTIONS_PER_CORE_MAX;
+        let admitted = has_room.then(|| self.admission.admit(peer.ip()));
+        let Some(admitted) = admitted.flatten() else {
             metrics::add(Counter::ConnectionsRefused, 1);
             return stream.shutdown();
         };

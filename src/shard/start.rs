@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -29,7 +30,7 @@ use crate::io::{self, DirLock};
 use crate::limits::{MAILBOX_MESSAGES_MAX, PARTITIONS_OPENED_AT_ONCE_MAX};
 use crate::log::{self, ChunkStore, Found, Log, Pool, StoreConfig};
 use crate::metrics::{Board, Gauge};
-use crate::model::{CoreId, PartitionId};
+use crate::model::{CoreId, Offset, PartitionId};
 
 /// What all cores of a starting node share: the mail, the seeds, how far everyone is.
 pub struct Launch {
@@ -80,7 +81,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     Directory(DirectoryError),
     /// The data directory could not be read.
-    Scan(io::Error),
+    Scan(log::ScanError),
+    /// There are records, and nothing that says whose they are.
+    MetadataLost(PathBuf),
     /// The metadata log could not be read or written.
     Metadata(JournalError),
     /// The metadata log could not be opened.
@@ -95,7 +98,15 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Directory(error) => error.fmt(f),
-            StartError::Scan(error) => write!(f, "cannot read the data directory: {error}"),
+            StartError::Scan(error) => error.fmt(f),
+            StartError::MetadataLost(directory) => write!(
+                f,
+                "the data directory {} holds records, and its metadata log, which says whose they \
+                 are, is empty.\n  likely cause: a chunk file of it is missing or damaged (damaged \
+                 ones are named above)\n  nothing was changed: restore the directory from a copy, \
+                 or begin anew without its records: --override log.dirs=/other/path",
+                directory.display()
+            ),
             StartError::Metadata(error) => write!(f, "cannot use the metadata log: {error:?}"),
             StartError::MetadataLog(error) => write!(f, "cannot open the metadata log: {error:?}"),
             StartError::Config(error) => error.fmt(f),
@@ -339,6 +350,10 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
     )
     .await
     .map_err(StartError::MetadataLog)?;
+    let others = inventory.partitions().next().is_some() || !inventory.unreadable().is_empty();
+    if log.end_offset() == Offset::ZERO && others {
+        return Err(StartError::MetadataLost(config.data_dir.clone()));
+    }
     let controller = Controller::open(log).await;
     let controller = Rc::new(controller.map_err(StartError::Metadata)?);
     let records = controller.snapshot();
@@ -360,6 +375,17 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
     // What is left belongs to topics that were deleted just before a crash.
     let left: Vec<PartitionId> = inventory.partitions().collect();
     let mut orphans: Vec<Found> = left.into_iter().map(|id| inventory.take(id)).collect();
+    if !inventory.unreadable().is_empty() && !orphans.is_empty() {
+        // One of the damaged chunks may have held the record that made a topic.
+        tracing::error!(
+            "chunks of {} partitions of unknown topics are kept, because {} chunks are damaged and \
+             may tell of them: restore those from a copy, or move them out of {} to free the space",
+            orphans.len(),
+            inventory.unreadable().len(),
+            config.data_dir.join("chunks").display()
+        );
+        orphans.clear();
+    }
     let identity = Identity {
         cluster_id: cluster_id.into(),
         incarnation,

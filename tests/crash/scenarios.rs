@@ -6,12 +6,12 @@ use std::path::Path;
 use std::rc::Rc;
 
 use corelog::frame::{ChunkStamp, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
-use corelog::io::sim::{Chance, Outcome, Simulation};
-use corelog::log::{LogConfig, ReadError};
+use corelog::io::sim::{Chance, Fault, OpKind, Outcome, Simulation, with_disk};
+use corelog::log::{self, Durability, LogConfig, ReadError, StoreConfig};
 use corelog::model::{Offset, PartitionId, Timestamp};
 
 use super::model::batch;
-use super::node::{Node, World, partition, tiny_store};
+use super::node::{DIR, Node, World, partition, tiny_store};
 use super::random::small_segments;
 use super::workload::{self, Habits};
 
@@ -350,7 +350,7 @@ fn a_footer_of_frames_that_were_cut_off_is_not_used() {
     let old_footer = case.content(first)[footer_at..].to_vec();
     assert_eq!(&old_footer[4..8], b"CLIX", "the footer was written");
     // The second chunk never made it, nor did the last frames of the first.
-    case.overwrite(second, 0, &vec![0; 2 * BLOCK]);
+    case.overwrite(second, 0, &vec![0; 3 * BLOCK]);
     for frame in &frames[2..4] {
         case.erase(frame);
     }
@@ -389,5 +389,89 @@ fn a_chunk_header_survives_damage_to_one_of_its_copies() {
         let path = case.frames()[0].path.clone();
         case.overwrite(&path, copy, &[0xff; 512]);
         case.run(|node| async move { append_each(&node, &[1_000]).await });
+    }
+}
+
+#[test]
+fn a_chunk_whose_header_is_destroyed_is_known_by_its_first_frame() {
+    // Each chunk of a log over several of them, the last one included; and all at once.
+    for destroyed in [0..1, 1..2, 2..3, 0..3] {
+        let case = Case::new();
+        case.run(|node| async move { append_each(&node, &[3_000; 12]).await });
+        let mut paths: Vec<String> = case.frames().into_iter().map(|frame| frame.path).collect();
+        paths.dedup();
+        assert_eq!(paths.len(), 3);
+        for path in &paths[destroyed] {
+            case.overwrite(path, 0, &vec![0xff; 2 * BLOCK]);
+        }
+        // The checks of every start: nothing is missing.
+        case.run(|node| async move { append_each(&node, &[3_000]).await });
+        case.run(|node| async move { append_each(&node, &[3_000]).await });
+    }
+}
+
+#[test]
+fn a_chunk_that_nobody_knows_is_left_alone() {
+    let case = Case::new();
+    case.run(|node| async move { append_each(&node, &[3_000; 12]).await });
+    let middle = case.frames()[2].path.clone();
+    case.overwrite(&middle, 0, &vec![0xff; 3 * BLOCK]);
+    let before = case.content(&middle);
+    case.world.damaged.set(true);
+    for _ in 0..2 {
+        case.run(|node| async move {
+            let inventory = log::scan(Path::new(DIR)).await.expect("the disk is well");
+            assert_eq!(inventory.unreadable().len(), 1);
+            assert!(!damaged_offsets(&node).await.is_empty(), "it is missed");
+            append_each(&node, &[3_000; 12]).await;
+        });
+        assert!(case.content(&middle) == before, "it is as it was");
+    }
+}
+
+#[test]
+fn a_chunk_that_cannot_be_read_ends_the_start() {
+    for kind in [OpKind::Read, OpKind::Open] {
+        let case = Case::new();
+        case.run(|node| async move { append_each(&node, &[3_000; 12]).await });
+        let outcome = case.sim.run_cores(1, move |_| async move {
+            with_disk(|disk| disk.inject(Fault::error(kind).on(".chunk").after(1)));
+            let error = log::scan(Path::new(DIR))
+                .await
+                .expect_err("a chunk is missing");
+            let text = error.to_string();
+            assert!(
+                text.contains(".chunk: ") && text.contains("likely cause"),
+                "{text}"
+            );
+            with_disk(|disk| disk.heal());
+        });
+        assert_eq!(outcome, Outcome::Finished);
+        case.run(|node| async move { append_each(&node, &[3_000]).await });
+    }
+}
+
+#[test]
+fn metadata_survives_a_power_cut_whatever_the_records_wait_for() {
+    let store = StoreConfig {
+        durability: Durability::Written,
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(9),
+        world: World::new(store, one_segment(), &[PartitionId::METADATA]),
+    };
+    for _ in 0..3 {
+        case.run_on(|node| async move {
+            let log = node.logs.borrow()[&PartitionId::METADATA].clone();
+            for _ in 0..3 {
+                let metadata = PartitionId::METADATA;
+                assert!(node.append(metadata, |base, epoch| batch(0, base, epoch, 1, 100)));
+                let appended = log.wait_durable(log.end_offset()).await;
+                appended.expect("the disk is well");
+            }
+        });
+        // The checks of every start: what was reported durable is there.
+        case.sim.disk().lose_all_volatile();
     }
 }

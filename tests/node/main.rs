@@ -10,7 +10,7 @@ use corelog::client::{
     Acks, Client, CommittedOffset, Consumer, ConsumerOptions, GroupOptions, NewTopic, OffsetReset,
     OffsetSpec, Producer, ProducerOptions, ProducerRecord, StartAt,
 };
-use corelog::model::{Offset, Timestamp, TopicName, TopicPartition};
+use corelog::model::{Offset, PartitionId, Timestamp, TopicName, TopicPartition};
 use running::RunningNode;
 
 fn topic(name: &str) -> TopicName {
@@ -205,4 +205,35 @@ fn offsets_of_a_group_without_members_are_set_and_deleted() {
     assert_eq!(client.committed_offsets("alone", None).unwrap().len(), 1);
     client.delete_group("alone").unwrap();
     assert_eq!(client.committed_offsets("alone", None).unwrap().len(), 0);
+}
+
+#[test]
+fn records_are_not_taken_for_a_deleted_topics_when_the_metadata_is_lost() {
+    let node = RunningNode::start_new(2);
+    create(&mut node.client(), "kept", 3);
+    produce(node.client(), "kept", 3, 0..300);
+    let directory = node.stop();
+    let chunks = directory.path().join("data/chunks");
+    let metadata = PartitionId::METADATA.topic_id.0;
+    let files = std::fs::read_dir(&chunks).unwrap();
+    let path = files
+        .map(|entry| entry.unwrap().path())
+        .find(|path| std::fs::read(path).unwrap()[56..72] == metadata)
+        .expect("the metadata log has a chunk");
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[..3 * 4096].fill(0);
+    for lost in [Some(damaged), None] {
+        match lost {
+            Some(damaged) => std::fs::write(&path, damaged).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let refused = RunningNode::try_start(directory.clone(), 2).err();
+        let refused = refused.expect("nothing says whose the records are");
+        assert!(refused.contains("metadata log"), "{refused}");
+    }
+    std::fs::write(&path, whole).unwrap();
+    let node = RunningNode::try_start(directory, 2).expect("nothing was changed");
+    let values = consume(node.client(), "kept", 3, 300);
+    assert_eq!(values, (0..300).collect::<Vec<_>>());
 }

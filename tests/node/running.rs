@@ -15,7 +15,7 @@ pub(crate) struct RunningNode {
     directory: Arc<tempfile::TempDir>,
     address: String,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Result<(), node::NodeError>>>,
 }
 
 impl RunningNode {
@@ -25,6 +25,14 @@ impl RunningNode {
     }
 
     fn start(directory: Arc<tempfile::TempDir>, cores: u16) -> RunningNode {
+        RunningNode::try_start(directory, cores).expect("the node starts")
+    }
+
+    /// A node on a directory that another one has left, or why it does not start.
+    pub(crate) fn try_start(
+        directory: Arc<tempfile::TempDir>,
+        cores: u16,
+    ) -> Result<RunningNode, String> {
         let sources = Sources {
             file: None,
             environment: Vec::new(),
@@ -43,15 +51,28 @@ impl RunningNode {
             let cores = CoreSpec::unpinned(cores);
             let board = Board::new(cores.len());
             let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
-            node::serve_until(config, board, &cores, stopped, ready).unwrap();
+            node::serve_until(config, board, &cores, stopped, ready)
         });
-        let address = receiver.recv().expect("the node starts").to_string();
-        RunningNode {
-            directory,
-            address,
-            stop,
-            thread: Some(spawned.unwrap()),
+        let thread = spawned.unwrap();
+        // Without an address the node has ended before it served.
+        match receiver.recv() {
+            Ok(address) => Ok(RunningNode {
+                directory,
+                address: address.to_string(),
+                stop,
+                thread: Some(thread),
+            }),
+            Err(_) => {
+                let ended = thread.join().expect("a start that fails is no panic");
+                Err(ended.expect_err("it has not been told to stop").to_string())
+            }
         }
+    }
+
+    /// Stops the node; gives its directory, in which `data` is the data directory.
+    pub(crate) fn stop(mut self) -> Arc<tempfile::TempDir> {
+        self.end();
+        self.directory.clone()
     }
 
     /// Where it listens, as host and port.
@@ -72,7 +93,8 @@ impl RunningNode {
     fn end(&mut self) {
         self.stop.send_replace(true);
         if let Some(thread) = self.thread.take() {
-            thread.join().expect("the node stops in order");
+            let ended = thread.join().expect("the node does not panic");
+            ended.expect("the node stops in order");
         }
     }
 }

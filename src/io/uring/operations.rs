@@ -83,6 +83,14 @@ impl Operations {
         self.entries.len()
     }
 
+    /// Whether one more operation may start. Those that wait for peers are bounded here; those on
+    /// devices are bounded by whoever starts them, and must not be refused because peers are idle:
+    /// a write of the log that fails stops the data directory.
+    fn admits(&self, request: &Request) -> bool {
+        let waiting = self.entries.len() - self.on_devices;
+        !request.waits_for_others() || waiting < IO_OPERATIONS_MAX
+    }
+
     /// Whether a device works on any of them.
     pub(super) fn are_on_devices(&self) -> bool {
         self.on_devices > 0
@@ -238,12 +246,12 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Starts an operation. If the core has too many in flight, everything is given back with
-    /// `ResourceBusy`.
+    /// Starts an operation. If it would wait for a peer and too many of the core do so already,
+    /// everything is given back with `ResourceBusy`.
     pub(super) async fn run(request: Request, permit: Option<OwnedSemaphorePermit>) -> Finished {
         let started = executor::with(|core| {
             let operations = &mut *core.operations.borrow_mut();
-            if operations.in_flight() >= IO_OPERATIONS_MAX {
+            if !operations.admits(&request) {
                 return Err(Finished {
                     result: Err(Error::from(ErrorKind::ResourceBusy)),
                     request,
@@ -447,6 +455,38 @@ mod tests {
                 user_data,
                 result: length as i32,
             }
+        }
+    }
+
+    #[test]
+    fn idle_peers_never_keep_the_log_from_writing() {
+        let (mut kernel, mut operations) = (Kernel::default(), Operations::new());
+        let file: Rc<OwnedFd> = Rc::new(std::io::pipe().unwrap().0.into());
+        let poll = || Request::Poll {
+            file: file.clone(),
+            events: libc::POLLIN,
+        };
+        let sync = Request::Fsync { file: file.clone() };
+        for _ in 0..IO_OPERATIONS_MAX {
+            assert!(operations.admits(&poll()) && operations.admits(&sync));
+            operations.start(&mut kernel, poll(), None);
+        }
+        assert!(!operations.admits(&poll()));
+        assert!(operations.admits(&sync));
+        operations.complete(kernel.complete(0), &mut Vec::new());
+        for _ in 0..10 {
+            operations.start(&mut kernel, Request::Fsync { file: file.clone() }, None);
+        }
+        assert!(!operations.admits(&poll()), "its future has not looked yet");
+        let Poll::Ready(_) = operations.poll(0, Waker::noop()) else {
+            panic!("it has completed")
+        };
+        assert!(operations.admits(&poll()), "writes do not count");
+        for key in 1..IO_OPERATIONS_MAX + 10 {
+            operations.abandon(&mut kernel, key);
+        }
+        while !kernel.taken.is_empty() {
+            operations.complete(kernel.complete(0), &mut Vec::new());
         }
     }
 
