@@ -152,7 +152,8 @@ pub(crate) fn warm_up(s: &Session) {
     let mut c = s.connect();
     let ready = FindCoordinatorRequest::default().with_key(text("any"));
     eventually("a coordinator", || c.exchange(1, &ready).error_code == 0);
-    // Transactions and share groups have topics of their own; a broker without them says so at once.
+    // Transactions and share groups have topics of their own; a broker without them says so at
+    // once.
     for (kind, key) in [(1, "someone"), (2, SHARE_KEY)] {
         let version = s.newest::<FindCoordinatorRequest>();
         let ready = FindCoordinatorRequest::default()
