@@ -113,6 +113,18 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Every committed offset that is durable: group, topic, partition and offset.
+    pub fn committed(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, i32, Offset)> {
+        self.groups.iter().flat_map(|(id, group)| {
+            group.offsets.iter().flat_map(move |(topic, slots)| {
+                slots.iter().filter_map(move |(index, slot)| {
+                    let committed = slot.durable()?;
+                    Some((id, topic, *index, Offset(committed.offset)))
+                })
+            })
+        })
+    }
+
     /// The number of groups that it knows.
     pub fn groups_count(&self) -> usize {
         self.groups.len()

@@ -21,8 +21,9 @@ use crate::coordinator::{
 use crate::frame::{self, BatchBuilder, BatchHeader, Codec};
 use crate::io;
 use crate::io::sync::{Notify, oneshot};
-use crate::limits::{DECOMPRESSED_BATCH_BYTES_MAX, OFFSETS_LOAD_READ_BYTES};
-use crate::model::{Offset, PartitionId, TopicId};
+use crate::limits::{DECOMPRESSED_BATCH_BYTES_MAX, METRICS_COMMITTED_MAX, OFFSETS_LOAD_READ_BYTES};
+use crate::metrics::CommittedOffset;
+use crate::model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use crate::partition::Partition;
 
 /// A request for the coordinator of an offsets partition.
@@ -138,6 +139,29 @@ impl Shard {
     }
 
     /// The number of groups that this shard coordinates.
+    /// Where the groups of this core stand, for `/metrics`; not more than fit a page.
+    pub(super) fn committed_figures(&self) -> Vec<CommittedOffset> {
+        let mut figures = Vec::new();
+        for seat in self.groups.seats.borrow().values() {
+            let coordinator = seat.coordinator.borrow();
+            let room = METRICS_COMMITTED_MAX - figures.len();
+            let shown = coordinator
+                .committed()
+                .filter_map(|(group, topic, index, offset)| {
+                    Some(CommittedOffset {
+                        group: group.clone(),
+                        partition: TopicPartition {
+                            topic: TopicName::new(topic).ok()?,
+                            index,
+                        },
+                        offset,
+                    })
+                });
+            figures.extend(shown.take(room));
+        }
+        figures
+    }
+
     pub(super) fn groups_count(&self) -> usize {
         let seats = self.groups.seats.borrow();
         seats

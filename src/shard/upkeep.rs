@@ -119,6 +119,7 @@ impl Shard {
             .map(|partition| figures(partition))
             .collect();
         board.publish_partitions(self.core, figures);
+        board.publish_committed(self.core, self.committed_figures());
     }
 }
 

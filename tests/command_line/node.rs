@@ -294,8 +294,14 @@ fn what_clients_did_stands_on_the_metrics_page() {
         let name = format!("corelog_stage_latency_seconds_count{{stage=\"{stage}\"}}");
         assert!(sum(&page, &name) >= 1.0, "{name}");
     }
+    let read = node.command("consume orders -g readers -c 4000", "");
+    assert_eq!(read.lines().count(), 4000);
+    let lag = "kafka_consumergroup_lag{consumergroup=\"readers\",topic=\"orders\",partition=\"0\"} 6000\n";
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !node.get("/metrics").contains(stored) {
+    while ![stored, lag]
+        .iter()
+        .all(|line| node.get("/metrics").contains(line))
+    {
         assert!(Instant::now() < deadline, "{}", node.get("/metrics"));
         pause();
     }
