@@ -167,6 +167,8 @@ pub const EXPIRY_GROUPS_PER_STEP: usize = 1000;
 pub const TRIM_DEAD_RECORDS_MIN: usize = 4096;
 /// Live records that one step of trimming appends again.
 pub const TRIM_STEP_RECORDS: usize = 4096;
+/// How long a step of trimming that failed waits to be tried again, in milliseconds.
+pub const TRIM_RETRY_MS: i64 = 10_000;
 
 const _: () = assert!(IO_ALIGNMENT_BYTES.is_power_of_two());
 const _: () = assert!(MAILBOX_MESSAGES_MAX.is_power_of_two());

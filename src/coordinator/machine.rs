@@ -10,14 +10,14 @@ use super::record::{self, RecordError, RecordKey};
 use super::request::Request;
 use super::serve;
 use super::step::{
-    After, Change, CoordinatorConfig, InFlight, Journal, Outcome, Step, StoredValue,
+    After, Change, CoordinatorConfig, InFlight, Journal, Outcome, Step, StoredValue, size_bytes,
 };
 use super::timers::{TimerAction, TimerKey, Timers};
 use super::trim;
 use super::{join, membership, rebalance, retention};
 use crate::limits::{
     COORDINATOR_APPENDS_MAX, COORDINATOR_GROUPS_MAX, COORDINATOR_RECORDS_MAX,
-    EXPIRY_GROUPS_PER_STEP, PARTITIONS_MAX,
+    EXPIRY_GROUPS_PER_STEP, OFFSETS_APPEND_BYTES_MAX, PARTITIONS_MAX, TRIM_RETRY_MS,
 };
 use crate::model::{Offset, Timestamp};
 
@@ -37,6 +37,7 @@ pub struct Coordinator {
     log_start: Offset,
     /// The offset after the last record that is known to be durable.
     log_end: Offset,
+    /// Whether a step of trimming is under way, or has failed and waits for its timer.
     is_trimming: bool,
     pub(super) phase: Phase,
     /// Topics that were deleted while the records were replayed.
@@ -232,6 +233,11 @@ impl Coordinator {
                 self.expire(now, effects);
                 return;
             }
+            TimerKey::Trim => {
+                self.is_trimming = false;
+                self.trim(effects);
+                return;
+            }
         };
         self.with_group(now, effects, group_id, |group, step| match action {
             TimerAction::InitialJoin {
@@ -247,7 +253,7 @@ impl Coordinator {
                     membership::session_over(group, step, member_id);
                 }
             }
-            TimerAction::Retention => unreachable!("the retention timer has no group"),
+            TimerAction::Retention | TimerAction::Trim => unreachable!("a timer without group"),
         });
         self.drop_if_blank(&group_id.clone());
     }
@@ -435,7 +441,11 @@ impl Coordinator {
                     join::static_rejoin_over(group, step, &rejoin, false);
                 });
             }
-            After::Trim { .. } => self.is_trimming = false,
+            // The next try would most likely fail at once as well, and the one after it.
+            After::Trim { .. } => {
+                let at_ms = now.clock_ms + TRIM_RETRY_MS;
+                self.timers.set(TimerKey::Trim, at_ms, TimerAction::Trim);
+            }
         }
         for change in &in_flight.changes {
             self.drop_if_blank(change.key.group_id());
@@ -526,18 +536,29 @@ impl Coordinator {
         let Some(plan) = trim::plan(self.log_start, self.log_end, &self.live) else {
             return;
         };
-        let mut changes = Vec::new();
-        for key in plan.again {
-            let Some(group) = self.groups.get_mut(key.group_id()) else {
-                continue;
-            };
-            if let Some(change) = serve::again(group, key) {
-                changes.push(change);
+        let mut changes: Vec<Change> = Vec::new();
+        let mut to = plan.to;
+        let mut bytes = 0;
+        for (offset, key) in plan.again {
+            let group = self.groups.get(key.group_id());
+            // A record whose tombstone is on its way stays until that is durable: it may fail.
+            let change = group.and_then(|group| serve::again(group, key));
+            bytes += change.as_ref().map_or(0, size_bytes);
+            match change {
+                Some(change) if changes.is_empty() || bytes <= OFFSETS_APPEND_BYTES_MAX => {
+                    changes.push(change);
+                }
+                Some(_) | None => {
+                    to = offset;
+                    break;
+                }
             }
         }
         if changes.is_empty() {
-            self.log_start = plan.to;
-            effects.push(Effect::AdvanceLogStart { to: plan.to });
+            if to > self.log_start {
+                self.log_start = to;
+                effects.push(Effect::AdvanceLogStart { to });
+            }
             return;
         }
         self.is_trimming = true;
@@ -545,8 +566,7 @@ impl Coordinator {
             let group = self.groups.get_mut(change.key.group_id());
             change.begin(group.expect("found above"));
         }
-        self.journal
-            .append(effects, changes, After::Trim { to: plan.to });
+        self.journal.append(effects, changes, After::Trim { to });
     }
 }
 

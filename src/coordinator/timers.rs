@@ -14,6 +14,8 @@ pub(super) enum TimerKey {
     Session(Arc<str>, Arc<str>),
     /// The next look for expired offsets.
     Retention,
+    /// The next try of a step of trimming that failed.
+    Trim,
 }
 
 /// What is to be done at the deadline.
@@ -29,6 +31,8 @@ pub(super) enum TimerAction {
     Session,
     /// Look for expired offsets.
     Retention,
+    /// Trim again.
+    Trim,
 }
 
 /// A timer whose deadline has come: its deadline, and when it was set.

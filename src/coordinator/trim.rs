@@ -15,8 +15,8 @@ use crate::model::Offset;
 /// One step of trimming.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TrimPlan {
-    /// The records to append again, as they are now.
-    pub(super) again: Vec<RecordKey>,
+    /// The records to append again, as they are now, by the offsets where they stand.
+    pub(super) again: Vec<(Offset, RecordKey)>,
     /// Where the log may start once they are durable.
     pub(super) to: Offset,
 }
@@ -44,7 +44,7 @@ pub(super) fn plan(
     let again = oldest
         .by_ref()
         .take(TRIM_STEP_RECORDS)
-        .map(|(_, key)| key.clone())
+        .map(|(offset, key)| (*offset, key.clone()))
         .collect();
     let to = oldest.next().map_or(log_end, |(offset, _)| *offset);
     Some(TrimPlan { again, to })

@@ -2,7 +2,9 @@
 
 use super::world::{World, commit_request, config, join_request};
 use crate::coordinator::*;
-use crate::limits::{COORDINATOR_APPENDS_MAX, TRIM_DEAD_RECORDS_MIN};
+use crate::limits::{
+    COORDINATOR_APPENDS_MAX, OFFSETS_APPEND_BYTES_MAX, TRIM_DEAD_RECORDS_MIN, TRIM_RETRY_MS,
+};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -477,4 +479,78 @@ fn a_value_that_changes_while_the_log_is_trimmed_keeps_its_order() {
     let (busy, g) = (world.offsets("busy"), world.offsets("g"));
     world.restart();
     assert_eq!((world.offsets("busy"), world.offsets("g")), (busy, g));
+}
+
+/// A group with offsets that stay, and as many dead records behind them as call for trimming; the
+/// last commit is in flight.
+fn about_to_trim(still: &[(i32, i64)]) -> World {
+    let mut world = World::new();
+    world.commit_simply("still", "t", still);
+    while world.log.len() <= still.len() + TRIM_DEAD_RECORDS_MIN.max(still.len() + 1) {
+        world.commit_simply("busy", "t", &[(0, 1)]);
+    }
+    assert_eq!(world.log_start, 0);
+    world.durable_at_once = false;
+    let request = commit_request("busy", "", -1, "t", &[(0, 2)]);
+    world.ask(Request::Commit(request));
+    world
+}
+
+#[test]
+fn a_step_of_trimming_that_fails_waits() {
+    let mut world = about_to_trim(&[(0, 1)]);
+    world.settle(0);
+    assert_eq!(world.in_flight_count(), 1, "the live records, once more");
+    for _ in 0..3 {
+        world.fail();
+        assert_eq!(world.in_flight_count(), 0, "not again at once");
+        let request = commit_request("busy", "", -1, "t", &[(0, 3)]);
+        world.ask(Request::Commit(request));
+        world.settle(0);
+        assert_eq!(world.in_flight_count(), 0, "nor with the next commit");
+        world.pass(TRIM_RETRY_MS);
+        assert_eq!(world.in_flight_count(), 1);
+    }
+    world.settle_all();
+    assert!(world.log_start > 0);
+    world.restart();
+    assert_eq!(world.offsets("still"), ["t-0@1"]);
+}
+
+#[test]
+fn a_step_of_trimming_is_bounded_in_bytes() {
+    let mut world = World::new();
+    let mut request = commit_request("still", "", -1, "t", &[]);
+    let of = |index| CommitPartition {
+        index,
+        offset: 1,
+        leader_epoch: 7,
+        metadata: Some("x".repeat(4096)),
+    };
+    request.topics[0].1 = (0..1000).map(of).collect();
+    world.commit(request);
+    for round in 0..2 * TRIM_DEAD_RECORDS_MIN as i64 {
+        world.commit_simply("busy", "t", &[(0, round)]);
+    }
+    assert!(world.log_start >= 1000, "all of them were written again");
+    let largest = world.append_bytes_max;
+    assert!(largest <= 2 * OFFSETS_APPEND_BYTES_MAX, "{largest} bytes");
+    world.restart();
+    assert_eq!(world.offsets("still").len(), 1000);
+}
+
+#[test]
+fn a_record_whose_deletion_may_fail_is_not_trimmed_away() {
+    let mut world = about_to_trim(&[(0, 1)]);
+    let token = world.ask(Request::DeleteGroup(DeleteGroupRequest {
+        group_id: "still".to_owned(),
+    }));
+    world.settle(0);
+    world.fail();
+    let refused = Err(GroupError::NotCoordinator);
+    assert_eq!(world.answer(token), Some(Response::DeleteGroup(refused)));
+    world.settle_all();
+    assert_eq!(world.offsets("still"), ["t-0@1"]);
+    world.restart();
+    assert_eq!(world.offsets("still"), ["t-0@1"]);
 }

@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) durable_at_once: bool,
     /// The largest log that was seen.
     pub(super) log_length_max: usize,
+    /// The longest append that was seen, in bytes of keys and values.
+    pub(super) append_bytes_max: usize,
 }
 
 pub(super) fn config() -> CoordinatorConfig {
@@ -74,6 +76,7 @@ impl World {
             in_flight: VecDeque::new(),
             durable_at_once: true,
             log_length_max: 0,
+            append_bytes_max: 0,
         };
         world.loaded();
         world
@@ -98,6 +101,11 @@ impl World {
             match effect {
                 Effect::Append { ticket, records } => {
                     assert!(!records.is_empty());
+                    let of = |one: &OffsetsRecord| {
+                        one.key.len() + one.value.as_ref().map_or(0, Bytes::len)
+                    };
+                    let bytes = records.iter().map(of).sum();
+                    self.append_bytes_max = self.append_bytes_max.max(bytes);
                     self.in_flight.push_back((ticket, self.log_end()));
                     self.log.extend(records);
                     self.log_length_max = self.log_length_max.max(self.log.len());
