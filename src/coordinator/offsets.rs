@@ -1,5 +1,6 @@
 //! OffsetCommit, OffsetFetch and OffsetDelete of one group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::event::Token;
@@ -180,12 +181,18 @@ pub(super) fn delete(
         return;
     }
     let mut changes = Vec::new();
+    let mut chosen = BTreeSet::new();
     let mut outcomes: Vec<TopicOutcome> = Vec::with_capacity(request.topics.len());
     for (name, indexes) in request.topics {
         let is_subscribed = group.is_subscribed_to(&name);
         let error = is_subscribed.then_some(GroupError::SubscribedToTopic);
-        if !is_subscribed {
-            changes.extend(tombstones(group, &name, |index| indexes.contains(&index)));
+        if !is_subscribed && let Some((topic, slots)) = group.offsets.get_key_value(name.as_str()) {
+            for index in &indexes {
+                let slot = slots.get(index).filter(|slot| slot.newest().is_some());
+                if slot.is_some() && chosen.insert((topic.clone(), *index)) {
+                    changes.push(offset_tombstone(group, topic, *index));
+                }
+            }
         }
         let results = indexes.into_iter().map(|index| (index, error));
         outcomes.push((name, results.collect()));
@@ -202,9 +209,13 @@ pub(super) fn tombstones(group: &Group, topic: &str, chosen: impl Fn(i32) -> boo
     let present = slots
         .iter()
         .filter(|(index, slot)| slot.newest().is_some() && chosen(**index));
-    let changes = present.map(|(index, _)| Change {
-        key: offset_key(group, topic, *index),
-        value: None,
-    });
+    let changes = present.map(|(index, _)| offset_tombstone(group, topic, *index));
     changes.collect()
+}
+
+fn offset_tombstone(group: &Group, topic: &Arc<str>, partition: i32) -> Change {
+    Change {
+        key: offset_key(group, topic, partition),
+        value: None,
+    }
 }

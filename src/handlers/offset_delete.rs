@@ -1,5 +1,6 @@
 //! OffsetDelete (key 47), version 0.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::groups::{ask, mismatched, wire};
@@ -86,12 +87,12 @@ fn respond(
             indexes.into_iter().map(|index| (index, error)).collect(),
         )
     });
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (name, partitions) in decided.chain(absent) {
         // Clients look for a topic once, and for all of its partitions there.
-        let same = |topic: &OffsetDeleteResponseTopic| topic.name.as_str() == name;
-        let at = response.topics.iter().position(same).unwrap_or_else(|| {
+        let at = *places.entry(name).or_insert_with_key(|name| {
             let mut topic = OffsetDeleteResponseTopic::default();
-            topic.name = wire(name);
+            topic.name = wire(name.clone());
             response.topics.push(topic);
             response.topics.len() - 1
         });
@@ -113,6 +114,17 @@ mod tests {
     use crate::protocol::messages::offset_delete_request::{
         OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
     };
+
+    #[test]
+    fn a_topic_is_answered_once_however_often_it_comes() {
+        let of = |at: i32| (format!("t{}", at % 50_000), vec![(at / 50_000, None)]);
+        let response = respond(Ok((0..100_000).map(of).collect()), Vec::new());
+        assert_eq!(response.topics.len(), 50_000);
+        for topic in &response.topics {
+            let indexes = topic.partitions.iter().map(|one| one.partition_index);
+            assert_eq!(indexes.collect::<Vec<_>>(), [0, 1]);
+        }
+    }
 
     #[test]
     fn unknown_partitions_are_not_the_coordinators_business() {

@@ -189,6 +189,24 @@ fn offsets_are_deleted_unless_somebody_subscribes() {
 }
 
 #[test]
+fn an_offset_is_deleted_once_however_often_it_is_named() {
+    let mut world = World::new();
+    let offsets: Vec<(i32, i64)> = (0..5000).map(|index| (index, 1)).collect();
+    world.commit_simply("g", "t", &offsets);
+    let before = world.log_end();
+    let group_id = "g".to_owned();
+    let topics = vec![("t".to_owned(), vec![7, 7, 9999]); 100_000];
+    let request = DeleteOffsetsRequest { group_id, topics };
+    let token = world.ask(Request::DeleteOffsets(request));
+    let Some(Response::DeleteOffsets(Ok(outcomes))) = world.answer(token) else {
+        panic!("an answer");
+    };
+    assert_eq!(outcomes.len(), 100_000);
+    assert_eq!(world.log_end() - before, 1);
+    assert_eq!(world.offsets("g").len(), 4999);
+}
+
+#[test]
 fn offsets_of_members_with_foreign_metadata_are_left_alone() {
     let mut world = World::new();
     for (kind, error) in [
