@@ -197,6 +197,12 @@ pub const RESPONSES_GATHERED_MAX: usize = 64;
 pub const SEND_STALL_MS_MAX: u64 = 60_000;
 /// Partitions that a fetch reads before it lets other tasks of its core run.
 pub const FETCH_READS_PER_TURN_MAX: usize = 32;
+/// How long a fetch session is kept unused when others want its place, in milliseconds; Kafka's,
+/// not configurable.
+pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;
+/// Fetch sessions of one core, at least, unless the node is to keep fewer; Kafka divides its 1000
+/// slots among eight shards.
+pub const FETCH_SESSIONS_PER_CORE_MIN: usize = 128;
 /// Elements of all arrays of one Produce or Fetch request together: topics plus partitions.
 pub const REQUEST_ELEMENTS_MAX: usize = 1 << 17;
 /// Elements of one array of a response that a client reads.

@@ -78,7 +78,7 @@ async fn answer(
         .core
         .sessions
         .borrow_mut()
-        .plan(session_request(request, version));
+        .plan(io::now(), session_request(request, version));
     let Plan { kind, partitions } = match planned {
         Ok(plan) => plan,
         Err(error) => return (FetchResponse::refused(of_session(error)), None),
@@ -101,7 +101,7 @@ async fn answer(
                 .map(|((key, wanted), (_, answer))| (key.clone(), *wanted, told(answer)))
                 .collect();
             let mut sessions = client.core.sessions.borrow_mut();
-            sessions.start(uses_topic_ids, told, || io::random_u64() as i32)
+            sessions.start(io::now(), uses_topic_ids, told, || io::random_u64() as i32)
         }
         PlanKind::Incremental(id) => {
             let mut sessions = client.core.sessions.borrow_mut();

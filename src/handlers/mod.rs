@@ -87,8 +87,9 @@ pub struct Core {
 impl Core {
     /// The handlers' state of one of `cores_count` cores.
     pub fn new(config: &BrokerConfig, cores_count: usize) -> Rc<Core> {
-        let slots_max = usize::try_from(config.requests.fetch_session_slots_max).unwrap_or(0);
-        let sessions = RefCell::new(SessionCache::new(slots_max.div_ceil(cores_count)));
+        let slots_max = config.requests.fetch_session_slots_max;
+        let sessions_max = sessions::sessions_max(slots_max, cores_count);
+        let sessions = RefCell::new(SessionCache::new(sessions_max));
         Rc::new(Core { sessions })
     }
 }

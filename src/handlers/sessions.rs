@@ -4,9 +4,12 @@
 //! Pure. One cache a core; a client that reconnects to another core is told that its session is
 //! unknown and starts a new one, which the protocol provides for. A crash loses all sessions.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use crate::io::Instant;
+use crate::limits::{FETCH_SESSION_IDLE_MS, FETCH_SESSIONS_PER_CORE_MIN};
 use crate::model::{LeaderEpoch, Offset, TopicId};
 
 /// How a request names a topic: by name before version 13, by id since.
@@ -39,6 +42,8 @@ pub(super) struct Told {
 struct Member {
     wanted: Wanted,
     told: Option<Told>,
+    /// Its place in the order.
+    turn: u64,
 }
 
 /// One client's session.
@@ -47,10 +52,35 @@ struct Session {
     epoch: i32,
     uses_topic_ids: bool,
     partitions: HashMap<PartitionKey, Member>,
-    /// The order in which partitions are read; those that gave data go to the end, so that none
-    /// starves.
-    order: Vec<PartitionKey>,
-    last_used: u64,
+    /// The order in which partitions are read, by turn; those that gave data go to the end, so
+    /// that none starves.
+    order: BTreeMap<u64, PartitionKey>,
+    /// The turn of the next partition that goes to the end.
+    next_turn: u64,
+    /// Its place in the cache's order of use.
+    use_count: u64,
+    last_used: Instant,
+}
+
+impl Session {
+    /// Adds a partition at the end, or takes what is now wanted of one that is there.
+    fn want(&mut self, key: PartitionKey, wanted: Wanted, told: Option<Told>) {
+        match self.partitions.entry(key) {
+            Entry::Occupied(mut member) => member.get_mut().wanted = wanted,
+            Entry::Vacant(vacant) => {
+                let turn = self.next_turn;
+                self.next_turn += 1;
+                self.order.insert(turn, vacant.key().clone());
+                vacant.insert(Member { wanted, told, turn });
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &PartitionKey) {
+        if let Some(member) = self.partitions.remove(key) {
+            self.order.remove(&member.turn);
+        }
+    }
 }
 
 /// What a request asks of the cache.
@@ -103,7 +133,9 @@ const FINAL_EPOCH: i32 = -1;
 pub(super) struct SessionCache {
     sessions: HashMap<i32, Session>,
     sessions_max: usize,
-    uses: u64,
+    /// The ids in the order of their sessions' last use.
+    by_use: BTreeMap<u64, i32>,
+    next_use: u64,
 }
 
 impl SessionCache {
@@ -111,12 +143,42 @@ impl SessionCache {
         SessionCache {
             sessions: HashMap::new(),
             sessions_max,
-            uses: 0,
+            by_use: BTreeMap::new(),
+            next_use: 0,
         }
     }
 
+    fn remove(&mut self, session_id: i32) {
+        if let Some(session) = self.sessions.remove(&session_id) {
+            self.by_use.remove(&session.use_count);
+        }
+    }
+
+    /// Whether there is room for one more session. Only one that nobody used for a while gives
+    /// way, as in Kafka: among more clients than there are slots, those that come too late go on
+    /// without, where taking turns would make every fetch of all of them a full one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.sessions.len() < self.sessions_max {
+            return true;
+        }
+        let Some((_, id)) = self.by_use.first_key_value() else {
+            return false;
+        };
+        let id = *id;
+        let idle = now - self.sessions[&id].last_used;
+        let is_stale = idle > Duration::from_millis(FETCH_SESSION_IDLE_MS);
+        if is_stale {
+            self.remove(id);
+        }
+        is_stale
+    }
+
     /// Decides what a request reads.
-    pub(super) fn plan(&mut self, request: SessionRequest) -> Result<Plan, SessionError> {
+    pub(super) fn plan(
+        &mut self,
+        now: Instant,
+        request: SessionRequest,
+    ) -> Result<Plan, SessionError> {
         let SessionRequest {
             session_id,
             epoch,
@@ -126,7 +188,7 @@ impl SessionCache {
         } = request;
         if epoch == INITIAL_EPOCH || epoch == FINAL_EPOCH {
             if session_id != 0 {
-                self.sessions.remove(&session_id);
+                self.remove(session_id);
             }
             let kind = match epoch {
                 INITIAL_EPOCH => PlanKind::Full,
@@ -134,7 +196,6 @@ impl SessionCache {
             };
             return Ok(Plan { kind, partitions });
         }
-        self.uses += 1;
         let session = self
             .sessions
             .get_mut(&session_id)
@@ -146,23 +207,19 @@ impl SessionCache {
             return Err(SessionError::WrongEpoch);
         }
         session.epoch = next_epoch(epoch);
-        session.last_used = self.uses;
+        session.last_used = now;
+        self.by_use.remove(&session.use_count);
+        session.use_count = self.next_use;
+        self.by_use.insert(self.next_use, session_id);
+        self.next_use += 1;
         for (key, wanted) in partitions {
-            match session.partitions.entry(key) {
-                Entry::Occupied(mut member) => member.get_mut().wanted = wanted,
-                Entry::Vacant(vacant) => {
-                    session.order.push(vacant.key().clone());
-                    vacant.insert(Member { wanted, told: None });
-                }
-            }
+            session.want(key, wanted, None);
         }
         for key in &forgotten {
-            if session.partitions.remove(key).is_some() {
-                session.order.retain(|other| other != key);
-            }
+            session.forget(key);
         }
         if session.partitions.is_empty() {
-            self.sessions.remove(&session_id);
+            self.remove(session_id);
             return Ok(Plan {
                 kind: PlanKind::Sessionless,
                 partitions: Vec::new(),
@@ -171,7 +228,7 @@ impl SessionCache {
         let members = &session.partitions;
         let partitions = session
             .order
-            .iter()
+            .values()
             .map(|key| (key.clone(), members[key].wanted))
             .collect();
         Ok(Plan {
@@ -184,20 +241,13 @@ impl SessionCache {
     /// Returns 0 when there is no room, which tells the client to go on without.
     pub(super) fn start(
         &mut self,
+        now: Instant,
         uses_topic_ids: bool,
         answered: Vec<(PartitionKey, Wanted, Option<Told>)>,
         mut candidate: impl FnMut() -> i32,
     ) -> i32 {
-        if self.sessions_max == 0 {
+        if !self.make_room(now) {
             return 0;
-        }
-        if self.sessions.len() >= self.sessions_max {
-            let oldest = self
-                .sessions
-                .iter()
-                .min_by_key(|(_, session)| session.last_used);
-            let oldest = *oldest.expect("a full cache has a session").0;
-            self.sessions.remove(&oldest);
         }
         let id = loop {
             let id = candidate() & i32::MAX;
@@ -205,19 +255,20 @@ impl SessionCache {
                 break id;
             }
         };
-        self.uses += 1;
-        let order = answered.iter().map(|(key, _, _)| key.clone()).collect();
-        let partitions = answered
-            .into_iter()
-            .map(|(key, wanted, told)| (key, Member { wanted, told }))
-            .collect();
-        let session = Session {
+        let mut session = Session {
             epoch: next_epoch(INITIAL_EPOCH),
             uses_topic_ids,
-            partitions,
-            order,
-            last_used: self.uses,
+            partitions: HashMap::with_capacity(answered.len()),
+            order: BTreeMap::new(),
+            next_turn: 0,
+            use_count: self.next_use,
+            last_used: now,
         };
+        for (key, wanted, told) in answered {
+            session.want(key, wanted, told);
+        }
+        self.by_use.insert(self.next_use, id);
+        self.next_use += 1;
         self.sessions.insert(id, session);
         id
     }
@@ -239,12 +290,23 @@ impl SessionCache {
         };
         let changed = has_data || told.is_none() || member.told != told;
         member.told = told;
-        if has_data && let Some(at) = session.order.iter().position(|other| other == key) {
-            let key = session.order.remove(at);
-            session.order.push(key);
+        if has_data && let Some(key) = session.order.remove(&member.turn) {
+            member.turn = session.next_turn;
+            session.next_turn += 1;
+            session.order.insert(member.turn, key);
         }
         changed
     }
+}
+
+/// The sessions that one of `cores_count` cores keeps of the node's. A client stays on the core of
+/// its connection, and cores do not know of each other's sessions; so that one where many clients
+/// meet does not go without while others have room, none has less than Kafka gives to a shard of
+/// its cache.
+pub(super) fn sessions_max(slots_max: i32, cores_count: usize) -> usize {
+    let slots_max = usize::try_from(slots_max).unwrap_or(0);
+    let share = slots_max.div_ceil(cores_count);
+    share.max(FETCH_SESSIONS_PER_CORE_MIN).min(slots_max)
 }
 
 /// The epoch of a session's next request; after the largest comes 1.
@@ -255,6 +317,10 @@ fn next_epoch(epoch: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
 
     fn key(name: &str) -> PartitionKey {
         (TopicKey::Name(name.into()), 0)
@@ -296,7 +362,7 @@ mod tests {
             (key("a"), wanted(0), told(5)),
             (key("b"), wanted(0), told(5)),
         ];
-        assert_eq!(cache.start(false, answered, || 7), 7);
+        assert_eq!(cache.start(at(0), false, answered, || 7), 7);
         cache
     }
 
@@ -311,7 +377,9 @@ mod tests {
     #[test]
     fn an_incremental_fetch_reads_what_the_session_holds() {
         let mut cache = started();
-        let plan = cache.plan(request(7, 1, &[("c", 0), ("a", 3)])).unwrap();
+        let plan = cache
+            .plan(at(0), request(7, 1, &[("c", 0), ("a", 3)]))
+            .unwrap();
         assert_eq!(plan.kind, PlanKind::Incremental(7));
         assert_eq!(names(&plan), ["a", "b", "c"]);
         assert_eq!(plan.partitions[0].1.fetch_offset, Offset(3));
@@ -319,26 +387,34 @@ mod tests {
             forgotten: vec![key("b")],
             ..request(7, 2, &[])
         };
-        assert_eq!(names(&cache.plan(forget).unwrap()), ["a", "c"]);
+        assert_eq!(names(&cache.plan(at(0), forget).unwrap()), ["a", "c"]);
     }
 
     #[test]
     fn epochs_and_ids_must_fit() {
         let mut cache = started();
-        assert_eq!(cache.plan(request(8, 1, &[])), Err(SessionError::UnknownId));
         assert_eq!(
-            cache.plan(request(7, 2, &[])),
+            cache.plan(at(0), request(8, 1, &[])),
+            Err(SessionError::UnknownId)
+        );
+        assert_eq!(
+            cache.plan(at(0), request(7, 2, &[])),
             Err(SessionError::WrongEpoch)
         );
         let mixed = SessionRequest {
             uses_topic_ids: true,
             ..request(7, 1, &[])
         };
-        assert_eq!(cache.plan(mixed), Err(SessionError::TopicIdMix));
-        assert!(cache.plan(request(7, 1, &[])).is_ok());
-        let closed = cache.plan(request(7, FINAL_EPOCH, &[("a", 0)])).unwrap();
+        assert_eq!(cache.plan(at(0), mixed), Err(SessionError::TopicIdMix));
+        assert!(cache.plan(at(0), request(7, 1, &[])).is_ok());
+        let closed = cache
+            .plan(at(0), request(7, FINAL_EPOCH, &[("a", 0)]))
+            .unwrap();
         assert_eq!(closed.kind, PlanKind::Sessionless);
-        assert_eq!(cache.plan(request(7, 2, &[])), Err(SessionError::UnknownId));
+        assert_eq!(
+            cache.plan(at(0), request(7, 2, &[])),
+            Err(SessionError::UnknownId)
+        );
         assert_eq!(next_epoch(i32::MAX), 1);
     }
 
@@ -350,18 +426,66 @@ mod tests {
         assert!(!cache.must_tell(7, &key("a"), told(6), false));
         assert!(cache.must_tell(7, &key("a"), told(6), true));
         assert!(cache.must_tell(7, &key("a"), None, false));
-        let plan = cache.plan(request(7, 1, &[])).unwrap();
+        let plan = cache.plan(at(0), request(7, 1, &[])).unwrap();
         assert_eq!(names(&plan), ["b", "a"]);
     }
 
     #[test]
-    fn the_session_longest_unused_gives_way() {
+    fn only_an_idle_session_gives_way() {
         let mut cache = started();
-        cache.start(false, Vec::new(), || 8);
-        cache.plan(request(7, 1, &[])).unwrap();
-        cache.start(false, Vec::new(), || 9);
-        assert_eq!(cache.plan(request(8, 1, &[])), Err(SessionError::UnknownId));
-        assert!(cache.plan(request(7, 2, &[])).is_ok());
-        assert_eq!(SessionCache::new(0).start(false, Vec::new(), || 1), 0);
+        assert_eq!(cache.start(at(10), false, one(), || 8), 8);
+        cache.plan(at(100), request(7, 1, &[])).unwrap();
+        // Both are in use: whoever comes now goes on without a session.
+        assert_eq!(cache.start(at(130), false, one(), || 9), 0);
+        assert!(cache.plan(at(130), request(8, 1, &[])).is_ok());
+        assert_eq!(cache.start(at(220), false, one(), || 9), 0);
+        // The one that was not used for two minutes is the first, whichever is older.
+        assert_eq!(cache.start(at(221), false, one(), || 9), 9);
+        let gone = cache.plan(at(221), request(7, 2, &[]));
+        assert_eq!(gone, Err(SessionError::UnknownId));
+        assert!(cache.plan(at(221), request(8, 2, &[])).is_ok());
+        // One that was closed leaves its place.
+        cache.plan(at(222), request(8, FINAL_EPOCH, &[])).unwrap();
+        assert_eq!(cache.start(at(222), false, one(), || 10), 10);
+        assert_eq!(cache.by_use.len(), cache.sessions.len());
+        let mut none = SessionCache::new(0);
+        assert_eq!(none.start(at(0), false, one(), || 1), 0);
+    }
+
+    #[test]
+    fn a_core_keeps_its_share_of_the_slots_or_enough() {
+        let check = |slots: i32, cores: usize, expected: usize| {
+            assert_eq!(sessions_max(slots, cores), expected, "{slots} {cores}");
+        };
+        check(1000, 1, 1000);
+        check(1000, 4, 250);
+        check(1000, 64, 128);
+        check(10_000, 64, 157);
+        check(5, 4, 5);
+        check(0, 4, 0);
+    }
+
+    #[test]
+    fn many_partitions_are_no_quadratic_work() {
+        let many = |count: i32| (0..count).map(|index| (TopicKey::Name("t".into()), index));
+        let mut cache = SessionCache::new(1);
+        let answered = many(50_000).map(|key| (key, wanted(0), told(0))).collect();
+        assert_eq!(cache.start(at(0), false, answered, || 7), 7);
+        for key in many(49_999) {
+            assert!(cache.must_tell(7, &key, told(1), true));
+        }
+        let plan = cache.plan(at(0), request(7, 1, &[])).unwrap();
+        let first: Vec<i32> = plan.partitions.iter().map(|one| one.0.1).take(3).collect();
+        assert_eq!(first, [49_999, 0, 1]);
+        let forget = SessionRequest {
+            forgotten: many(49_999).collect(),
+            ..request(7, 2, &[])
+        };
+        let left = cache.plan(at(0), forget).unwrap().partitions;
+        assert_eq!(left.len(), 1);
+    }
+
+    fn one() -> Vec<(PartitionKey, Wanted, Option<Told>)> {
+        vec![(key("a"), wanted(0), told(5))]
     }
 }
