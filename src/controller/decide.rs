@@ -284,6 +284,17 @@ impl Rules<'_> {
                 "This server does not host this topic-partition.",
             );
         };
+        // A group belongs to a partition of the offsets topic by that topic's partition count, so
+        // a new count would part groups from what they have committed.
+        if topic.name.is_internal() {
+            return refused(
+                RefusedReason::Request,
+                format!(
+                    "The partitions of the internal topic {} cannot be changed.",
+                    request.name
+                ),
+            );
+        }
         let (now, wanted) = (topic.partitions.len() as i32, request.partitions_count);
         if wanted == now {
             return refused(
@@ -515,7 +526,10 @@ mod tests {
 
     #[test]
     fn partitions_only_become_more() {
-        let image = image();
+        let mut image = image();
+        let offsets = rules(&config(), &image)
+            .create(&new_topic("__consumer_offsets", 2, 1), TopicId([3; 16]));
+        image.apply(&offsets.unwrap());
         let add = |name: &str, count| {
             let request = NewPartitions {
                 name: name.into(),
@@ -531,6 +545,8 @@ mod tests {
         assert_eq!(add("known", 2), Err(RefusedReason::Partitions));
         assert_eq!(add("known", 1), Err(RefusedReason::Partitions));
         assert_eq!(add("unknown", 3), Err(RefusedReason::UnknownTopic));
+        // A group's partition follows from their number.
+        assert_eq!(add("__consumer_offsets", 3), Err(RefusedReason::Request));
     }
 
     #[test]
