@@ -8,7 +8,7 @@ use corelog::io::sim::{Chance, Crash, CrashPoint, Outcome, Simulation};
 use corelog::log::{Durability, StoreConfig};
 use corelog::model::{Offset, PartitionId};
 
-use super::model::{Model, batch};
+use super::model::batch;
 use super::node::{Node, World, partition, tiny_store};
 use super::random::small_segments;
 use super::workload::{self};
@@ -63,54 +63,14 @@ fn world(durability: Durability) -> Rc<World> {
     World::new(store, small_segments(), &partitions)
 }
 
-/// The log's start moves to the end of its chunk while the next chunk is begun, and another
-/// partition takes whatever is given back.
-async fn day_of_moves(world: Rc<World>) {
-    let node = Node::start(&world).await;
-    let (id, other) = (partition(1, 0), partition(1, 1));
-    let log = node.logs.borrow()[&id].clone();
-    let taker = node.logs.borrow()[&other].clone();
-    for _ in 0..3 {
-        node.append(id, |base, epoch| batch(0, base, epoch, 2, 100));
-        let end = log.end_offset();
-        log.wait_durable(end).await.expect("nothing fails here");
-        world.acknowledge(id, end.0);
-        known(&world, id, |model| model.start_requested = end.0);
-        let moved = log.clone();
-        let moving = io::spawn(async move { moved.set_start_offset(end).await });
-        io::yield_now().await;
-        node.append(id, |base, epoch| batch(0, base, epoch, 2, 9_000));
-        moving.await.expect("nothing fails here");
-        known(&world, id, |model| model.start = end.0);
-        node.append(other, |base, epoch| batch(0, base, epoch, 2, 9_000));
-        for log in [&log, &taker] {
-            let end = log.end_offset();
-            log.wait_durable(end).await.expect("nothing fails here");
-        }
-    }
-}
-
-fn known(world: &World, id: PartitionId, change: impl FnOnce(&mut Model)) {
-    change(world.models.borrow_mut().get_mut(&id).expect("known"));
-}
-
 fn check_everywhere(crash: Crash, durability: Durability, seed: u64) -> u64 {
-    check_day(short_day, crash, durability, seed)
-}
-
-fn check_day<F: Future<Output = ()> + 'static>(
-    day: fn(Rc<World>) -> F,
-    crash: Crash,
-    durability: Durability,
-    seed: u64,
-) -> u64 {
     Simulation::crash_everywhere(
         || Simulation::new(seed),
         crash,
         |sim| {
             let world = world(durability);
             let today = world.clone();
-            (sim.run_cores(1, move |_| day(today.clone())), world)
+            (sim.run_cores(1, move |_| short_day(today.clone())), world)
         },
         |sim, world| {
             // The next start is crashed too, wherever it may be, and then the one after.
@@ -145,13 +105,6 @@ fn no_operation_of_the_disk_is_a_bad_moment_for_a_power_loss() {
             crashes > 60,
             "{crashes} operations are too few to have done everything"
         );
-    }
-}
-
-#[test]
-fn a_chunk_is_given_back_only_when_its_successor_is_on_the_disk() {
-    for seed in 0..12 {
-        check_day(day_of_moves, Crash::PowerLoss, Durability::Sync, seed);
     }
 }
 
