@@ -315,6 +315,11 @@ impl State {
         let mut mark = self.queued.remove(index)?;
         mark.base_offset = self.chunks.back()?.end_offset;
         mark.end_offset = mark.base_offset;
+        // Those that it overtakes tell of the move too. The mark's own chunk may be given back when
+        // they are durable, and then nothing else does: recovery would miss what was passed.
+        for group in &mut self.queued {
+            group.log_start_offset = group.log_start_offset.max(mark.log_start_offset);
+        }
         Some(mark)
     }
 

@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use corelog::io;
 use corelog::io::sim::{Chance, Crash, CrashPoint, DiskOptions, Outcome, Simulation};
 use corelog::log::LogConfig;
 use corelog::model::PartitionId;
 
+use super::model::{Model, batch};
 use super::node::{Node, World, partition, tiny_store};
 use super::workload::{self, Habits};
 
@@ -86,5 +88,56 @@ fn stale_blocks_in_new_chunks_are_no_frames() {
             Habits::default(),
             disk,
         );
+    }
+}
+
+/// Logs whose start follows their end, while a frame that is large enough to be written beside the
+/// move begins the next chunk: what was passed is taken by the other log.
+async fn day_of_moves(world: Rc<World>, day: u64) {
+    let node = Node::start(&world).await;
+    let mut chance = Chance::new(day, "moves");
+    for _ in 0..12 {
+        let id = partition(1, chance.below(2) as i32);
+        let log = node.logs.borrow()[&id].clone();
+        node.append(id, |base, epoch| batch(0, base, epoch, 2, 100));
+        let end = log.end_offset();
+        log.wait_durable(end).await.expect("nothing fails here");
+        let known = |change: &dyn Fn(&mut Model)| {
+            change(world.models.borrow_mut().get_mut(&id).expect("known"));
+        };
+        known(&|model| model.start_requested = end.0);
+        let moved = log.clone();
+        let moving = io::spawn(async move { moved.set_start_offset(end).await });
+        io::yield_now().await;
+        let value_bytes = if chance.coin() { 300_000 } else { 3_000 };
+        node.append(id, |base, epoch| batch(0, base, epoch, 1, value_bytes));
+        moving.await.expect("nothing fails here");
+        known(&|model| model.start = end.0);
+    }
+}
+
+#[test]
+fn a_chunk_is_given_back_only_when_its_successor_is_on_the_disk() {
+    for seed in seeds(100) {
+        let sim = Simulation::new(2_000 + seed);
+        let partitions: Vec<PartitionId> = (0..2).map(|index| partition(1, index)).collect();
+        let world = World::new(tiny_store(), small_segments(), &partitions);
+        let mut chance = Chance::new(seed, "days");
+        for _ in 0..6 {
+            let at = sim.counts().ops + chance.between(30, 250);
+            sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
+            let (day, today) = (chance.next_u64(), world.clone());
+            let outcome = sim.run_cores(1, move |_| day_of_moves(today.clone(), day));
+            if outcome == Outcome::Finished {
+                sim.cancel_crash();
+            }
+        }
+        let outcome = sim.run_cores(1, move |_| {
+            let world = world.clone();
+            async move {
+                Node::start(&world).await;
+            }
+        });
+        assert_eq!(outcome, Outcome::Finished);
     }
 }

@@ -333,6 +333,44 @@ fn a_tail_that_was_cut_off_never_comes_back() {
 }
 
 #[test]
+fn a_tail_that_was_cut_off_does_not_fill_a_gap_of_what_came_after() {
+    let case = Case::new();
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let id = the_partition();
+        node.append(id, |base, epoch| batch(0, base, epoch, 1, 300_000));
+        node.append(id, |base, epoch| batch(0, base, epoch, 1, 300_000));
+        let log = node.logs.borrow()[&id].clone();
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+    });
+    // The first of the two in flight is lost, the second is there: sequence 3 of the first start.
+    case.erase(&case.frames()[1]);
+    let mut model = case.world.models.borrow_mut();
+    model.get_mut(&the_partition()).expect("known").acked = 3;
+    drop(model);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.end_offset(), Offset(3), "the tail is cut");
+        append_each(&node, &[100, 100, 100]).await;
+    });
+    // Of the second start, sequences 2 and 3 are damaged. The next one says when that start began.
+    for frame in case.frames() {
+        let is_later = frame.header.incarnation.0 == 2;
+        if is_later && (2..=3).contains(&frame.header.sequence) {
+            case.erase(&frame);
+        }
+    }
+    case.world.damaged.set(true);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.end_offset(), Offset(12));
+        assert_eq!(damaged_offsets(&node).await, (3..9).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_footer_of_frames_that_were_cut_off_is_not_used() {
     let case = Case::new();
     // Fills a chunk, and begins the next, so that the first one's footer is written.
@@ -341,16 +379,17 @@ fn a_footer_of_frames_that_were_cut_off_is_not_used() {
         corelog::io::sleep(std::time::Duration::from_secs(1)).await;
     });
     let frames = case.frames();
-    let (first, second) = (&frames[0].path, &frames[4].path);
+    let (first, second) = (frames[0].path.clone(), frames[4].path.clone());
     assert_ne!(
         first, second,
         "the last frame has no room in the first chunk"
     );
-    let footer_at = case.content(first).len() - BLOCK;
-    let old_footer = case.content(first)[footer_at..].to_vec();
+    let third_at = frames[2].position;
+    let footer_at = case.content(&first).len() - BLOCK;
+    let old_footer = case.content(&first)[footer_at..].to_vec();
     assert_eq!(&old_footer[4..8], b"CLIX", "the footer was written");
     // The second chunk never made it, nor did the last frames of the first.
-    case.overwrite(second, 0, &vec![0; 3 * BLOCK]);
+    case.overwrite(&second, 0, &vec![0; 3 * BLOCK]);
     for frame in &frames[2..4] {
         case.erase(frame);
     }
@@ -360,13 +399,29 @@ fn a_footer_of_frames_that_were_cut_off_is_not_used() {
     known.acked = 6;
     known.batches.truncate(2);
     drop(model);
-    // Other frames take their place: one long one, and then the chunk is left again.
+    // Other frames take their place: one with records that are newer than all of those, and then
+    // the chunk is left again.
     case.run(|node| async move {
-        assert_eq!(node.logs.borrow()[&the_partition()].end_offset(), Offset(6));
-        append_each(&node, &[2_000, 8_000]).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.end_offset(), Offset(6));
+        assert!(node.append(the_partition(), |base, epoch| batch(0, base, epoch, 40, 60)));
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+        append_each(&node, &[8_000]).await;
+        // The next start begins at the second chunk, and knows of the first what its footer says.
+        workload::checkpoint_all(&node).await;
     });
+    let frames = case.frames();
+    let newer = &frames[2];
+    assert_eq!(newer.header.base_offset, Offset(6));
+    assert_eq!(
+        (newer.path.as_str(), newer.position),
+        (first.as_str(), third_at),
+        "the frames end where the footer says"
+    );
     // The footer that belongs to them was not synced, and is lost.
-    case.overwrite(first, footer_at, &old_footer);
+    case.overwrite(&first, footer_at, &old_footer);
     case.run(|node| async move {
         assert!(damaged_offsets(&node).await.is_empty());
         let log = node.logs.borrow()[&the_partition()].clone();

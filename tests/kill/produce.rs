@@ -129,21 +129,21 @@ impl Producer {
         self.repeat_settled(&mut connection, load)?;
         let version = connection.version(ApiKey::Produce)?;
         let mut requests: VecDeque<Request> = VecDeque::new();
-        let mut over_since = None;
+        let began = now();
         loop {
-            let is_over = only_settle || load.is_over();
-            if is_over && now() - *over_since.get_or_insert_with(now) > SETTLE_MAX {
-                let seconds = SETTLE_MAX.as_secs();
+            // What is not acknowledged when the load ends is sent again the next time.
+            let may_send = requests.len() < IN_FLIGHT_MAX && (only_settle || !load.is_over());
+            let wanted = match may_send {
+                true => self.next_batches(load, only_settle),
+                false => Vec::new(),
+            };
+            if only_settle && now() - began > SETTLE_MAX {
+                let (number, seconds) = (self.number, SETTLE_MAX.as_secs());
                 load.verdict.violation(format!(
-                    "producer {} gets its last batches refused for {seconds} s",
-                    self.number
+                    "producer {number} gets its last batches refused for {seconds} s"
                 ));
                 return Ok(());
             }
-            let wanted = match requests.len() < IN_FLIGHT_MAX {
-                true => self.next_batches(load, is_over),
-                false => Vec::new(),
-            };
             let wanted = (!wanted.is_empty()).then_some(wanted);
             match wanted {
                 Some(batches) => {
