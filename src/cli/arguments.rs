@@ -1,5 +1,7 @@
 //! The command line: subcommands, their options and their help.
 
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,11 +13,19 @@ use super::position::{self, Position};
 /// Without a subcommand it starts a broker on embedded defaults: 127.0.0.1:9092, data in
 /// ./corelog-data, all cores.
 #[derive(Debug, Parser)]
-#[command(name = "corelog", version, max_term_width = 100)]
+#[command(name = "corelog", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failed or refused   2 wrong command line   3 no broker answers
+  78 wrong configuration   130 ended by a signal
+
+With --output json a failure is an object on stderr:
+  {\"error\":{\"code\":\"TOPIC_ALREADY_EXISTS\",\"message\":\"...\"}}";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -44,12 +54,13 @@ pub(super) enum Command {
 /// Where the cluster is, and how to print.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ClusterArguments {
-    /// A broker of the cluster; several with commas between
+    /// A broker of the cluster; several with commas between; the port is 9092 if left out
     #[arg(
         short,
         long,
         value_name = "HOST:PORT",
-        default_value = "127.0.0.1:9092"
+        default_value = "127.0.0.1:9092",
+        value_parser = bootstrap
     )]
     pub(super) bootstrap_server: String,
     /// For people or for scripts
@@ -102,10 +113,11 @@ pub(super) enum TopicCommand {
         /// The topic's name
         name: String,
         /// Number of partitions; the broker's num.partitions otherwise
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = one_or_more)]
         partitions: Option<i32>,
         /// Number of replicas; the broker's default.replication.factor otherwise
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        #[arg(value_parser = clap::value_parser!(i16).range(1..))]
         replication_factor: Option<i16>,
         /// A topic configuration; may be repeated
         #[arg(long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
@@ -139,6 +151,10 @@ pub(super) enum TopicCommand {
         /// Succeed if a topic does not exist
         #[arg(long)]
         if_exists: bool,
+        /// Delete topics that the brokers own, too; with __consumer_offsets the offsets of all
+        /// groups are gone
+        #[arg(long)]
+        force_internal: bool,
         #[command(flatten)]
         cluster: ClusterArguments,
     },
@@ -149,7 +165,7 @@ pub(super) enum TopicCommand {
         name: String,
         /// The new number of partitions, larger than before
         #[arg(long, value_name = "N", group = "change")]
-        #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+        #[arg(allow_negative_numbers = true, value_parser = one_or_more)]
         partitions: Option<i32>,
         /// Set a configuration; may be repeated
         #[arg(long = "config", value_name = "KEY=VALUE", group = "change")]
@@ -171,7 +187,8 @@ pub(super) struct ProduceArguments {
     /// Files to read lines from, instead of the standard input
     pub(super) files: Vec<PathBuf>,
     /// The partition; otherwise the key decides, or records go round
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = partition_index)]
     pub(super) partition: Option<i32>,
     /// The key of every record
     #[arg(short, long, conflicts_with = "key_delimiter")]
@@ -191,6 +208,10 @@ pub(super) struct ProduceArguments {
     /// What to wait for: every in-sync replica, the leader, or nothing
     #[arg(short, long, value_enum, default_value_t = AcksArgument::All)]
     pub(super) acks: AcksArgument,
+    /// How long each record is tried while no broker takes it
+    #[arg(long, value_name = "MS", default_value_t = 120_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=i32::MAX as u64))]
+    pub(super) delivery_timeout_ms: u64,
     #[command(flatten)]
     pub(super) cluster: ClusterArguments,
 }
@@ -233,10 +254,10 @@ pub(super) struct ConsumeArguments {
     pub(super) topics: Vec<String>,
     /// One partition only
     #[arg(short, long, value_name = "N", conflicts_with = "group")]
-    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(allow_negative_numbers = true, value_parser = partition_index)]
     pub(super) partition: Option<i32>,
     /// Where to begin: beginning, end, N, -N (that many before the end), s@TIME (milliseconds or
-    /// a date)
+    /// a date); with --group beginning or end, for partitions of which the group has no offset
     #[arg(short, long, value_name = "WHERE", default_value = "beginning")]
     #[arg(allow_hyphen_values = true, value_parser = position::parse)]
     pub(super) offset: Position,
@@ -355,6 +376,98 @@ pub(super) struct DemoArguments {
     pub(super) output: OutputFormat,
 }
 
+/// HOST:PORT, with commas between; a host without a port gets Kafka's.
+fn bootstrap(text: &str) -> Result<String, String> {
+    let with_port = |address: &str| {
+        let host = address.trim_start_matches('[').trim_end_matches(']');
+        if host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_ipv6())
+        {
+            return Ok(format!("[{host}]:9092"));
+        }
+        match address.rsplit_once(':') {
+            None => Ok(format!("{address}:9092")),
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+                Ok(address.to_string())
+            }
+            Some(_) => Err(format!("{address} is not HOST:PORT")),
+        }
+    };
+    let addresses = text
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
+    let addresses = addresses.map(with_port).collect::<Result<Vec<_>, _>>()?;
+    match addresses.is_empty() {
+        true => Err("no HOST:PORT is given".to_string()),
+        false => Ok(addresses.join(",")),
+    }
+}
+
+fn partition_index(text: &str) -> Result<i32, String> {
+    let index = text.parse().ok().filter(|index| *index >= 0);
+    index.ok_or_else(|| "a partition is a number from 0 on".to_string())
+}
+
+fn one_or_more(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|number| *number >= 1);
+    number.ok_or_else(|| "it must be a number from 1 on".to_string())
+}
+
+/// What `--output` asks for, on a line that may turn out to be wrong.
+pub(super) fn asked_format(words: &[OsString]) -> OutputFormat {
+    let words = words.iter().map(OsString::as_os_str);
+    let options: Vec<&OsStr> = words.take_while(|word| *word != "--").collect();
+    let is_json = options.iter().any(|word| *word == "--output=json")
+        || options
+            .windows(2)
+            .any(|pair| pair[0] == "--output" && pair[1] == "json");
+    match is_json {
+        true => OutputFormat::Json,
+        false => OutputFormat::Table,
+    }
+}
+
+/// Where topics are named by position, `--topic NAME`, as Kafka's own tools have it, is taken for
+/// the same.
+pub(super) fn without_topic_option(words: Vec<OsString>) -> Vec<OsString> {
+    let word = |at: usize| {
+        words
+            .get(at)
+            .and_then(|word| word.to_str())
+            .unwrap_or_default()
+    };
+    let (at, takes_several) = match (word(1), word(2)) {
+        ("produce", _) => (2, false),
+        ("consume", _) => (2, true),
+        ("topic", "create" | "alter") => (3, false),
+        ("topic", "describe" | "delete") => (3, true),
+        _ => return words,
+    };
+    let mut names = Vec::new();
+    let mut others = Vec::new();
+    let mut rest = words[at..].iter().cloned();
+    while let Some(word) = rest.next() {
+        let text = word.to_str().unwrap_or_default();
+        if text == "--" || !(takes_several || names.is_empty()) {
+            others.push(word);
+            others.extend(rest.by_ref());
+        } else if text == "--topic" {
+            match rest.next() {
+                Some(name) => names.push(name),
+                None => others.push(word),
+            }
+        } else if let Some(name) = text.strip_prefix("--topic=") {
+            names.push(name.into());
+        } else {
+            others.push(word);
+        }
+    }
+    let before = words[..at].iter().cloned();
+    before.chain(names).chain(others).collect()
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_string(), value.to_string())),
@@ -412,6 +525,10 @@ mod tests {
         check("consume t -o middle", false);
         check("consume t u -G g", true);
         check("consume t -g g -p 1", false);
+        check("consume t -p -1", false);
+        check("produce t --delivery-timeout-ms 0", false);
+        check("topic list -b nonsense:x", false);
+        check("topic list -b ,", false);
         check("group reset-offsets g --topic t --to-earliest", true);
         check(
             "group reset-offsets g --topic t --topic u:0,1 --shift-by -3 --execute",
@@ -434,5 +551,55 @@ mod tests {
         check("completions bash", true);
         check("completions tcsh", false);
         check("frobnicate", false);
+    }
+
+    #[test]
+    fn a_broker_without_a_port_has_kafkas() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(bootstrap(text).ok().as_deref(), expected, "{text}");
+        };
+        check("127.0.0.1", Some("127.0.0.1:9092"));
+        check("h:1, i", Some("h:1,i:9092"));
+        check("::1", Some("[::1]:9092"));
+        check("[::1]", Some("[::1]:9092"));
+        check("[::1]:7", Some("[::1]:7"));
+        check("h:", None);
+        check(":1", None);
+        check("", None);
+    }
+
+    #[test]
+    fn kafkas_topic_option_is_taken_where_the_name_has_a_place() {
+        let check = |line: &str, expected: &str| {
+            let words = line.split(' ').map(OsString::from).collect();
+            let words = without_topic_option(words);
+            let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), expected, "{line}");
+        };
+        check(
+            "c topic create --partitions 3 --topic t",
+            "c topic create t --partitions 3",
+        );
+        check("c topic delete --topic=t --topic u", "c topic delete t u");
+        check("c produce --topic t a b", "c produce t a b");
+        check("c produce --topic t --topic u", "c produce t --topic u");
+        check("c produce t -- --topic", "c produce t -- --topic");
+        check("c consume -e --topic", "c consume -e --topic");
+        check(
+            "c group reset-offsets g --topic t",
+            "c group reset-offsets g --topic t",
+        );
+    }
+
+    #[test]
+    fn the_format_is_known_of_a_wrong_line_too() {
+        let check = |line: &str, expected| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(asked_format(&words), expected, "{line}");
+        };
+        check("c frobnicate --output json", OutputFormat::Json);
+        check("c frobnicate --output=json", OutputFormat::Json);
+        check("c frobnicate --output table json", OutputFormat::Table);
+        check("c produce t -- --output json", OutputFormat::Table);
     }
 }

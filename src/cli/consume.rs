@@ -1,5 +1,6 @@
 //! `corelog consume`: prints records.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,7 +20,9 @@ use crate::client::{
     Client, Consumer, ConsumerOptions, FetchedBatch, GroupOptions, OffsetReset, OffsetSpec, StartAt,
 };
 use crate::frame::BatchHeader;
+use crate::io::blocking;
 use crate::model::{Offset, TopicPartition};
+use crate::protocol::ErrorCode;
 
 /// Runs the command.
 pub(super) fn run(arguments: &ConsumeArguments) -> Result<(), Failure> {
@@ -60,7 +63,10 @@ fn start(arguments: &ConsumeArguments) -> Result<Consumer, Failure> {
             Position::End => OffsetReset::Latest,
             Position::At(_) | Position::BeforeEnd(_) | Position::Since(_) => {
                 return Err(Failure::usage("a group goes on at its committed offsets")
-                    .because("with --group, --offset says where to begin if there are none")
+                    .because(
+                        "with --group, --offset is beginning or end: where to begin in \
+                         partitions of which the group has no offset",
+                    )
                     .try_this("corelog group reset-offsets"));
             }
         };
@@ -107,6 +113,9 @@ fn starts(
     let start = match position {
         Position::Beginning => StartAt::Earliest,
         Position::End => StartAt::Latest,
+        Position::At(offset) if partitions.len() > 1 => {
+            return near(client, partitions, offset);
+        }
         Position::At(offset) => StartAt::Offset(offset),
         Position::Since(timestamp) => StartAt::Timestamp(timestamp),
         Position::BeforeEnd(count) => return before_end(client, partitions, count),
@@ -122,6 +131,54 @@ fn before_end(
     partitions: Vec<TopicPartition>,
     count: i64,
 ) -> Result<Vec<(TopicPartition, StartAt)>, Failure> {
+    let begin = |(partition, start, end): (TopicPartition, Offset, Offset)| {
+        let offset = Offset(end.0.saturating_sub(count)).max(start);
+        (partition, StartAt::Offset(offset))
+    };
+    Ok(bounds(client, partitions)?.into_iter().map(begin).collect())
+}
+
+/// One offset in several partitions, some of which may not reach to it: those are read from the
+/// nearest offset that they have, and named. Who means one partition says so with -p.
+fn near(
+    client: &mut Client,
+    partitions: Vec<TopicPartition>,
+    wanted: Offset,
+) -> Result<Vec<(TopicPartition, StartAt)>, Failure> {
+    let bounds = bounds(client, partitions)?;
+    if bounds.iter().all(|(_, _, end)| *end < wanted) {
+        let ends = bounds
+            .iter()
+            .map(|(partition, _, end)| format!("{partition} ends at {end}"));
+        let ends = ends.collect::<Vec<_>>().join(", ");
+        return Err(
+            Failure::new(format!("no partition has offset {wanted}: {ends}"))
+                .coded(ErrorCode::OffsetOutOfRange.name())
+                .try_this(
+                    "-o -1 for the last record of each partition, or -p N -o M for one of them",
+                ),
+        );
+    }
+    let begin = |(partition, start, end): (TopicPartition, Offset, Offset)| {
+        let nearest = wanted.clamp(start, end);
+        if nearest != wanted {
+            let text = format!(
+                "corelog: {partition} has offsets from {start} to {end}: it is read from {nearest}; \
+                 -p N reads one partition only"
+            );
+            // A stderr that is closed misses a remark only.
+            let _ = writeln!(blocking::stderr(), "{text}");
+        }
+        (partition, StartAt::Offset(nearest))
+    };
+    Ok(bounds.into_iter().map(begin).collect())
+}
+
+/// The first offset of each partition and the one after its last.
+fn bounds(
+    client: &mut Client,
+    partitions: Vec<TopicPartition>,
+) -> Result<Vec<(TopicPartition, Offset, Offset)>, Failure> {
     let mut list = |spec| {
         let wanted: Vec<_> = partitions
             .iter()
@@ -137,12 +194,11 @@ fn before_end(
             .and_then(|listed| listed.offset)
             .unwrap_or(Offset::ZERO)
     };
-    let begin = |partition: TopicPartition| {
-        let end = of(&ends, &partition);
-        let offset = Offset(end.0.saturating_sub(count)).max(of(&starts, &partition));
-        (partition, StartAt::Offset(offset))
+    let both = |partition: TopicPartition| {
+        let (start, end) = (of(&starts, &partition), of(&ends, &partition));
+        (partition, start, end.max(start))
     };
-    Ok(partitions.iter().cloned().map(begin).collect())
+    Ok(partitions.iter().cloned().map(both).collect())
 }
 
 struct Reading {

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let node = Node::start(&dir, &arguments.overrides)?;
     let client = Client::connect(&node.address, ClientOptions::default())?;
     let topic = TopicName::new("demo").expect("a legal name");
-    let outcome = drive(client, arguments, &topic, node.durability.clone())?;
+    let outcome = drive(client, arguments, &topic, &node)?;
     let mut screen = Screen::new(blocking::stdout(), arguments.output);
     screen.show(|| text(&outcome), || to_json(&outcome))?;
     node.stop()
@@ -48,6 +48,7 @@ struct Node {
     log: PathBuf,
     address: String,
     durability: String,
+    is_in_memory: bool,
 }
 
 impl Node {
@@ -82,6 +83,7 @@ impl Node {
             log,
             address: String::new(),
             durability: String::new(),
+            is_in_memory: false,
         };
         let ready = node.wait_ready(&ready_file)?;
         node.address = ready["listeners"][0]
@@ -89,6 +91,7 @@ impl Node {
             .unwrap_or_default()
             .to_string();
         node.durability = ready["durability"].as_str().unwrap_or_default().to_string();
+        node.is_in_memory = ready["in_memory"].as_bool().unwrap_or_default();
         Ok(node)
     }
 
@@ -162,6 +165,7 @@ struct Outcome {
     payload_bytes: u64,
     partition_count: i32,
     durability: String,
+    is_in_memory: bool,
     produce: Duration,
     consume: Duration,
     /// Acknowledgements of batches while many are in flight, in nanoseconds.
@@ -179,7 +183,7 @@ fn drive(
     mut client: Client,
     arguments: &DemoArguments,
     topic: &TopicName,
-    durability: String,
+    node: &Node,
 ) -> Result<Outcome, Failure> {
     client.create_topic(&NewTopic {
         partition_count: Some(arguments.partitions),
@@ -209,7 +213,8 @@ fn drive(
         record_count: arguments.records,
         payload_bytes: arguments.records * arguments.record_size,
         partition_count: arguments.partitions,
-        durability,
+        durability: node.durability.clone(),
+        is_in_memory: node.is_in_memory,
         produce: produce_time,
         consume: consume_time,
         under_load,
@@ -350,7 +355,14 @@ consumed   {consumed}
         count = outcome.record_count,
         size = outcome.payload_bytes / outcome.record_count,
         partitions = outcome.partition_count,
-        durability = outcome.durability,
+        durability = match outcome.is_in_memory {
+            true => format!(
+                "{}, but in memory (tmpfs), where a sync costs and keeps nothing: --dir DIR takes \
+                 a disk",
+                outcome.durability
+            ),
+            false => outcome.durability.clone(),
+        },
         produced = rate(outcome.produce),
         consumed = rate(outcome.consume),
     )
@@ -369,6 +381,7 @@ fn to_json(outcome: &Outcome) -> Value {
         "payload_bytes": outcome.payload_bytes,
         "partitions": outcome.partition_count,
         "durability": outcome.durability,
+        "in_memory": outcome.is_in_memory,
         "produce_seconds": outcome.produce.as_secs_f64(),
         "consume_seconds": outcome.consume.as_secs_f64(),
         "batch_latency_under_load": latency(&outcome.under_load),
@@ -391,6 +404,7 @@ mod tests {
             payload_bytes: 100_000,
             partition_count: 4,
             durability: "sync".into(),
+            is_in_memory: false,
             produce: Duration::from_millis(500),
             consume: Duration::from_millis(250),
             under_load: latencies.clone(),

@@ -35,13 +35,15 @@ pub(super) fn run(command: GroupCommand) -> Result<(), Failure> {
         }
         GroupCommand::Delete { groups, cluster } => {
             let (mut client, mut screen) = open(&cluster)?;
-            groups.iter().try_for_each(|group| {
+            let delete_one = |group: &String| {
                 client.delete_group(group)?;
                 screen.show(
                     || format!("Deleted group {group}.\n"),
                     || json!({ "group": group, "deleted": true }),
                 )
-            })
+            };
+            let failures = groups.iter().map(delete_one).filter_map(Result::err);
+            Failure::all(failures.collect()).map_or(Ok(()), Err)
         }
     }
 }

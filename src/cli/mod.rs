@@ -3,7 +3,8 @@
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
 //! subcommand), `topic`, `produce`, `consume`, `group`, `demo`, `completions`. A subcommand ends
 //! with `Ok` or a `Failure`, which says what happened, the likely cause and what helps, and which
-//! is the exit code: 1 the operation failed, 2 the command line is wrong, 78 the configuration is.
+//! is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no broker answers, 78
+//! the configuration is wrong, 130 a signal ended it. With `--output json` it is an object, too.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
 //! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
@@ -34,11 +35,12 @@ mod screen;
 mod datetime;
 mod logging;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::arguments::{Arguments, ClusterArguments, Command, StartArguments};
+use self::arguments::{Arguments, ClusterArguments, Command, OutputFormat, StartArguments};
 use self::screen::Screen;
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::io::blocking;
@@ -49,10 +51,22 @@ pub use start::{Ready, Settings};
 
 /// The binary: reads the command line, runs it, reports what failed.
 pub fn main() -> ExitCode {
-    // clap prints help, versions and usage errors itself, with exit codes 0 and 2.
-    match run(Arguments::parse()) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let format = arguments::asked_format(&words);
+    let words = arguments::without_topic_option(words);
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && format == OutputFormat::Json => {
+            let text = error.render().to_string();
+            let text = text.trim_start_matches("error: ").trim_end();
+            return Failure::usage(text).report(blocking::stderr(), format);
+        }
+        // clap prints help, versions and usage errors itself, with exit codes 0 and 2.
+        Err(error) => error.exit(),
+    };
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(blocking::stderr()),
+        Err(failure) => failure.report(blocking::stderr(), format),
     }
 }
 
@@ -88,7 +102,17 @@ fn screen_of(cluster: &ClusterArguments) -> Screen {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
-        let failure = Failure::new(error.to_string());
+        let text = error.to_string();
+        let failure = match &error {
+            ClientError::BadAddress { .. } => Failure::usage(text),
+            ClientError::Connect { .. } => Failure::unreachable(text),
+            ClientError::Disconnected { .. } => Failure::unreachable(text).coded("DISCONNECTED"),
+            ClientError::TimedOut { .. } => Failure::unreachable(text).coded("REQUEST_TIMED_OUT"),
+            ClientError::Unsupported { .. } => Failure::new(text).coded("UNSUPPORTED_VERSION"),
+            ClientError::Protocol { .. } => Failure::new(text).coded("NOT_KAFKA"),
+            ClientError::Broker { code, .. } => Failure::new(text).coded(code.name()),
+            ClientError::Batch { .. } => Failure::new(text).coded("CORRUPT_MESSAGE"),
+        };
         match error.hint() {
             Some(hint) => failure.try_this(hint),
             None => failure,

@@ -63,8 +63,7 @@ impl fmt::Display for NodeError {
                     io::ErrorKind::AddrInUse => write!(
                         f,
                         "\n  likely cause: another broker listens there\n  to see which: ss -ltnp \
-                         'sport = :{}'; to use another port: --override \
-                         listeners=PLAINTEXT://127.0.0.1:9192",
+                         'sport = :{}'\n  to start a second one on this machine: {SECOND_BROKER}",
                         address.rsplit(':').next().unwrap_or_default()
                     ),
                     io::ErrorKind::AddrNotAvailable => write!(
@@ -75,7 +74,7 @@ impl fmt::Display for NodeError {
                     io::ErrorKind::PermissionDenied => write!(
                         f,
                         "\n  likely cause: ports below 1024 are for root\n  to use another port: \
-                         --override listeners=PLAINTEXT://127.0.0.1:9092"
+                         corelog start --override listeners=PLAINTEXT://127.0.0.1:9092"
                     ),
                     _ => Ok(()),
                 }
@@ -86,6 +85,10 @@ impl fmt::Display for NodeError {
 }
 
 impl std::error::Error for NodeError {}
+
+/// All that two brokers on one machine must not share, in one command.
+const SECOND_BROKER: &str = "corelog start --override listeners=PLAINTEXT://127.0.0.1:9192 \
+     --override corelog.admin.listener=127.0.0.1:9744 --override log.dirs=./corelog-data-2";
 
 /// The cores that a configuration asks for, each with the CPU that it is pinned to.
 pub fn cores(config: &BrokerConfig) -> Vec<CoreSpec> {
@@ -137,10 +140,12 @@ pub(super) fn run(
     if let Ok(ready) = receiver.recv() {
         on_ready(&start::Ready {
             listeners: ready.addresses,
+            advertised: ready.advertised,
             admin: admin.as_ref().map(Admin::address),
             core_count: ready.cores_count,
             durability: config.engine.durability,
-            data_dir: config.data_dir.clone(),
+            data_dir: blocking::absolute(&config.data_dir),
+            is_in_memory: blocking::lies_in_memory(&config.data_dir),
             cluster_id: ready.cluster_id.to_string(),
         })?;
     }
@@ -201,8 +206,16 @@ fn start_admin(
         log_lines_dropped,
     };
     let started = admin::start(address, housekeeping).map_err(|error| {
-        Failure::new(format!("cannot serve metrics on {address}: {error}"))
-            .try_this("--override corelog.admin.listener=127.0.0.1:0, or an empty value for none")
+        let failure = Failure::new(format!("cannot serve metrics on {address}: {error}"));
+        match error.kind() {
+            io::ErrorKind::AddrInUse => failure
+                .because("another broker listens there")
+                .try_this(SECOND_BROKER),
+            _ => failure.try_this(
+                "corelog start --override corelog.admin.listener=127.0.0.1:0 (or an empty value \
+                 for none)",
+            ),
+        }
     })?;
     Ok(Some(started))
 }
@@ -277,12 +290,24 @@ impl Node {
 }
 
 async fn serve(node: Arc<Node>, core: CoreId) {
+    let begin = io::now();
     // The core that failed has left its error in the launch.
     let Ok(shard) = Shard::open(node.launch.clone(), core).await else {
         return;
     };
     let cores_count = node.launch.cores_count();
     let config = node.launch.config().clone();
+    if core.0 == 0 {
+        let time = io::now() - begin;
+        let (topics, partitions) =
+            shard.with_image(|image| (image.topics().count(), image.partitions_count()));
+        tracing::info!(
+            "recovered {} in {} ms: {topics} topics, {partitions} partitions, on {cores_count} \
+             cores",
+            config.data_dir.display(),
+            time.as_millis()
+        );
+    }
     let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());
     if listen(&node, core, &server).await {
         node.bound.send_modify(|bound| bound.cores_count += 1);

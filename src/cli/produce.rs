@@ -1,18 +1,28 @@
 //! `corelog produce`: one record per line.
+//!
+//! While no broker answers it tries again, for as long as `--delivery-timeout-ms` says. However it
+//! ends, it says how many lines were acknowledged.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::arguments::{AcksArgument, Compression, ProduceArguments};
-use super::failure::Failure;
+use super::arguments::{AcksArgument, Compression, OutputFormat, ProduceArguments};
+use super::failure::{Exit, Failure};
 use super::topic::topic_name;
-use super::{connect, progress, screen_of};
-use crate::client::{Acks, Producer, ProducerOptions, ProducerRecord};
+use super::{progress, screen_of, signals};
+use crate::client::{
+    Acks, Client, ClientError, ClientOptions, Producer, ProducerOptions, ProducerRecord,
+};
 use crate::frame::Codec;
 use crate::io::blocking;
+use crate::io::housekeeping::now;
 use crate::model::TopicName;
+use crate::protocol::ErrorCode;
 
 /// Runs the command.
 pub(super) fn run(arguments: &ProduceArguments) -> Result<(), Failure> {
@@ -23,40 +33,146 @@ pub(super) fn run(arguments: &ProduceArguments) -> Result<(), Failure> {
         acks,
         codec: codec(arguments.compression),
         is_idempotent: acks == Acks::All,
+        delivery_timeout: Duration::from_millis(arguments.delivery_timeout_ms),
         ..ProducerOptions::default()
     };
-    let producer = Producer::new(connect(&arguments.cluster)?, options)?;
+    let standing = watch_for_signals(arguments.cluster.output)?;
+    let bootstrap = &arguments.cluster.bootstrap_server;
+    let producer = patiently(arguments, &standing, || {
+        Producer::new(
+            Client::connect(bootstrap, ClientOptions::default())?,
+            options,
+        )
+    })
+    .map_err(|failure| standing.add_to(failure))?;
     let mut lines = Lines {
         producer,
         topic,
         arguments,
+        standing,
         sum: Sum::default(),
+        created: None,
+        has_topic: false,
     };
-    if arguments.files.is_empty() {
-        lines.send(blocking::stdin().lock())?;
+    if let Err(failure) = lines.send_all() {
+        // What is on its way may still be acknowledged, or is given up in its time.
+        let _ = lines.producer.flush();
+        let _ = lines.count();
+        return Err(lines.standing.add_to(failure));
     }
-    for path in &arguments.files {
-        lines.send(open(path)?)?;
-    }
-    lines.settle()?;
-    let Sum {
-        record_count,
-        batch_count,
-        batch_bytes,
-    } = lines.sum;
+    let record_count = lines.standing.acknowledged.load(Ordering::Relaxed);
     if !screen.is_json() {
         // The standard output stays empty: there is nothing that a pipe could use.
-        progress::note(&format!("{record_count} records to {}", lines.topic));
+        let created = lines.created.map_or(String::new(), |partitions| {
+            format!(", a topic that was created now, with {partitions} partition(s)")
+        });
+        progress::note(&format!(
+            "{record_count} records to {}{created}",
+            lines.topic
+        ));
         return Ok(());
     }
     screen.show(String::new, || {
         json!({
             "topic": lines.topic.as_str(),
             "records": record_count,
-            "batches": batch_count,
-            "batch_bytes": batch_bytes,
+            "batches": lines.sum.batch_count,
+            "batch_bytes": lines.sum.batch_bytes,
+            "created": lines.created.is_some(),
         })
     })
+}
+
+/// How far the command is: for whoever has to say so when it is ended.
+#[derive(Default)]
+struct Standing {
+    acknowledged: AtomicU64,
+    /// It waits for input, and everything so far was answered.
+    is_idle: AtomicBool,
+    is_interrupted: AtomicBool,
+}
+
+impl Standing {
+    fn add_to(&self, failure: Failure) -> Failure {
+        let count = self.acknowledged.load(Ordering::Relaxed);
+        failure.adding(&format!("; {count} lines were acknowledged"))
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        match self.is_interrupted.load(Ordering::Relaxed) {
+            true => Err(Failure::interrupted("interrupted")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How long what is on its way is waited for after an interrupt.
+const INTERRUPT_WAIT: Duration = Duration::from_secs(2);
+
+/// The first signal ends the command as soon as what it sent is answered, the second one at once.
+fn watch_for_signals(output: OutputFormat) -> Result<Arc<Standing>, Failure> {
+    let standing = Arc::new(Standing::default());
+    let watched = standing.clone();
+    signals::each(move || {
+        if !watched.is_interrupted.swap(true, Ordering::Relaxed) {
+            let watched = watched.clone();
+            // The end of the command ends this thread as well.
+            let waiting = crate::io::spawn_thread("interrupt", move || {
+                let deadline = now() + INTERRUPT_WAIT;
+                while !watched.is_idle.load(Ordering::Relaxed) && now() < deadline {
+                    blocking::sleep(LOOK_PAUSE);
+                }
+                end(&watched, output);
+            });
+            if waiting.is_ok() {
+                return;
+            }
+        }
+        end(&watched, output);
+    })?;
+    Ok(standing)
+}
+
+fn end(standing: &Standing, output: OutputFormat) -> ! {
+    let failure = standing.add_to(Failure::interrupted("interrupted"));
+    failure.report(blocking::stderr(), output);
+    std::process::exit(i32::from(Exit::Interrupted.code()));
+}
+
+/// The pause between two looks, and between two tries.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+const TRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Tries while no broker answers, up to the delivery timeout.
+fn patiently<T>(
+    arguments: &ProduceArguments,
+    standing: &Standing,
+    mut attempt: impl FnMut() -> Result<T, ClientError>,
+) -> Result<T, Failure> {
+    let deadline = now() + Duration::from_millis(arguments.delivery_timeout_ms);
+    let mut has_told = arguments.cluster.output == OutputFormat::Json;
+    loop {
+        let error = match attempt() {
+            Ok(value) => return Ok(value),
+            // What a broker has answered is no matter of waiting for one.
+            Err(error) if error.code().is_some() || !error.is_retriable() => {
+                return Err(error.into());
+            }
+            Err(error) => error,
+        };
+        standing.check()?;
+        if now() >= deadline {
+            return Err(error.into());
+        }
+        if !has_told {
+            has_told = true;
+            let limit_ms = arguments.delivery_timeout_ms;
+            let text = format!("corelog: {error}; trying again for {limit_ms} ms");
+            // A stderr that is closed misses a remark only.
+            let _ = writeln!(blocking::stderr(), "{text}");
+        }
+        blocking::sleep(TRY_PAUSE);
+    }
 }
 
 /// Bytes of the input that are read at once.
@@ -90,18 +206,43 @@ struct Lines<'a> {
     producer: Producer,
     topic: TopicName,
     arguments: &'a ProduceArguments,
+    standing: Arc<Standing>,
     sum: Sum,
+    /// The number of partitions, if the topic was created for the first line.
+    created: Option<usize>,
+    has_topic: bool,
 }
 
 /// What was delivered.
 #[derive(Default)]
 struct Sum {
-    record_count: u64,
     batch_count: u64,
     batch_bytes: u64,
 }
 
 impl Lines<'_> {
+    fn send_all(&mut self) -> Result<(), Failure> {
+        if self.arguments.files.is_empty() {
+            self.send(blocking::stdin().lock())?;
+        }
+        for path in &self.arguments.files {
+            self.send(open(path)?)?;
+        }
+        self.settle()
+    }
+
+    /// Sees to it that the topic is there. Not before the first line: no line, no topic.
+    fn find_topic(&mut self) -> Result<(), Failure> {
+        let (topic, client) = (&self.topic, self.producer.client());
+        let (existed, partition_count) = patiently(self.arguments, &self.standing, || {
+            let existed = client.topics()?.iter().any(|found| found.name == *topic);
+            Ok((existed, client.topic_or_create(topic)?.partitions.len()))
+        })?;
+        self.created = (!existed).then_some(partition_count);
+        self.has_topic = true;
+        Ok(())
+    }
+
     fn send(&mut self, input: impl Read) -> Result<(), Failure> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
         let headers: Vec<(&str, Option<&[u8]>)> = self
@@ -113,10 +254,17 @@ impl Lines<'_> {
         let mut line = Vec::new();
         loop {
             line.clear();
+            let is_idle = input.buffer().is_empty();
+            self.standing.is_idle.store(is_idle, Ordering::Relaxed);
             let read = input.read_until(b'\n', &mut line);
+            self.standing.is_idle.store(false, Ordering::Relaxed);
+            self.standing.check()?;
             let read = read.map_err(|error| Failure::new(format!("cannot read: {error}")))?;
             if read == 0 {
                 return Ok(());
+            }
+            if !self.has_topic {
+                self.find_topic()?;
             }
             let (key, value) = split(self.arguments, line.strip_suffix(b"\n").unwrap_or(&line));
             let record = ProducerRecord {
@@ -137,18 +285,41 @@ impl Lines<'_> {
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
-        self.producer.flush()?;
-        self.count()
+        let flushed = self.producer.flush();
+        self.count()?;
+        Ok(flushed?)
     }
 
     fn count(&mut self) -> Result<(), Failure> {
+        let mut first_error = None;
         for delivery in self.producer.deliveries() {
-            delivery.outcome?;
-            self.sum.record_count += u64::try_from(delivery.record_count).unwrap_or(0);
-            self.sum.batch_count += 1;
-            self.sum.batch_bytes += delivery.batch_bytes as u64;
+            match delivery.outcome {
+                Ok(_) => {
+                    let record_count = u64::try_from(delivery.record_count).unwrap_or(0);
+                    let acknowledged = &self.standing.acknowledged;
+                    acknowledged.fetch_add(record_count, Ordering::Relaxed);
+                    self.sum.batch_count += 1;
+                    self.sum.batch_bytes += delivery.batch_bytes as u64;
+                }
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
         }
-        Ok(())
+        match first_error {
+            None => Ok(()),
+            Some(error) => Err(self.given_up(error)),
+        }
+    }
+
+    fn given_up(&self, error: ClientError) -> Failure {
+        match error.code() {
+            Some(code @ (ErrorCode::RequestTimedOut | ErrorCode::NetworkException)) => {
+                let limit_ms = self.arguments.delivery_timeout_ms;
+                Failure::unreachable(format!("no broker took the lines within {limit_ms} ms"))
+                    .coded(code.name())
+                    .because(error.to_string())
+            }
+            _ => error.into(),
+        }
     }
 }
 

@@ -47,6 +47,15 @@ pub(super) fn stop(at_end_of_input: bool) -> Result<Stop, Failure> {
     Ok(stop)
 }
 
+/// Calls `then` for every SIGTERM and SIGINT, on a thread of its own: also while the command waits
+/// for input, which a flag would not end.
+pub(super) fn each(mut then: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    let failed = |error| Failure::new(format!("cannot watch for signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    spawn_thread("signals", move || signals.forever().for_each(|_| then())).map_err(failed)?;
+    Ok(())
+}
+
 /// A flag that the first signal sets; the second one ends the process.
 pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));

@@ -2,15 +2,18 @@
 //! and says where it listens.
 
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::arguments::{LogFormatArgument, StartArguments};
 use super::failure::Failure;
 use super::{logging, node, signals};
-use crate::config::{self, BrokerConfig, BrokerValues, ConfigErrors, Durability, Sources};
+use crate::config::{
+    self, BrokerConfig, BrokerValues, ConfigErrors, Durability, LogFormat, Sources,
+};
 use crate::io::{blocking, raise_open_files_limit};
 use crate::limits::{CHUNK_FILES_OPEN_MAX, OPEN_FILES_PER_CORE_RESERVED, OPEN_FILES_RESERVED};
 
@@ -29,14 +32,18 @@ pub struct Settings {
 pub struct Ready {
     /// The addresses that are bound, in the order of `listeners`.
     pub listeners: Vec<SocketAddr>,
+    /// What the clients of each are told to connect to.
+    pub advertised: Vec<(Arc<str>, u16)>,
     /// Where metrics and health are, if anywhere.
     pub admin: Option<SocketAddr>,
     /// The number of shards.
     pub core_count: usize,
     /// What an acknowledgement means.
     pub durability: Durability,
-    /// Where the data is.
+    /// Where the data is, from the root.
     pub data_dir: PathBuf,
+    /// Whether that place is memory, and its content lost at power off.
+    pub is_in_memory: bool,
     /// The cluster's id.
     pub cluster_id: String,
 }
@@ -52,6 +59,13 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
         Failure::config(format!("corelog.log.level={level} names no level"))
             .try_this("corelog.log.level=info (or error, warn, debug, trace)")
     })?;
+    tracing::info!(
+        "corelog {} starts: {} cores, data in {}, durability {}",
+        env!("CARGO_PKG_VERSION"),
+        node::cores(&config).len(),
+        blocking::absolute(&config.data_dir).display(),
+        config.engine.durability.as_str()
+    );
     for notice in notices {
         match notice.warning {
             true => tracing::warn!("{}", notice.text),
@@ -65,7 +79,11 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
         values,
         log_lines_dropped: Box::new(log.dropped_lines()),
     };
-    node::run(settings, stop, |ready| announce(ready, arguments))
+    let ended = node::run(settings, stop, |ready| announce(ready, arguments, format));
+    if ended.is_ok() {
+        tracing::info!("stopped");
+    }
+    ended
 }
 
 /// Takes as many open files as the process may have, and admits no more connections than they
@@ -153,13 +171,29 @@ fn refuse(errors: ConfigErrors) -> Failure {
     }
 }
 
-/// Tells people on the standard output, scripts in the file that they asked for.
-fn announce(ready: &Ready, arguments: &StartArguments) -> Result<(), Failure> {
-    let mut out = blocking::stdout();
-    // A closed standard output is no reason not to serve.
-    let _ = out
-        .write_all(banner(ready).as_bytes())
-        .and_then(|()| out.flush());
+/// Tells people on the standard output, scripts in the file that they asked for. Where the log is
+/// for machines, nobody looks at the standard output.
+fn announce(ready: &Ready, arguments: &StartArguments, format: LogFormat) -> Result<(), Failure> {
+    tracing::info!(
+        "listening on {}, advertised as {}, cluster {}",
+        bound_text(ready),
+        advertised_text(ready),
+        ready.cluster_id
+    );
+    if format == LogFormat::Text {
+        let mut out = blocking::stdout();
+        // A closed standard output is no reason not to serve.
+        let _ = out
+            .write_all(banner(ready).as_bytes())
+            .and_then(|()| out.flush());
+    }
+    let resolve = |host: &str, port| {
+        let found = blocking::resolve(host, port).unwrap_or_default();
+        found.into_iter().map(|address| address.ip()).collect()
+    };
+    for concern in concerns(ready, resolve) {
+        tracing::warn!("{concern}");
+    }
     if let Some(path) = &arguments.ready_file {
         blocking::replace_file(path, ready_json(ready).as_bytes())
             .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
@@ -173,10 +207,12 @@ fn ready_json(ready: &Ready) -> String {
     };
     let object = json!({
         "listeners": text(&ready.listeners),
+        "advertised": advertised_list(ready),
         "admin": ready.admin.map(|address| address.to_string()),
         "cores": ready.core_count,
         "durability": ready.durability.as_str(),
         "data_dir": ready.data_dir.display().to_string(),
+        "in_memory": ready.is_in_memory,
         "cluster_id": ready.cluster_id,
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -184,16 +220,69 @@ fn ready_json(ready: &Ready) -> String {
     format!("{object}\n")
 }
 
+fn bound_text(ready: &Ready) -> String {
+    let texts: Vec<String> = ready.listeners.iter().map(SocketAddr::to_string).collect();
+    texts.join(", ")
+}
+
+fn advertised_list(ready: &Ready) -> Vec<String> {
+    let text = |(host, port): &(Arc<str>, u16)| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    ready.advertised.iter().map(text).collect()
+}
+
+fn advertised_text(ready: &Ready) -> String {
+    advertised_list(ready).join(", ")
+}
+
+/// What the operator should know, though clients are served.
+fn concerns(ready: &Ready, resolve: impl Fn(&str, u16) -> Vec<IpAddr>) -> Vec<String> {
+    let mut concerns = Vec::new();
+    if ready.is_in_memory {
+        concerns.push(format!(
+            "the data directory {} is memory (tmpfs): everything is lost at power off, whatever \
+             corelog.durability says. A disk: log.dirs=/other/path",
+            ready.data_dir.display()
+        ));
+    }
+    for (address, (host, port)) in ready.listeners.iter().zip(&ready.advertised) {
+        if address.ip().is_loopback() {
+            continue;
+        }
+        let open = match address.ip().is_unspecified() {
+            true => "every interface of this machine",
+            false => "the network",
+        };
+        concerns.push(format!(
+            "{address} is open to {open}, and there is no authentication yet: whoever reaches it \
+             may read, write and delete everything"
+        ));
+        let found = resolve(host, *port);
+        if found.iter().all(IpAddr::is_loopback) {
+            let what = match found.is_empty() {
+                true => "which this machine cannot resolve",
+                false => "which is the loopback of whoever asks",
+            };
+            concerns.push(format!(
+                "clients of {address} are told to connect to {host}:{port}, {what}; for clients \
+                 on other machines: advertised.listeners=PLAINTEXT://NAME:{port}"
+            ));
+        }
+    }
+    concerns
+}
+
 fn banner(ready: &Ready) -> String {
-    let listeners: Vec<String> = ready
-        .listeners
-        .iter()
-        .map(|address| reachable(*address))
-        .collect();
-    let first = listeners.first().cloned().unwrap_or_default();
-    let meaning = match ready.durability {
-        Durability::Sync => "acknowledged records survive a power cut",
-        Durability::Written => "acknowledged records survive a killed process, not a power cut",
+    let first = ready.listeners.first();
+    let first = first.map_or(String::new(), |address| reachable(*address));
+    let meaning = match (ready.is_in_memory, ready.durability) {
+        (true, _) => "BUT the data directory is memory (tmpfs): all is lost at power off",
+        (false, Durability::Sync) => "acknowledged records survive a power cut",
+        (false, Durability::Written) => {
+            "acknowledged records survive a killed process, not a power cut"
+        }
     };
     let admin = match ready.admin {
         Some(address) => format!("http://{}/metrics", reachable(address)),
@@ -205,10 +294,12 @@ fn banner(ready: &Ready) -> String {
     };
     format!(
         "\
-corelog {version} listens on {listeners}
+corelog {version} listens on {bound}
+  advertised  {advertised}
   data        {data} (cluster {cluster}, {cores} cores)
   durability  {durability}: {meaning}
   metrics     {admin}
+  log         on stderr
 
 Lines to paste:
   echo hello | kcat -P -b {first} -t greetings
@@ -218,7 +309,8 @@ Lines to paste:
   corelog topic list{port}
 ",
         version = env!("CARGO_PKG_VERSION"),
-        listeners = listeners.join(", "),
+        bound = bound_text(ready),
+        advertised = advertised_text(ready),
         data = ready.data_dir.display(),
         cluster = ready.cluster_id,
         cores = ready.core_count,
@@ -241,10 +333,12 @@ mod tests {
     fn ready() -> Ready {
         Ready {
             listeners: vec![SocketAddr::from(([127, 0, 0, 1], 9092))],
+            advertised: vec![("127.0.0.1".into(), 9092)],
             admin: Some(SocketAddr::from(([0, 0, 0, 0], 9644))),
             core_count: 4,
             durability: Durability::Sync,
-            data_dir: PathBuf::from("./corelog-data"),
+            data_dir: PathBuf::from("/srv/corelog-data"),
+            is_in_memory: false,
             cluster_id: "AAAAAAAAAAAAAAAAAAAAAQ".to_string(),
         }
     }
@@ -254,9 +348,11 @@ mod tests {
         let expected = format!(
             "\
 corelog {} listens on 127.0.0.1:9092
-  data        ./corelog-data (cluster AAAAAAAAAAAAAAAAAAAAAQ, 4 cores)
+  advertised  127.0.0.1:9092
+  data        /srv/corelog-data (cluster AAAAAAAAAAAAAAAAAAAAAQ, 4 cores)
   durability  sync: acknowledged records survive a power cut
   metrics     http://localhost:9644/metrics
+  log         on stderr
 
 Lines to paste:
   echo hello | kcat -P -b 127.0.0.1:9092 -t greetings
@@ -270,15 +366,60 @@ Lines to paste:
         assert_eq!(banner(&ready()), expected);
         let elsewhere = Ready {
             listeners: vec![SocketAddr::from(([0, 0, 0, 0], 19092))],
+            advertised: vec![("me.example".into(), 19092)],
             admin: None,
+            is_in_memory: true,
             ..ready()
         };
         let banner = banner(&elsewhere);
+        for line in [
+            "listens on 0.0.0.0:19092\n",
+            "advertised  me.example:19092\n",
+            "sync: BUT the data directory is memory (tmpfs): all is lost at power off\n",
+        ] {
+            assert!(banner.contains(line), "{banner}");
+        }
         assert!(
             banner.contains("corelog topic list -b localhost:19092\n"),
             "{banner}"
         );
         assert!(banner.contains("metrics     not served\n"), "{banner}");
+    }
+
+    #[test]
+    fn what_is_open_unreachable_or_forgetful_is_a_concern() {
+        let check = |ready: Ready, found: &[[u8; 4]], expected: &[&str]| {
+            let resolve = |_: &str, _| found.iter().copied().map(IpAddr::from).collect();
+            let concerns = concerns(&ready, resolve);
+            assert_eq!(concerns.len(), expected.len(), "{concerns:?}");
+            for (concern, part) in concerns.iter().zip(expected) {
+                assert!(concern.contains(part), "{concern}");
+            }
+        };
+        let open = |address: [u8; 4]| Ready {
+            listeners: vec![SocketAddr::from((address, 9092))],
+            advertised: vec![("me.example".into(), 9092)],
+            ..ready()
+        };
+        check(ready(), &[], &[]);
+        let in_memory = Ready {
+            is_in_memory: true,
+            ..ready()
+        };
+        check(in_memory, &[], &["is memory (tmpfs)"]);
+        let every = "open to every interface";
+        check(open([0; 4]), &[[10, 0, 0, 1]], &[every]);
+        check(open([0; 4]), &[[127, 0, 0, 1], [10, 0, 0, 1]], &[every]);
+        check(
+            open([0; 4]),
+            &[[127, 0, 0, 1]],
+            &[every, "the loopback of whoever asks"],
+        );
+        check(
+            open([10, 0, 0, 1]),
+            &[],
+            &["open to the network", "cannot resolve"],
+        );
     }
 
     #[test]

@@ -47,10 +47,11 @@ pub(super) fn run(command: TopicCommand) -> Result<(), Failure> {
         }
         TopicCommand::Describe { names, .. } => describe(&mut client, &mut screen, &names),
         TopicCommand::Delete {
-            names, if_exists, ..
-        } => names
-            .iter()
-            .try_for_each(|name| delete(&mut client, &mut screen, &topic_name(name)?, if_exists)),
+            names,
+            if_exists,
+            force_internal,
+            ..
+        } => delete_all(&mut client, &mut screen, &names, if_exists, force_internal),
         TopicCommand::Alter {
             name,
             partitions,
@@ -120,6 +121,43 @@ fn create(
     )
 }
 
+/// Deletes what can be deleted, and tells of each topic what became of it.
+fn delete_all(
+    client: &mut Client,
+    screen: &mut Screen,
+    names: &[String],
+    if_exists: bool,
+    force_internal: bool,
+) -> Result<(), Failure> {
+    let mut internal = Vec::new();
+    if !force_internal {
+        let owned = client
+            .topics()?
+            .into_iter()
+            .filter(|topic| topic.is_internal);
+        internal = owned.map(|topic| topic.name).collect();
+    }
+    let delete_one = |name: &String| {
+        let name = topic_name(name)?;
+        if internal.contains(&name) {
+            return Err(Failure::new(format!("{name} belongs to the brokers"))
+                .coded("INVALID_TOPIC_EXCEPTION")
+                .because("with __consumer_offsets the offsets of all groups are lost")
+                .try_this(format!(
+                    "--force-internal, if that is meant: corelog topic delete {name} \
+                     --force-internal"
+                )));
+        }
+        delete(client, screen, &name, if_exists)
+    };
+    let failures = names
+        .iter()
+        .map(delete_one)
+        .filter_map(Result::err)
+        .collect();
+    Failure::all(failures).map_or(Ok(()), Err)
+}
+
 fn delete(
     client: &mut Client,
     screen: &mut Screen,
@@ -149,6 +187,7 @@ fn alter(
     partitions: Option<i32>,
     changes: &[ConfigChange],
 ) -> Result<(), Failure> {
+    refuse_unknown_keys(client, name, changes)?;
     if let Some(total) = partitions {
         client.create_partitions(name, total)?;
     }
@@ -159,6 +198,34 @@ fn alter(
         || format!("Altered topic {name}.\n"),
         || json!({ "topic": name.as_str(), "altered": true }),
     )
+}
+
+/// A broker takes the deletion of any key, as Kafka does; a mistyped one would go unnoticed.
+fn refuse_unknown_keys(
+    client: &mut Client,
+    name: &TopicName,
+    changes: &[ConfigChange],
+) -> Result<(), Failure> {
+    let deleted: Vec<&String> = changes
+        .iter()
+        .filter_map(|change| match change {
+            ConfigChange::Delete(key) => Some(key),
+            ConfigChange::Set(..) | ConfigChange::Append(..) | ConfigChange::Subtract(..) => None,
+        })
+        .collect();
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    let known = client.configs(&ConfigOwner::Topic(name.clone()))?;
+    match deleted
+        .into_iter()
+        .find(|key| known.iter().all(|entry| entry.key != **key))
+    {
+        None => Ok(()),
+        Some(key) => Err(Failure::new(format!("topics have no configuration {key}"))
+            .coded(ErrorCode::InvalidConfig.name())
+            .try_this(format!("corelog topic describe {name}"))),
+    }
 }
 
 fn describe(client: &mut Client, screen: &mut Screen, names: &[String]) -> Result<(), Failure> {

@@ -21,16 +21,18 @@ checks it and says how to write it again.
 Each layer wins over those above it.
 
 1. Defaults, as below. A broker that is started without a file also has
-   `listeners=PLAINTEXT://127.0.0.1:9092`, so that it serves this machine only.
+   `listeners=PLAINTEXT://127.0.0.1:9092`, so that it serves this machine only, and
+   `group.initial.rebalance.delay.ms=0`, as the `server.properties` that Kafka ships.
 2. The file: `corelog start FILE`, in the form of Kafka's `server.properties`.
 3. The environment: `KAFKA_NODE_ID` is `node.id`. `_` stands for `.`, `__` for `_`, `___` for `-`.
 4. The command line: `--override key=value`, as often as needed.
-5. What clients set while the broker runs (`kafka-configs`, `corelog topic alter`), for all
-   brokers, and then for one. It is kept in the metadata log.
+5. What clients set while the broker runs, for all brokers, and then for one:
+   `kafka-configs.sh --entity-type brokers`. It is kept in the metadata log.
 
-A topic's own configurations win over all of these.
+A topic's own configurations win over all of these: `corelog topic alter --config key=value`, or
+`kafka-configs.sh --entity-type topics`.
 
-A value that is not allowed stops the start with exit code 78 and a line that names key, value
+Each value that is not allowed stops the start with exit code 78 and a line that names key, value
 and what is allowed. A key that nobody knows gets a warning and the nearest known name. A key
 without effect gets one line that says why.
 

@@ -10,6 +10,7 @@ use std::fmt;
 use super::key::{Effect, Key};
 use super::properties;
 use super::registry::{broker_key, nearest_broker_key};
+use super::resolve::resolve;
 use super::value::Value;
 use super::values::BrokerValues;
 
@@ -84,10 +85,12 @@ const NOT_KEYS: &[&str] = &[
     "KAFKA_JMX_OPTS",
     "KAFKA_JMX_PORT",
     "KAFKA_JVM_PERFORMANCE_OPTS",
-    "KAFKA_LOG4J_OPTS",
     "KAFKA_OPTS",
     "KAFKA_VERSION",
 ];
+
+/// How the variables begin that set the log levels of Kafka's container images.
+const NOT_KEYS_BEGIN: &[&str] = &["KAFKA_LOG4J", "KAFKA_TOOLS_LOG4J"];
 
 /// The key that an environment variable sets: `KAFKA_` goes, `___` becomes `-`, `__` becomes
 /// `_`, `_` becomes `.`, in lower case.
@@ -95,7 +98,9 @@ fn environment_key(name: &str) -> Option<String> {
     let rest = name
         .strip_prefix("KAFKA_")
         .filter(|rest| !rest.is_empty())?;
-    if NOT_KEYS.contains(&name) {
+    let is_of_scripts =
+        NOT_KEYS.contains(&name) || NOT_KEYS_BEGIN.iter().any(|start| name.starts_with(start));
+    if is_of_scripts {
         return None;
     }
     let dotted = rest.to_lowercase().replace('_', ".");
@@ -130,6 +135,7 @@ impl Layers {
     fn finish(mut self) -> Result<(BrokerValues, Vec<Notice>), ConfigErrors> {
         let mut values = BTreeMap::new();
         let mut notices = Vec::new();
+        let mut unreadable = Vec::new();
         for (name, (text, origin)) in std::mem::take(&mut self.set) {
             let Some(key) = broker_key(&name) else {
                 self.unknown(&name, &text, &origin, &mut notices);
@@ -138,7 +144,10 @@ impl Layers {
             match Value::parse(key, &text) {
                 // An empty value of a list that must hold something is how Kafka writes unset.
                 Err(_) if text.trim().is_empty() && key.default.is_none_or(str::is_empty) => {}
-                Err(bad) => self.errors.push(format!("{bad} ({origin})")),
+                Err(bad) => {
+                    self.errors.push(format!("{bad} ({origin})"));
+                    unreadable.push(key.name);
+                }
                 Ok(value) => {
                     self.check_effect(key, &value, &origin, &mut notices);
                     values.insert(key.name, value.canonical());
@@ -146,10 +155,17 @@ impl Layers {
             }
         }
         mirror_ids(&mut values);
-        match self.errors.is_empty() {
-            true => Ok((BrokerValues::new(values), notices)),
-            false => Err(ConfigErrors(self.errors)),
+        let values = BrokerValues::new(values);
+        if self.errors.is_empty() {
+            return Ok((values, notices));
         }
+        // What is wrong across keys is shown with the rest, unless a key that could not be read
+        // has to do with it.
+        if let Err(ConfigErrors(more)) = resolve(values) {
+            let is_sure = |error: &String| !unreadable.iter().any(|name| error.contains(name));
+            self.errors.extend(more.into_iter().filter(is_sure));
+        }
+        Err(ConfigErrors(self.errors))
     }
 
     fn check_effect(
@@ -375,7 +391,15 @@ mod tests {
             Some("a_b-c.d")
         );
         assert_eq!(environment_key("KAFKA_"), None);
-        assert_eq!(environment_key("KAFKA_HEAP_OPTS"), None);
+        for name in [
+            "KAFKA_HEAP_OPTS",
+            "KAFKA_LOG4J_OPTS",
+            "KAFKA_LOG4J_ROOT_LOGLEVEL",
+            "KAFKA_LOG4J_LOGGERS",
+            "KAFKA_TOOLS_LOG4J_LOGLEVEL",
+        ] {
+            assert_eq!(environment_key(name), None, "{name}");
+        }
         assert_eq!(environment_key("MY_KAFKA_NODE_ID"), None);
     }
 
@@ -425,6 +449,20 @@ mod tests {
             ],
         );
         check(
+            "num.partitions=0\ncorelog.admin.listener=nowhere\n\
+             group.min.session.timeout.ms=x\ngroup.max.session.timeout.ms=8",
+            &[],
+            &[],
+            &[
+                "Invalid value x for configuration group.min.session.timeout.ms: allowed is a \
+                 whole number of 32 bits (f line 3)",
+                "Invalid value 0 for configuration num.partitions: allowed is at least 1 \
+                 (f line 1)",
+                "Invalid value nowhere for configuration corelog.admin.listener: allowed is \
+                 address:port, or nothing",
+            ],
+        );
+        check(
             "a=\\u1",
             &[],
             &[],
@@ -450,6 +488,8 @@ mod tests {
             .own(broker_key("listeners").expect("a key"))
             .expect("a value");
         assert_eq!(listeners.list(), ["PLAINTEXT://127.0.0.1:9092"]);
+        let delay = broker_key("group.initial.rebalance.delay.ms").expect("a key");
+        assert_eq!(values.own(delay), Some(Value::Number(0)));
         assert_eq!(notices, []);
     }
 }

@@ -28,13 +28,13 @@ pub(super) fn join(keys: &ListenerKeys<'_>) -> Result<Vec<Listener>, Vec<String>
         keys.advertised.unwrap_or(&[]),
         &mut errors,
     );
-    check_unique(&bound, &mut errors);
-    check_advertised(&bound, &advertised, &mut errors);
     let is_controller = |name: &str| {
         keys.controllers
             .iter()
             .any(|other| other.eq_ignore_ascii_case(name))
     };
+    check_unique(&bound, &mut errors);
+    check_advertised(&bound, &advertised, is_controller, &mut errors);
     let mut listeners = Vec::new();
     for endpoint in bound {
         // A controller's listener serves other controllers, and there are none.
@@ -160,8 +160,18 @@ fn is_pair_of_families(one: &str, other: &str) -> bool {
     }
 }
 
-fn check_advertised(bound: &[Endpoint], advertised: &[Endpoint], errors: &mut Vec<String>) {
-    for endpoint in advertised {
+/// Where a controller would be found concerns nobody: its listener may be missing, as it is when
+/// `--override listeners=` replaces those of a stock file.
+fn check_advertised(
+    bound: &[Endpoint],
+    advertised: &[Endpoint],
+    is_controller: impl Fn(&str) -> bool,
+    errors: &mut Vec<String>,
+) {
+    for endpoint in advertised
+        .iter()
+        .filter(|endpoint| !is_controller(&endpoint.name))
+    {
         if !bound.iter().any(|other| other.name == endpoint.name) {
             errors.push(format!(
                 "Invalid value {}://{}:{} for configuration advertised.listeners: allowed are \
@@ -280,6 +290,16 @@ mod tests {
                 "PLAINTEXT",
             ],
             Ok(&["PLAINTEXT :9092 localhost:9092"]),
+        );
+        check(
+            [
+                "PLAINTEXT://127.0.0.1:19092",
+                "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+                "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+                "CONTROLLER",
+                "",
+            ],
+            Ok(&["PLAINTEXT 127.0.0.1:19092 localhost:9092"]),
         );
     }
 

@@ -90,13 +90,13 @@ impl fmt::Display for DirectoryError {
                 f,
                 "the data directory {0} is in use by another process.\n  likely cause: a broker \
                  already runs on it\n  to see which: fuser -v {0}/.lock; to use another one: \
-                 --override log.dirs=/other/path",
+                 corelog start --override log.dirs=/other/path",
                 directory.display()
             ),
             DirectoryError::Foreign { directory, entry } => write!(
                 f,
                 "the directory {0} is not empty and not corelog's: it holds '{entry}'.\n  likely \
-                 cause: log.dirs names the wrong directory\n  to use a new one: --override \
+                 cause: log.dirs names the wrong directory\n  to use a new one: corelog start --override \
                  log.dirs={0}/corelog-data",
                 directory.display()
             ),
@@ -104,7 +104,8 @@ impl fmt::Display for DirectoryError {
                 f,
                 "the directory {0} was made by Apache Kafka, whose files corelog does not read.\n  \
                  to move data over: start corelog on an empty directory and copy the topics with \
-                 MirrorMaker 2\n  to use a new one: --override log.dirs=/other/path",
+                 MirrorMaker 2\n  to use a new one: corelog start --override \
+                 log.dirs=/other/path",
                 directory.display()
             ),
             DirectoryError::Format { directory, found } => write!(
@@ -122,7 +123,7 @@ impl fmt::Display for DirectoryError {
                 f,
                 "the data directory {} has {key}={found}, the configuration has \
                  {key}={configured}.\n  likely cause: the configuration or the disk of another \
-                 node\n  to go on with the directory's: --override {key}={found}",
+                 node\n  to go on with the directory's: corelog start --override {key}={found}",
                 directory.display()
             ),
             DirectoryError::Damaged { file, what } => write!(

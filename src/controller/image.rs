@@ -156,6 +156,55 @@ impl Image {
         }
     }
 
+    /// What a record is about to change, for the operator's log; `None` if it is nothing that an
+    /// operator asked for. Values stay out of the log: one may be a password.
+    pub(super) fn describe(&self, record: &Record) -> Option<String> {
+        let keys = |configs: &[(String, String)]| {
+            let keys: Vec<&str> = configs.iter().map(|(key, _)| key.as_str()).collect();
+            match keys.is_empty() {
+                true => "no keys".to_owned(),
+                false => keys.join(", "),
+            }
+        };
+        let name = |id: &[u8; 16]| Some(&self.topic(TopicId(*id))?.name);
+        let text = match record {
+            Record::Snapshot { .. } | Record::Started | Record::ProducerIds { .. } => return None,
+            Record::TopicCreated {
+                name,
+                partitions,
+                configs,
+                ..
+            } => format!(
+                "topic {name} is created: {} partitions, {} set",
+                partitions.len(),
+                keys(configs)
+            ),
+            Record::PartitionsAdded { id, partitions } => {
+                format!(
+                    "topic {} gets {} more partitions",
+                    name(id)?,
+                    partitions.len()
+                )
+            }
+            Record::TopicDeleted { id } => format!("topic {} is deleted", name(id)?),
+            Record::TopicConfigs { id, configs } => {
+                format!(
+                    "topic {} has its configuration changed: {} set",
+                    name(id)?,
+                    keys(configs)
+                )
+            }
+            Record::BrokerConfigs { node_id, configs } => {
+                let whose = node_id.map_or("all brokers".to_owned(), |id| format!("broker {id}"));
+                format!(
+                    "the configuration of {whose} is changed: {} set",
+                    keys(configs)
+                )
+            }
+        };
+        Some(text)
+    }
+
     fn count_slots(&mut self, partitions: &[PartitionRecord]) {
         let after = partitions
             .iter()

@@ -202,8 +202,20 @@ impl Controller {
         if look || records.is_empty() {
             return (decided, None);
         }
+        let said: Vec<String> = {
+            let image = self.image.borrow();
+            records
+                .iter()
+                .filter_map(|record| image.describe(record))
+                .collect()
+        };
         match self.commit(records).await {
-            Ok(records) => (decided, Some(records)),
+            Ok(records) => {
+                for text in said {
+                    tracing::info!("{text}");
+                }
+                (decided, Some(records))
+            }
             Err(_) => {
                 let storage =
                     || refused(RefusedReason::Storage, "the metadata log cannot be written");

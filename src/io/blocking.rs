@@ -125,6 +125,43 @@ pub fn replace_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     std::fs::rename(&written, path)
 }
 
+/// A path from the root, whether it exists or not.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Whether what lies at a path is lost at power off, because its file system is memory. False
+/// where the system does not say.
+pub fn lies_in_memory(path: &Path) -> bool {
+    let Ok(path) = std::fs::canonicalize(path) else {
+        return false;
+    };
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    matches!(file_system_of(&path, &mounts), Some("tmpfs" | "ramfs"))
+}
+
+/// The type of the file system that a path lies on, by proc(5)'s list of mounts. Of those at one
+/// place the last one counts.
+fn file_system_of<'m>(path: &Path, mounts: &'m str) -> Option<&'m str> {
+    let mut deepest: Option<(usize, &str)> = None;
+    for line in mounts.lines() {
+        let Some((before, after)) = line.split_once(" - ") else {
+            continue;
+        };
+        let place = before.split(' ').nth(4).unwrap_or_default();
+        // The list writes blanks and backslashes in octal.
+        let place = place
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\134", "\\");
+        let depth = Path::new(&place).components().count();
+        if path.starts_with(&place) && deepest.is_none_or(|(most, _)| depth >= most) {
+            deepest = Some((depth, after.split(' ').next().unwrap_or_default()));
+        }
+    }
+    deepest.map(|(_, name)| name)
+}
+
 /// A new directory that only this process uses, removed with all that is in it when dropped.
 #[derive(Debug)]
 pub struct ScratchDir(PathBuf);
@@ -155,5 +192,32 @@ impl Drop for ScratchDir {
     fn drop(&mut self) {
         // What cannot be removed is left to the system's own cleaning.
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_on_the_deepest_mount_above_it() {
+        let mounts = "\
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+22 21 0:20 / /dev/shm rw,nosuid - tmpfs tmpfs rw
+23 21 8:2 / /a\\040b rw - xfs /dev/sdb rw
+24 23 0:21 / /a\\040b/c rw master:2 - ramfs none rw
+25 21 0:22 / /tmp rw - tmpfs tmpfs rw
+26 25 8:3 / /tmp rw - ext4 /dev/sdc rw
+";
+        let check = |path: &str, expected: Option<&str>| {
+            assert_eq!(file_system_of(Path::new(path), mounts), expected, "{path}");
+        };
+        check("/var/lib/corelog", Some("ext4"));
+        check("/dev/shm/corelog", Some("tmpfs"));
+        check("/dev/shmother", Some("ext4"));
+        check("/a b/x", Some("xfs"));
+        check("/a b/c", Some("ramfs"));
+        check("/tmp/x", Some("ext4"));
+        assert_eq!(file_system_of(Path::new("/x"), "nonsense"), None);
     }
 }

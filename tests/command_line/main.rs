@@ -129,14 +129,50 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
 #[test]
 fn a_cluster_that_is_not_there_is_a_failure_with_advice() {
     // Port 1 (tcpmux) is nobody's here; a connection to it is refused at once.
-    for line in ["topic list", "group list", "consume t -e", "produce t"] {
+    for line in ["topic list", "group list", "consume t -e"] {
         check(
             &format!("{line} -b 127.0.0.1:1"),
-            1,
+            3,
             &["cannot connect to 127.0.0.1:1", "try:"],
         );
     }
-    check("topic list -b nonsense", 1, &["is not HOST:PORT"]);
+    check(
+        "produce t -b 127.0.0.1:1 --delivery-timeout-ms 300",
+        3,
+        &[
+            "trying again for 300 ms",
+            "0 lines were acknowledged",
+            "try:",
+        ],
+    );
+    check("topic list -b nonsense:x", 2, &["is not HOST:PORT"]);
+    check("consume t -p -1", 2, &["a partition is a number from 0 on"]);
+}
+
+#[test]
+fn scripts_get_failures_as_objects() {
+    let check = |line: &str, code: i32, word: &str| {
+        let run = run(line);
+        assert_eq!(run.code, code, "{line}: {}", run.err);
+        let error: serde_json::Value = serde_json::from_str(&run.err).expect(&run.err);
+        assert_eq!(error["error"]["code"], word, "{line}: {}", run.err);
+        assert!(error["error"]["message"].is_string(), "{line}: {}", run.err);
+    };
+    check(
+        "topic list -b 127.0.0.1:1 --output json",
+        3,
+        "CANNOT_CONNECT",
+    );
+    let produce = "produce t -b 127.0.0.1:1 --delivery-timeout-ms 1 --output=json";
+    check(produce, 3, "CANNOT_CONNECT");
+    check("topic create --output json", 2, "USAGE");
+    check("consume t -f %x --output json", 2, "USAGE");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_configuration_is_said_at_once() {
+    let line = "start --override num.partitions=0 --override corelog.admin.listener=x";
+    check(line, 78, &["num.partitions", "corelog.admin.listener"]);
 }
 
 #[test]

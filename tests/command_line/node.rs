@@ -26,6 +26,10 @@ impl Node {
     }
 
     fn start_in(dir: TempDir) -> Node {
+        Node::start_at(dir, "127.0.0.1:0")
+    }
+
+    fn start_at(dir: TempDir, address: &str) -> Node {
         let ready_file = dir.path().join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let log = std::fs::OpenOptions::new()
@@ -36,6 +40,7 @@ impl Node {
         let child = Command::new(env!("CARGO_BIN_EXE_corelog"))
             .arg("start")
             .args(overrides(&dir))
+            .args(["--override", &format!("listeners=PLAINTEXT://{address}")])
             .args(["--stop-at-end-of-input", "--ready-file"])
             .arg(&ready_file)
             .stdin(Stdio::piped())
@@ -183,6 +188,163 @@ fn topics_are_created_altered_and_deleted() {
     );
     assert_eq!(node.try_command("topic delete orders", "").code, 1);
     assert_eq!(node.command("topic list --exclude-internal", ""), "");
+    for said in [
+        "topic orders is created: 3 partitions, retention.ms set",
+        "topic orders gets 1 more partitions",
+        "topic orders has its configuration changed: max.message.bytes set",
+        "topic orders is deleted",
+    ] {
+        assert!(node.log().contains(said), "{said}: {}", node.log());
+    }
+}
+
+#[test]
+fn what_is_dangerous_or_mistyped_is_refused() {
+    let node = Node::start();
+    node.command("topic create --topic a --partitions 1", "");
+    node.command("topic create b", "");
+    let some = node.try_command("topic delete a none b --output json", "");
+    assert_eq!(some.code, 1, "{}", some.err);
+    assert_eq!(some.out.lines().count(), 2, "{}", some.out);
+    let error: Value = serde_json::from_str(&some.err).expect("one object");
+    assert_eq!(error["error"]["code"], "UNKNOWN_TOPIC_OR_PARTITION");
+    node.command("topic create a", "");
+    let mistyped = node.try_command("topic alter a --delete-config retention.mss", "");
+    assert_eq!(mistyped.code, 1, "{}", mistyped.err);
+    assert!(
+        mistyped.err.contains("no configuration retention.mss"),
+        "{}",
+        mistyped.err
+    );
+    node.command("produce a", "x\n");
+    node.command("consume a -g readers -c 1", "");
+    let internal = node.try_command("topic delete __consumer_offsets", "");
+    assert_eq!(internal.code, 1, "{}", internal.err);
+    assert!(
+        internal.err.contains("--force-internal"),
+        "{}",
+        internal.err
+    );
+    assert_eq!(node.command("group list", ""), "readers\n");
+    node.command("topic delete __consumer_offsets --force-internal", "");
+}
+
+#[test]
+fn one_offset_in_several_partitions_is_the_nearest_that_each_has() {
+    let node = Node::start();
+    node.command("topic create orders --partitions 2", "");
+    node.command("produce orders -p 0", "a\nb\nc\n");
+    node.command("produce orders -p 1", "x\n");
+    let run = node.try_command("consume orders -o 2 -e", "");
+    assert_eq!((run.code, run.out.as_str()), (0, "c\n"), "{}", run.err);
+    assert!(
+        run.err
+            .contains("orders-1 has offsets from 0 to 1: it is read from 1"),
+        "{}",
+        run.err
+    );
+    let beyond = node.try_command("consume orders -o 9 -e --output json", "");
+    assert_eq!(beyond.code, 1);
+    assert!(beyond.err.contains("OFFSET_OUT_OF_RANGE"), "{}", beyond.err);
+}
+
+#[test]
+fn lines_wait_for_a_broker_and_are_counted_when_it_goes_away() {
+    let mut node = Node::start();
+    let line = "produce orders --delivery-timeout-ms 30000 --output json";
+    let mut producing = Command::new(env!("CARGO_BIN_EXE_corelog"))
+        .args(line.split(' '))
+        .args(["-b", node.address()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut input = producing.stdin.take().expect("a pipe");
+    input.write_all(b"a\n").expect("it reads");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while node.try_command("consume orders -e", "").out != "a\n" {
+        assert!(Instant::now() < deadline, "{}", node.log());
+        pause();
+    }
+    // The same port again: the broker is away while the second line comes.
+    let address = node.address().to_string();
+    node.signal("TERM");
+    node.wait();
+    input.write_all(b"b\n").expect("it reads");
+    drop(input);
+    let dir = std::mem::replace(&mut node.dir, tempfile::tempdir().expect("a directory"));
+    let node = Node::start_at(dir, &address);
+    let output = producing.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", node.log());
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        (&told["records"], &told["created"]),
+        (&Value::from(2), &Value::from(true))
+    );
+    assert_eq!(node.command("consume orders -e", ""), "a\nb\n");
+}
+
+#[test]
+fn an_interrupt_ends_producing_with_a_count() {
+    let node = Node::start();
+    let mut producing = Command::new(env!("CARGO_BIN_EXE_corelog"))
+        .args(["produce", "orders", "-b", node.address()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut input = producing.stdin.take().expect("a pipe");
+    input.write_all(b"a\nb\n").expect("it reads");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while node.try_command("consume orders -e", "").out != "a\nb\n" {
+        assert!(Instant::now() < deadline, "{}", node.log());
+        pause();
+    }
+    let pid = producing.id().to_string();
+    let killed = Command::new("kill").args(["-s", "INT", &pid]).status();
+    assert!(killed.expect("kill runs").success());
+    let output = producing.wait_with_output().expect("it ends");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{err}");
+    assert!(
+        err.contains("interrupted; 2 lines were acknowledged"),
+        "{err}"
+    );
+    drop(input);
+}
+
+#[test]
+fn the_log_tells_of_the_start_and_the_end() {
+    let mut node = Node::start();
+    node.signal("TERM");
+    assert_eq!(node.wait().code(), Some(0));
+    let mut log = node.log();
+    for said in [
+        " starts: 2 cores, data in /",
+        "INFO recovered ",
+        "0 topics, 0 partitions, on 2 cores",
+        "INFO listening on 127.0.0.1:",
+        "SIGTERM: stopping",
+        "INFO stopped",
+    ] {
+        let at = log.find(said);
+        assert!(at.is_some(), "{said}: {}", node.log());
+        log = log.split_off(at.unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_log_for_machines_leaves_no_text_for_people() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let words = overrides(&dir).join(" ");
+    let line = format!("start {words} --log-format json --stop-at-end-of-input");
+    let run = super::run(&line);
+    assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
+    for line in run.err.lines() {
+        let parsed: Result<Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok(), "{line}");
+    }
+    assert!(run.err.contains("listening on 127.0.0.1:"), "{}", run.err);
 }
 
 #[test]
@@ -365,6 +527,13 @@ fn a_port_that_another_node_has_is_refused_with_advice() {
         "{}",
         second.err
     );
+    for part in [
+        "corelog start --override listeners=",
+        "--override corelog.admin.listener=",
+        "--override log.dirs=",
+    ] {
+        assert!(second.err.contains(part), "{part}: {}", second.err);
+    }
     let metrics = node.ready["admin"].as_str().expect("an address");
     let port = format!("--override corelog.admin.listener={metrics}");
     let second = super::run(&format!("start {words} {port}"));
