@@ -10,6 +10,7 @@ use corelog::client::{
     Acks, Client, CommittedOffset, Consumer, ConsumerOptions, GroupOptions, NewTopic, OffsetReset,
     OffsetSpec, Producer, ProducerOptions, ProducerRecord, StartAt,
 };
+use corelog::io::blocking;
 use corelog::model::{Offset, PartitionId, Timestamp, TopicName, TopicPartition};
 use running::RunningNode;
 
@@ -218,21 +219,21 @@ fn records_are_not_taken_for_a_deleted_topics_when_the_metadata_is_lost() {
     let files = std::fs::read_dir(&chunks).unwrap();
     let path = files
         .map(|entry| entry.unwrap().path())
-        .find(|path| std::fs::read(path).unwrap()[56..72] == metadata)
+        .find(|path| blocking::read_file(path).unwrap()[56..72] == metadata)
         .expect("the metadata log has a chunk");
-    let whole = std::fs::read(&path).unwrap();
+    let whole = blocking::read_file(&path).unwrap();
     let mut damaged = whole.clone();
     damaged[..3 * 4096].fill(0);
     for lost in [Some(damaged), None] {
         match lost {
-            Some(damaged) => std::fs::write(&path, damaged).unwrap(),
+            Some(damaged) => blocking::write_file(&path, &damaged).unwrap(),
             None => std::fs::remove_file(&path).unwrap(),
         }
         let refused = RunningNode::try_start(directory.clone(), 2).err();
         let refused = refused.expect("nothing says whose the records are");
         assert!(refused.contains("metadata log"), "{refused}");
     }
-    std::fs::write(&path, whole).unwrap();
+    blocking::write_file(&path, &whole).unwrap();
     let node = RunningNode::try_start(directory, 2).expect("nothing was changed");
     let values = consume(node.client(), "kept", 3, 300);
     assert_eq!(values, (0..300).collect::<Vec<_>>());
