@@ -70,13 +70,22 @@ impl Partition {
             Verdict::Append => {
                 let base_offset = self.log.end_offset();
                 // Not under a borrow of the state: the log may call its listener.
-                self.log
-                    .append(batch, base_offset, self.leader_epoch, info.max_timestamp)
-                    .map_err(refused)?;
-                self.state
-                    .borrow_mut()
-                    .producers
-                    .appended(header, base_offset);
+                let appended =
+                    self.log
+                        .append(batch, base_offset, self.leader_epoch, info.max_timestamp);
+                let producers = &mut self.state.borrow_mut().producers;
+                match appended {
+                    Ok(()) => producers.appended(header, base_offset),
+                    Err(error) => {
+                        match error {
+                            AppendError::StorageFull | AppendError::Stopped | AppendError::Busy => {
+                                producers.refused(header);
+                            }
+                            AppendError::TooLarge => {}
+                        }
+                        return Err(refused(error));
+                    }
+                }
                 (
                     base_offset,
                     base_offset + i64::from(header.last_offset_delta),

@@ -40,7 +40,8 @@ struct AppendedBatch {
     last_offset: Offset,
 }
 
-/// A producer's newest epoch and its last batches in that epoch, oldest first.
+/// A producer's newest epoch and its last batches in that epoch, oldest first; none if its first
+/// one was refused and is awaited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     epoch: ProducerEpoch,
@@ -95,14 +96,29 @@ impl ProducerTable {
                 _ => Verdict::OutOfOrder,
             };
         }
-        let follows = known
+        let next = known
             .batches
             .back()
-            .is_none_or(|last| batch.base_sequence == sequence_after(last.last_sequence, 1));
-        if follows {
+            .map_or(0, |last| sequence_after(last.last_sequence, 1));
+        if batch.base_sequence == next {
             Verdict::Append
         } else {
             Verdict::OutOfOrder
+        }
+    }
+
+    /// Records that a batch was refused for the moment, though its place was right. Of a producer
+    /// that is new it is the first, and those behind it in flight must not be taken for the first:
+    /// it could never be appended any more.
+    pub fn refused(&mut self, batch: &BatchHeader) {
+        if batch.producer_id.0 >= 0 && batch.base_sequence == 0 {
+            self.producers
+                .entry(batch.producer_id)
+                .or_insert_with(|| Producer {
+                    epoch: batch.producer_epoch,
+                    batches: VecDeque::new(),
+                    last_timestamp: batch.max_timestamp,
+                });
         }
     }
 
@@ -277,6 +293,29 @@ mod tests {
         let verdict = table.judge(&batch(last.0, last.1, last.2));
         assert_eq!(verdict, expected, "{history:?} then {last:?}");
         assert_eq!(ProducerTable::restore(&table.snapshot()), Some(table));
+    }
+
+    #[test]
+    fn what_follows_a_first_batch_that_was_refused_waits_for_it() {
+        let mut table = ProducerTable::default();
+        let first = batch(0, 0, 3);
+        assert_eq!(table.judge(&first), Verdict::Append);
+        table.refused(&first);
+        assert_eq!(table.judge(&batch(0, 3, 1)), Verdict::OutOfOrder);
+        assert_eq!(
+            ProducerTable::restore(&table.snapshot()),
+            Some(table.clone())
+        );
+        assert_eq!(table.judge(&first), Verdict::Append);
+        table.appended(&first, Offset(100));
+        assert_eq!(table.judge(&batch(0, 3, 1)), Verdict::Append);
+        // One that is not the first changes nothing.
+        table.refused(&batch(0, 3, 1));
+        assert_eq!(table.judge(&batch(0, 3, 1)), Verdict::Append);
+        // Of a producer whose state has expired nothing is awaited.
+        let mut table = ProducerTable::default();
+        table.refused(&batch(0, 17, 1));
+        assert_eq!(table.judge(&batch(0, 18, 1)), Verdict::Append);
     }
 
     #[test]
