@@ -96,8 +96,8 @@ impl fmt::Display for DirectoryError {
             DirectoryError::Foreign { directory, entry } => write!(
                 f,
                 "the directory {0} is not empty and not corelog's: it holds '{entry}'.\n  likely \
-                 cause: log.dirs names the wrong directory\n  to use a new one: corelog start --override \
-                 log.dirs={0}/corelog-data",
+                 cause: log.dirs names the wrong directory\n  to use a new one: corelog start \
+                 --override log.dirs={0}/corelog-data",
                 directory.display()
             ),
             DirectoryError::Kafka(directory) => write!(
