@@ -42,6 +42,9 @@ pub(super) enum Command {
     /// List, describe and delete consumer groups, and move their offsets
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Show and change the configuration of brokers while they run
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Start a broker in a temporary directory, send a million records through it, check them
     Demo(DemoArguments),
     /// Print a completion script for a shell
@@ -348,6 +351,38 @@ pub(super) struct ResetArguments {
     pub(super) execute: bool,
     #[command(flatten)]
     pub(super) cluster: ClusterArguments,
+}
+
+/// `corelog config`.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Show what is set, and where
+    Describe {
+        /// One broker, with what it was started with; otherwise what is set for all of them
+        #[arg(long, value_name = "ID")]
+        broker: Option<i32>,
+        /// Show the defaults, too
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        cluster: ClusterArguments,
+    },
+    /// Set and unset keys that may change while brokers run
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+    Alter {
+        /// One broker; otherwise all of them
+        #[arg(long, value_name = "ID")]
+        broker: Option<i32>,
+        /// Set a key; may be repeated
+        #[arg(long = "config", value_name = "KEY=VALUE", group = "change")]
+        #[arg(value_parser = key_value)]
+        configs: Vec<(String, String)>,
+        /// Go back to the value of before; may be repeated
+        #[arg(long = "delete-config", value_name = "KEY", group = "change")]
+        delete_configs: Vec<String>,
+        #[command(flatten)]
+        cluster: ClusterArguments,
+    },
 }
 
 /// `corelog demo`.

@@ -1,10 +1,11 @@
 //! Subcommands for people; `start` wires everything.
 //!
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
-//! subcommand), `topic`, `produce`, `consume`, `group`, `demo`, `completions`. A subcommand ends
-//! with `Ok` or a `Failure`, which says what happened, the likely cause and what helps, and which
-//! is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no broker answers, 78
-//! the configuration is wrong, 130 a signal ended it. With `--output json` it is an object, too.
+//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `completions`. A
+//! subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
+//! helps, and which is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no
+//! broker answers, 78 the configuration is wrong, 130 a signal ended it. With `--output json` it is
+//! an object, too.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
 //! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
@@ -18,6 +19,7 @@ mod start;
 pub mod node;
 mod signals;
 
+mod broker_config;
 mod consume;
 mod group;
 mod produce;
@@ -78,6 +80,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Produce(arguments)) => produce::run(&arguments),
         Some(Command::Consume(arguments)) => consume::run(&arguments),
         Some(Command::Group(command)) => group::run(command),
+        Some(Command::Config(command)) => broker_config::run(command),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &ProduceArguments) -> Result<(), Failure> {
     if !screen.is_json() {
         // The standard output stays empty: there is nothing that a pipe could use.
         let created = lines.created.map_or(String::new(), |partitions| {
-            format!(", a topic that was created now, with {partitions} partition(s)")
+            format!(", a topic that was created now; partitions: {partitions}")
         });
         progress::note(&format!(
             "{record_count} records to {}{created}",

@@ -263,7 +263,7 @@ fn concerns(ready: &Ready, resolve: impl Fn(&str, u16) -> Vec<IpAddr>) -> Vec<St
         if found.iter().all(IpAddr::is_loopback) {
             let what = match found.is_empty() {
                 true => "which this machine cannot resolve",
-                false => "which is the loopback of whoever asks",
+                false => "which is loopback on this machine",
             };
             concerns.push(format!(
                 "clients of {address} are told to connect to {host}:{port}, {what}; for clients \
@@ -296,7 +296,7 @@ fn banner(ready: &Ready) -> String {
         "\
 corelog {version} listens on {bound}
   advertised  {advertised}
-  data        {data} (cluster {cluster}, {cores} cores)
+  data        {data} (cluster {cluster}, {cores})
   durability  {durability}: {meaning}
   metrics     {admin}
   log         on stderr
@@ -313,7 +313,10 @@ Lines to paste:
         advertised = advertised_text(ready),
         data = ready.data_dir.display(),
         cluster = ready.cluster_id,
-        cores = ready.core_count,
+        cores = match ready.core_count {
+            1 => "1 core".to_string(),
+            count => format!("{count} cores"),
+        },
         durability = ready.durability.as_str(),
     )
 }
@@ -413,7 +416,7 @@ Lines to paste:
         check(
             open([0; 4]),
             &[[127, 0, 0, 1]],
-            &[every, "the loopback of whoever asks"],
+            &[every, "loopback on this machine"],
         );
         check(
             open([10, 0, 0, 1]),

@@ -143,10 +143,7 @@ fn delete_all(
             return Err(Failure::new(format!("{name} belongs to the brokers"))
                 .coded("INVALID_TOPIC_EXCEPTION")
                 .because("with __consumer_offsets the offsets of all groups are lost")
-                .try_this(format!(
-                    "--force-internal, if that is meant: corelog topic delete {name} \
-                     --force-internal"
-                )));
+                .try_this(format!("corelog topic delete {name} --force-internal")));
         }
         delete(client, screen, &name, if_exists)
     };

@@ -55,13 +55,15 @@ pub enum ConfigOwner {
     Topic(TopicName),
     /// A broker, by its node id.
     Broker(i32),
+    /// All brokers: what is in force for each that does not have its own.
+    AllBrokers,
 }
 
 impl ConfigOwner {
     fn code(&self) -> i8 {
         match self {
             ConfigOwner::Topic(_) => 2,
-            ConfigOwner::Broker(_) => 4,
+            ConfigOwner::Broker(_) | ConfigOwner::AllBrokers => 4,
         }
     }
 
@@ -69,6 +71,7 @@ impl ConfigOwner {
         match self {
             ConfigOwner::Topic(name) => name.to_string(),
             ConfigOwner::Broker(id) => id.to_string(),
+            ConfigOwner::AllBrokers => String::new(),
         }
     }
 }
@@ -318,10 +321,10 @@ impl Client {
 }
 
 impl ConfigOwner {
-    /// A broker answers for itself; topics are the controller's.
+    /// A broker answers for itself; topics, and all brokers at once, are the controller's.
     fn target(&self) -> Target<'static> {
         match self {
-            ConfigOwner::Topic(_) => Target::Controller,
+            ConfigOwner::Topic(_) | ConfigOwner::AllBrokers => Target::Controller,
             ConfigOwner::Broker(id) => Target::Node(crate::model::NodeId(*id)),
         }
     }

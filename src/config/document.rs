@@ -27,7 +27,8 @@ Each layer wins over those above it.
 3. The environment: `KAFKA_NODE_ID` is `node.id`. `_` stands for `.`, `__` for `_`, `___` for `-`.
 4. The command line: `--override key=value`, as often as needed.
 5. What clients set while the broker runs, for all brokers, and then for one:
-   `kafka-configs.sh --entity-type brokers`. It is kept in the metadata log.
+   `corelog config alter`, or `kafka-configs.sh --entity-type brokers`. It is kept in the
+   metadata log.
 
 A topic's own configurations win over all of these: `corelog topic alter --config key=value`, or
 `kafka-configs.sh --entity-type topics`.

@@ -45,7 +45,7 @@ fn run_with_input(line: &str, input: &str) -> Run {
 }
 
 /// Lines whose help is kept, and the file that it is kept in.
-const HELP: [(&str, &str); 16] = [
+const HELP: [(&str, &str); 19] = [
     ("--help", "corelog"),
     ("start --help", "start"),
     ("topic --help", "topic"),
@@ -61,6 +61,9 @@ const HELP: [(&str, &str); 16] = [
     ("group describe --help", "group-describe"),
     ("group reset-offsets --help", "group-reset-offsets"),
     ("group delete --help", "group-delete"),
+    ("config --help", "config"),
+    ("config describe --help", "config-describe"),
+    ("config alter --help", "config-alter"),
     ("demo --help", "demo"),
 ];
 

@@ -230,6 +230,36 @@ fn what_is_dangerous_or_mistyped_is_refused() {
 }
 
 #[test]
+fn brokers_are_configured_while_they_run() {
+    let node = Node::start();
+    let alter = "config alter --config log.retention.ms=86400000";
+    assert_eq!(
+        node.command(alter, ""),
+        "Altered the configuration of all brokers.\n"
+    );
+    let shown = node.command("config describe", "");
+    assert!(
+        shown.contains("log.retention.ms  86400000  all brokers  while it runs"),
+        "{shown}"
+    );
+    node.command("config alter --broker 1 --config log.retention.ms=5000", "");
+    let json = node.command("config describe --broker 1 --output json", "");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let entries = json.as_array().expect("a list");
+    let value = |key: &str| {
+        let entry = entries.iter().find(|entry| entry["key"] == key);
+        entry.map(|entry| (entry["value"].clone(), entry["source"].clone()))
+    };
+    let expected = (Value::from("5000"), Value::from("this broker"));
+    assert_eq!(value("log.retention.ms"), Some(expected));
+    assert_eq!(value("num.partitions"), None, "a default");
+    node.command("config alter --delete-config log.retention.ms", "");
+    assert_eq!(node.command("config describe", "").lines().count(), 1);
+    let fixed = node.try_command("config alter --config listeners=PLAINTEXT://:1", "");
+    assert_eq!(fixed.code, 1, "{}", fixed.err);
+}
+
+#[test]
 fn one_offset_in_several_partitions_is_the_nearest_that_each_has() {
     let node = Node::start();
     node.command("topic create orders --partitions 2", "");
