@@ -153,14 +153,13 @@ impl Log {
     /// Waits until the records below `offset` survive a power cut. False if that may take until
     /// there is space again, or for ever.
     async fn settles(&self, offset: Offset) -> bool {
-        let store = self.store.clone();
         let settled = pin!(async {
-            match store.config.durability {
+            match self.store.config.durability {
                 Durability::Sync => self.wait(Goal::Offset(offset)).await,
                 Durability::Written => self.flush().await,
             }
         });
-        match select(settled, pin!(store.wait_full())).await {
+        match select(settled, pin!(self.wait_stuck())).await {
             Either::Left((settled, _)) => settled.is_ok(),
             Either::Right(((), _)) => self.state.borrow().synced.end_offset >= offset,
         }

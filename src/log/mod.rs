@@ -50,7 +50,8 @@
 //! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
 //! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
 //! log.delete().await                         // durable on return; chunks go back to the pool
-//! log.close().await                          // no more appends; everything durable, sealed
+//! log.close().await                          // no more appends; everything durable that there is space
+//!                                            // for, sealed
 //!
 //! // checkpoints: bound what a restart replays
 //! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state of end_offset(), now

@@ -315,11 +315,12 @@ impl ChunkStore {
         }
     }
 
-    /// Waits until there is no space, or the data directory stops.
-    pub(super) async fn wait_full(&self) {
+    /// Waits until there is no space and `concerns` says that it matters, or the data directory
+    /// stops.
+    pub(super) async fn wait_full(&self, concerns: impl Fn() -> bool) {
         loop {
             let ran_out = self.space_ran_out.notified();
-            if self.full.get() || self.is_stopped() {
+            if (self.full.get() && concerns()) || self.is_stopped() {
                 return;
             }
             ran_out.await;
