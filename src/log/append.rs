@@ -35,6 +35,21 @@ impl Log {
         leader_epoch: LeaderEpoch,
         max_timestamp: Timestamp,
     ) -> Result<(), AppendError> {
+        if !self.store.has_room() && !self.is_metadata() {
+            return Err(AppendError::Busy);
+        }
+        self.append_own(batch, base_offset, leader_epoch, max_timestamp)
+    }
+
+    /// The same for a batch that the broker itself made: it is not refused because producers keep
+    /// the core's logs busy. How much of it may wait is its maker's to bound.
+    pub fn append_own(
+        &self,
+        batch: &[u8],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) -> Result<(), AppendError> {
         let mut state = self.state.borrow_mut();
         self.check_append(&state, batch.len())?;
         let header = BatchHeader::read(batch).expect("a validated batch has a header");
@@ -67,11 +82,9 @@ impl Log {
         if frame_bytes(batch_bytes) as u64 > self.store.frame_bytes_max() {
             return Err(AppendError::TooLarge);
         }
-        if self.store.is_full() && !state.fits(batch_bytes) {
+        // Metadata has a reserve of its own: deleting topics is what makes room.
+        if self.store.is_full() && !self.is_metadata() && !state.fits(batch_bytes) {
             return Err(AppendError::StorageFull);
-        }
-        if !self.store.has_room() {
-            return Err(AppendError::Busy);
         }
         Ok(())
     }

@@ -66,6 +66,11 @@ impl Log {
         self.id
     }
 
+    /// Whether it is the metadata log, which may use the space that is kept for it.
+    pub(super) fn is_metadata(&self) -> bool {
+        self.id == PartitionId::METADATA
+    }
+
     /// What opening it found.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery

@@ -34,6 +34,7 @@
 //! log.append(&[u8], base_offset, LeaderEpoch, max_timestamp) -> Result<(), AppendError>
 //!     // synchronous; base_offset must be end_offset(); AppendError: StorageFull | Stopped |
 //!     // TooLarge | Busy. An accepted batch is never taken back.
+//! log.append_own(...)                        // a batch that the broker made: never Busy
 //! log.start_offset(), log.end_offset(), log.durable_offset()   // all exclusive ends but start
 //! log.wait_durable(Offset).await             -> Result<(), Stopped>
 //! log.flush().await                          -> Result<(), Stopped>   // survives a power cut
