@@ -56,7 +56,8 @@ pub const OPEN_FILES_RESERVED: u64 = 64;
 pub const OPEN_FILES_PER_CORE_RESERVED: u64 = 32;
 /// Chunk files that one core creates at the same time.
 pub const CHUNKS_CREATING_MAX: usize = 16;
-/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.
+/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed, and all
+/// of them while any core has no space.
 pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
 /// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
 pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
