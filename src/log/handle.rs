@@ -119,12 +119,12 @@ impl Log {
             + waiting as u64
     }
 
-    /// The largest timestamp of the records, or `Timestamp::NONE`. Records that the log start has
-    /// passed inside a chunk may still count.
+    /// The largest timestamp of the durable records, or `Timestamp::NONE`. Records that the log
+    /// start has passed inside a chunk may still count; `max_timestamp_from` leaves them out.
     pub fn max_timestamp(&self) -> Timestamp {
         let state = self.state.borrow();
-        let written = state.chunks.iter().map(|chunk| chunk.max_timestamp);
-        written.max().unwrap_or(Timestamp::NONE)
+        let newest = state.durable_chunks().map(|(_, newest)| newest).max();
+        newest.unwrap_or(Timestamp::NONE)
     }
 
     /// The latest leader epoch that appended something.

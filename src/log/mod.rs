@@ -42,7 +42,8 @@
 //!     // Slices { batches: Vec<Bytes>, bytes, next_offset }; whole batches below
 //!     // min(upto, durable_offset()); the first contains `from`.
 //!     // ReadError: OutOfRange | Corrupt { from, to } | Io
-//! log.max_timestamp()                        -> Timestamp (NONE if empty)
+//! log.max_timestamp()                        -> Timestamp (NONE if empty); what is durable
+//! log.max_timestamp_from(Offset).await       -> Result<Timestamp, ReadError>
 //! log.find_timestamp(Timestamp).await        -> Result<Option<Bytes>, ReadError>   // first batch
 //!                                            // whose max timestamp is at or above it
 //! log.epoch_end(LeaderEpoch)                 -> Option<(LeaderEpoch, Offset)>  // KIP-101/279

@@ -215,6 +215,21 @@ impl State {
         self.released.end_offset
     }
 
+    /// The chunks that hold durable frames, each with the largest timestamp of these.
+    pub(super) fn durable_chunks(&self) -> impl Iterator<Item = (&LogChunk, Timestamp)> {
+        let end = self.released;
+        let begun = move |chunk: &&LogChunk| chunk.first_sequence <= end.first_sequence;
+        self.chunks.iter().take_while(begun).map(move |chunk| {
+            let newest = match chunk.first_sequence == end.first_sequence {
+                // What is being written behind the end does not count; nor does anything once the
+                // log's start has passed all of it.
+                true => chunk.max_timestamp.min(end.max_timestamp),
+                false => chunk.max_timestamp,
+            };
+            (chunk, newest)
+        })
+    }
+
     /// The epoch that a frame without batches carries.
     pub(super) fn mark_epoch(&self) -> LeaderEpoch {
         self.epochs.latest().unwrap_or_default()
