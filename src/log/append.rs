@@ -139,7 +139,7 @@ impl State {
     /// Whether a batch would go into the present chunk, behind everything that waits already.
     fn fits(&self, batch_bytes: usize) -> bool {
         let Some(last) = self.chunks.back() else {
-            return self.ready.is_some();
+            return !self.ready.is_empty();
         };
         let waiting = self.queued.iter().chain(&self.open);
         let waiting: usize = waiting.map(|group| group.frame_bytes()).sum();

@@ -233,6 +233,7 @@ impl Log {
             let generation = chunk.stamp.generation;
             self.store.retire(chunk, generation);
         }
+        self.store.give_back(released.spare);
         self.wake_waiters();
         if released.advanced {
             self.tell(LogEvent::Durable(self.durable_offset()));
@@ -265,9 +266,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        if let Some(ready) = state.ready.take() {
-            self.store.free.borrow_mut().put(ready);
-        }
+        self.store.give_back(std::mem::take(&mut state.ready));
         self.store.hot.dropped(state.drop_hot());
         let waiting = state.queued.iter().chain(&state.open);
         let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();

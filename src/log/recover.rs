@@ -637,7 +637,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             chunks: std::mem::take(&mut self.chunks),
             in_flight: VecDeque::new(),
             next_flight: 0,
-            ready,
+            ready: ready.into_iter().collect(),
             allocating: false,
             released: reached,
             synced: reached,

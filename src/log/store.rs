@@ -185,15 +185,22 @@ impl ChunkStore {
     /// Recycles the chunks of a partition that the metadata log no longer knows. The caller must be
     /// sure that it was deleted: its records are gone with this.
     pub fn adopt(&self, found: Found) {
-        let mut free = self.free.borrow_mut();
-        for header in found.chunks {
-            free.put(FreeChunk {
-                id: header.id,
-                generation: header.stamp.generation,
-                size_bytes: header.size_bytes,
-            });
+        let free = found.chunks.into_iter().map(|header| FreeChunk {
+            id: header.id,
+            generation: header.stamp.generation,
+            size_bytes: header.size_bytes,
+        });
+        self.give_back(free.collect());
+    }
+
+    /// Takes chunks that nobody uses and nobody has read.
+    pub(super) fn give_back(&self, chunks: Vec<FreeChunk>) {
+        if chunks.is_empty() {
+            return;
         }
-        drop(free);
+        for chunk in chunks {
+            self.free.borrow_mut().put(chunk);
+        }
         self.tidy_pool();
     }
 

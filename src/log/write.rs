@@ -126,7 +126,7 @@ impl Log {
                 Ok(chunk) => {
                     let mut state = self.state.borrow_mut();
                     state.allocating = false;
-                    state.ready = Some(chunk);
+                    state.ready.push(chunk);
                     drop(state);
                     break;
                 }
@@ -287,7 +287,9 @@ impl State {
         let least = store.least_class(frame_bytes);
         let class = store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now);
         let wanted = class.max(least);
-        let ready = self.ready.take_if(|ready| ready.size_bytes >= least);
+        let fits = |ready: &FreeChunk| ready.size_bytes >= least;
+        let ready = self.ready.iter().position(fits);
+        let ready = ready.map(|index| self.ready.swap_remove(index));
         let Some(free) = ready.or_else(|| store.try_take(wanted, least)) else {
             self.allocating = true;
             return Step::NeedChunk { wanted, least };
