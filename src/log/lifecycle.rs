@@ -130,6 +130,9 @@ impl Log {
             if state.reached(Goal::Released(sequence)) {
                 return Ok(());
             }
+            if self.store.is_stopped() {
+                return Err(Stopped);
+            }
             let (sender, waiting) = io::sync::oneshot::channel();
             state.waiters.push((Goal::Released(sequence), sender));
             waiting

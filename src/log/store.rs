@@ -268,6 +268,11 @@ impl ChunkStore {
         if !self.directory.stopped.swap(true, Ordering::Relaxed) {
             tracing::error!("the data directory stops taking writes: {cause}");
         }
+        self.wake_all();
+    }
+
+    /// Lets everybody see that the data directory has stopped.
+    fn wake_all(&self) {
         self.space_returned.notify_waiters();
         self.space_ran_out.notify_waiters();
         self.room.notify_waiters();
@@ -443,7 +448,9 @@ impl ChunkStore {
             loop {
                 io::sleep(Duration::from_millis(STORAGE_RETRY_MS)).await;
                 let Some(store) = store.upgrade() else { return };
-                if !store.is_stopped() && store.full.get() && !store.probe_once().await {
+                if store.is_stopped() {
+                    store.wake_all();
+                } else if store.full.get() && !store.probe_once().await {
                     continue;
                 }
                 store.probing.set(false);
@@ -464,17 +471,19 @@ impl ChunkStore {
             let class = helps.unwrap_or(self.config.chunk_bytes[0]);
             match self.create_chunk(class, false).await {
                 Ok(chunk) => self.free.borrow_mut().put(chunk),
-                Err(CreateError::Full) => return false,
-                Err(CreateError::Stopped) => return true,
+                Err(CreateError::Full | CreateError::Stopped) => return false,
             }
         }
         self.found_space();
         true
     }
 
-    /// What a shard must see that nothing tells it: that another one has no space.
+    /// What a shard must see that nothing tells it: that another one has stopped the data
+    /// directory, or has no space.
     fn look_around(&self) {
-        if self.free_bytes_max() == 0 {
+        if self.is_stopped() {
+            self.wake_all();
+        } else if self.free_bytes_max() == 0 {
             self.tidy_pool();
         }
     }
