@@ -169,6 +169,8 @@ impl Log {
 /// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
 /// the file. A partition that waits for space is left out; its restart replays more.
 pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
+    // One at a time: they share a temporary file, and the later one is to stay.
+    let _turn = store.checkpoints.acquire().await.expect("never closed");
     let mut wires = Vec::with_capacity(entries.len());
     for Entry { log, mut wire } in entries {
         if log.settles(Offset(wire.state_offset)).await {

@@ -46,6 +46,8 @@ pub struct ChunkStore {
     pub(super) writes: Semaphore,
     seals: Arc<Semaphore>,
     pub(super) recoveries: Semaphore,
+    /// The turn to write the checkpoint.
+    pub(super) checkpoints: Semaphore,
     directory: Arc<Directory>,
     /// Sizes of chunk that are being created ahead of need.
     refilling: RefCell<HashSet<u64>>,
@@ -133,6 +135,7 @@ impl ChunkStore {
             writes: Semaphore::new(CHUNK_WRITES_MAX),
             seals: Arc::new(Semaphore::new(SEALS_MAX)),
             recoveries: Semaphore::new(RECOVERIES_MAX),
+            checkpoints: Semaphore::new(1),
             directory: pool.directory,
             refilling: RefCell::default(),
             full: Cell::new(false),
