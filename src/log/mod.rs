@@ -10,11 +10,11 @@
 //!
 //! ```text
 //! // start-up, once per data directory (any core)
-//! log::scan(dir).await                       -> Result<Inventory, ScanError>      // Send
+//! log::scan(dir).await                       -> Result<Inventory, ScanError>   // Send
 //! inventory.partitions()                     -> impl Iterator<Item = PartitionId>
 //! inventory.take(PartitionId)                -> Found                      // Send; empty if new
 //! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
-//! inventory.unreadable()                     -> &[ChunkId]     // left alone; no orphan may be adopted
+//! inventory.unreadable()                     -> &[ChunkId]     // left alone; adopt no orphans then
 //!
 //! // one per shard; StoreConfig says what durable means: Durability::Sync or Written
 //! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>
@@ -52,8 +52,8 @@
 //! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
 //! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
 //! log.delete().await                         // durable on return; chunks go back to the pool
-//! log.close().await                          // no more appends; everything durable that there is space
-//!                                            // for, sealed
+//! log.close().await                          // no more appends; everything durable, sealed;
+//!                                            // but for what there is no space for
 //!
 //! // checkpoints: bound what a restart replays
 //! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state of end_offset(), now
