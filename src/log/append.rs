@@ -35,10 +35,13 @@ impl Log {
         leader_epoch: LeaderEpoch,
         max_timestamp: Timestamp,
     ) -> Result<(), AppendError> {
+        self.check_append(batch.len())?;
+        // Last: who is told so waits for room, which a full disk may never give.
         if !self.store.has_room() && !self.is_metadata() {
             return Err(AppendError::Busy);
         }
-        self.append_own(batch, base_offset, leader_epoch, max_timestamp)
+        self.push(batch, base_offset, leader_epoch, max_timestamp);
+        Ok(())
     }
 
     /// The same for a batch that the broker itself made: it is not refused because producers keep
@@ -50,8 +53,19 @@ impl Log {
         leader_epoch: LeaderEpoch,
         max_timestamp: Timestamp,
     ) -> Result<(), AppendError> {
+        self.check_append(batch.len())?;
+        self.push(batch, base_offset, leader_epoch, max_timestamp);
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        batch: &[u8],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) {
         let mut state = self.state.borrow_mut();
-        self.check_append(&state, batch.len())?;
         let header = BatchHeader::read(batch).expect("a validated batch has a header");
         assert_eq!(
             header.total_bytes(),
@@ -72,10 +86,10 @@ impl Log {
         }
         self.store.add_pending(batch.len());
         self.schedule(state);
-        Ok(())
     }
 
-    fn check_append(&self, state: &State, batch_bytes: usize) -> Result<(), AppendError> {
+    fn check_append(&self, batch_bytes: usize) -> Result<(), AppendError> {
+        let state = self.state.borrow();
         if self.store.is_stopped() || state.phase != Phase::Open {
             return Err(AppendError::Stopped);
         }

@@ -10,8 +10,7 @@ use corelog::frame::{ChunkStamp, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
 use corelog::io;
 use corelog::io::sim::{Chance, Fault, OpKind, Outcome, Simulation, with_disk};
 use corelog::log::{self, Durability, LogConfig, ReadError, StoreConfig, checkpoint};
-use corelog::model::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
-use corelog::partition::{OffsetSpec, Partition, ProducerTable};
+use corelog::model::{Offset, PartitionId, Timestamp};
 
 use super::model::batch;
 use super::node::{DIR, Node, World, partition, tiny_store};
@@ -600,21 +599,10 @@ fn the_largest_timestamp_is_that_of_what_is_durable_and_left() {
         }
         assert_eq!(log.durable_offset(), Offset(7), "it is being written");
         assert_eq!(log.max_timestamp(), Timestamp(1_000_000));
-        let (topic, epoch) = (
-            TopicName::new("t").expect("a name"),
-            LeaderEpoch(node.epoch),
-        );
-        let id = the_partition();
-        let partition = Partition::new(id, topic, epoch, log.clone(), ProducerTable::default());
-        let newest = async || {
-            let listed = partition.list_offset(OffsetSpec::MaxTimestamp).await;
-            listed.expect("nothing is damaged").offset
-        };
-        assert_eq!(newest().await, Offset(0));
         log.wait_durable(log.end_offset())
             .await
             .expect("the disk is well");
-        assert_eq!(newest().await, Offset(7));
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_070));
         // Three more in one frame, all older than the newest, each older than the one before.
         for _ in 0..3 {
             append_one(&node);
@@ -622,12 +610,14 @@ fn the_largest_timestamp_is_that_of_what_is_durable_and_left() {
         log.wait_durable(log.end_offset())
             .await
             .expect("the disk is well");
-        for (start, expected) in [(7, 7), (8, 8), (9, 9), (10, 10), (11, -1)] {
-            log.set_start_offset(Offset(start))
-                .await
-                .expect("the disk is well");
-            assert_eq!(newest().await, Offset(expected), "from {start}");
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_070));
+        let left = [(0, 70), (7, 70), (8, 55), (9, 40), (10, 25)];
+        for (from, newest) in left {
+            let found = log.max_timestamp_from(Offset(from)).await;
+            assert_eq!(found, Ok(Timestamp(1_000_000 + newest)), "from {from}");
         }
+        let none = log.max_timestamp_from(Offset(11)).await;
+        assert_eq!(none, Ok(Timestamp::NONE));
     });
 }
 
