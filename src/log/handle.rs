@@ -193,6 +193,8 @@ impl Log {
                 return Err(Stopped);
             }
             let (sender, waiting) = oneshot::channel();
+            // Who gives up waiting, as retention does, leaves nothing behind.
+            state.waiters.retain(|(_, waiter)| !waiter.is_closed());
             state.waiters.push((goal, sender));
             waiting
         };
@@ -266,7 +268,9 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.store.give_back(std::mem::take(&mut state.ready));
+        for ready in state.ready.drain(..) {
+            self.store.free.borrow_mut().put(ready);
+        }
         self.store.hot.dropped(state.drop_hot());
         let waiting = state.queued.iter().chain(&state.open);
         let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
