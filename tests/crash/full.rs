@@ -173,7 +173,7 @@ fn what_one_core_has_freed_another_can_use() {
         durable(&node, p()).await;
         soon("space on the other core", async {
             let log = node.logs.borrow()[&q()].clone();
-            for _ in 0..50 {
+            for _ in 0..30 {
                 while !node.append(q(), |base, epoch| batch(0, base, epoch, 2, 2_000)) {
                     io::sleep(Duration::from_millis(100)).await;
                 }
