@@ -37,9 +37,10 @@ fn batch(base: i64, value_bytes: usize) -> Vec<u8> {
 }
 
 /// Runs `act` on one core of the real machine.
-fn on_a_core<T: Send, F: Future<Output = T> + 'static>(act: impl Fn() -> F + Send + Sync) -> T
+fn on_a_core<T, F>(act: impl Fn() -> F + Send + Sync) -> T
 where
-    T: 'static,
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
 {
     let result = std::sync::Arc::new(Mutex::new(None));
     let place = result.clone();
