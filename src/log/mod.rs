@@ -14,7 +14,7 @@
 //! inventory.partitions()                     -> impl Iterator<Item = PartitionId>
 //! inventory.take(PartitionId)                -> Found                      // Send; empty if new
 //! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
-//! inventory.unreadable()                     -> &[ChunkId]     // left alone; adopt no orphans then
+//! inventory.unreadable()                     -> &[ChunkId]  // left alone; adopt no orphans
 //!
 //! // one per shard; StoreConfig says what durable means: Durability::Sync or Written
 //! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>

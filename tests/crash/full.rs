@@ -11,7 +11,7 @@ use corelog::io::sim::{DiskOptions, Fault, OpKind, Outcome, Simulation, with_dis
 use corelog::log::{AppendError, LogConfig, Stopped, StoreConfig};
 use corelog::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 
-use super::model::batch;
+use super::model::{Model, batch};
 use super::node::{Node, World, partition, tiny_store};
 use super::random::small_segments;
 
@@ -67,7 +67,16 @@ impl Small {
 /// What must not take for ever.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let ended = io::timeout(Duration::from_secs(120), future).await;
-    ended.unwrap_or_else(|| panic!("{what} takes for ever"))
+    ended.unwrap_or_else(|| {
+        let files = with_disk(|disk| {
+            let length = |path: String| {
+                let content = disk.content(Path::new(&path));
+                (content.map_or(0, |content| content.len()), path)
+            };
+            disk.paths().into_iter().map(length).collect::<Vec<_>>()
+        });
+        panic!("{what} takes for ever; the disk holds {files:?}")
+    })
 }
 
 async fn durable(node: &Node, id: PartitionId) {
@@ -85,17 +94,19 @@ async fn fill(node: &Node, id: PartitionId) {
     assert!(log.durable_offset() < log.end_offset());
 }
 
+/// Changes what was promised of a partition.
+fn promise(node: &Node, id: PartitionId, change: impl FnOnce(&mut Model)) {
+    change(node.world.models.borrow_mut().get_mut(&id).expect("known"));
+}
+
 /// Deletes all that is durable.
 async fn delete_records(node: &Node, id: PartitionId) {
     let log = node.logs.borrow()[&id].clone();
     let to = log.durable_offset();
-    let model = |change: &dyn Fn(&mut super::model::Model)| {
-        change(node.world.models.borrow_mut().get_mut(&id).expect("known"));
-    };
-    model(&|model| model.start_requested = to.0);
+    promise(node, id, |model| model.start_requested = to.0);
     let moved = soon("a move of the log's start", log.set_start_offset(to)).await;
     moved.expect("nothing failed");
-    model(&|model| model.start = to.0);
+    promise(node, id, |model| model.start = to.0);
 }
 
 #[test]
@@ -154,9 +165,7 @@ fn the_brokers_own_appends_do_not_wait_for_producers() {
         assert_eq!(sent(false), Err(AppendError::Busy));
         assert!(node.append(METADATA, |base, epoch| batch(0, base, epoch, 1, 10)));
         assert_eq!(sent(true), Ok(()));
-        let mut models = node.world.models.borrow_mut();
-        models.get_mut(&p()).expect("known").batches.push(more);
-        drop(models);
+        promise(&node, p(), |model| model.batches.push(more));
         durable(&node, p()).await;
         durable(&node, METADATA).await;
     });
@@ -173,7 +182,7 @@ fn what_one_core_has_freed_another_can_use() {
         durable(&node, p()).await;
         soon("space on the other core", async {
             let log = node.logs.borrow()[&q()].clone();
-            for _ in 0..30 {
+            for _ in 0..20 {
                 while !node.append(q(), |base, epoch| batch(0, base, epoch, 2, 2_000)) {
                     io::sleep(Duration::from_millis(100)).await;
                 }
@@ -248,9 +257,7 @@ fn a_log_start_that_goes_ahead_is_in_every_frame_behind_it() {
         fill(&node, p()).await;
         let log = node.logs.borrow()[&p()].clone();
         let to = Offset(log.durable_offset().0 / 4 * 2);
-        let mut models = node.world.models.borrow_mut();
-        models.get_mut(&p()).expect("known").start_requested = to.0;
-        drop(models);
+        promise(&node, p(), |model| model.start_requested = to.0);
         // As retention does: it asks again and again, and does not wait for ever.
         for _ in 0..20 {
             io::timeout(Duration::from_micros(1), log.set_start_offset(to)).await;
@@ -258,12 +265,7 @@ fn a_log_start_that_goes_ahead_is_in_every_frame_behind_it() {
         with_disk(|disk| disk.options_mut().capacity_bytes = 1 << 30);
         durable(&node, p()).await;
         assert_eq!(log.start_offset(), to);
-        node.world
-            .models
-            .borrow_mut()
-            .get_mut(&p())
-            .expect("known")
-            .start = to.0;
+        promise(&node, p(), |model| model.start = to.0);
     });
     let frames = frames(&small, p());
     let starts: Vec<Offset> = frames
