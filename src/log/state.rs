@@ -219,6 +219,11 @@ impl State {
         self.released.end_offset
     }
 
+    /// The epoch that a frame without batches carries.
+    pub(super) fn mark_epoch(&self) -> LeaderEpoch {
+        self.epochs.latest().unwrap_or_default()
+    }
+
     /// The chunks that hold durable frames, each with the largest timestamp of these.
     pub(super) fn durable_chunks(&self) -> impl Iterator<Item = (&LogChunk, Timestamp)> {
         let end = self.released;
@@ -232,11 +237,6 @@ impl State {
             };
             (chunk, newest)
         })
-    }
-
-    /// The epoch that a frame without batches carries.
-    pub(super) fn mark_epoch(&self) -> LeaderEpoch {
-        self.epochs.latest().unwrap_or_default()
     }
 
     /// Closes the open group: no batch joins it any more. `full` if one wanted to and could not.
