@@ -56,7 +56,8 @@ pub const OPEN_FILES_RESERVED: u64 = 64;
 pub const OPEN_FILES_PER_CORE_RESERVED: u64 = 32;
 /// Chunk files that one core creates at the same time.
 pub const CHUNKS_CREATING_MAX: usize = 16;
-/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed.
+/// Free chunks that one core keeps for reuse, in bytes of all together; more are removed, and all
+/// of them while any core has no space.
 pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
 /// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
 pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
@@ -250,6 +251,11 @@ pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
 /// The shortest that an acks=all produce waits for the disk before it is told that it timed out,
 /// in milliseconds.
 pub const PRODUCE_WAIT_MS_MIN: u64 = 1000;
+/// Partitions whose retention one core enforces at the same time.
+pub const RETENTIONS_AT_ONCE_MAX: usize = 16;
+/// How long retention waits for one partition's log start to become durable before it goes on with
+/// the next, in milliseconds.
+pub const RETENTION_WAIT_MS_MAX: u64 = 2_000;
 /// How often a shard publishes its figures and looks for idle logs, in milliseconds.
 pub const UPKEEP_TICK_MS: u64 = 1000;
 /// How often a shard gives memory back that idle logs have freed, in milliseconds.

@@ -35,8 +35,37 @@ impl Log {
         leader_epoch: LeaderEpoch,
         max_timestamp: Timestamp,
     ) -> Result<(), AppendError> {
+        self.check_append(batch.len())?;
+        // Last: who is told so waits for room, which a full disk may never give.
+        if !self.store.has_room() && !self.is_metadata() {
+            return Err(AppendError::Busy);
+        }
+        self.push(batch, base_offset, leader_epoch, max_timestamp);
+        Ok(())
+    }
+
+    /// The same for a batch that the broker itself made: it is not refused because producers keep
+    /// the core's logs busy. How much of it may wait is its maker's to bound.
+    pub fn append_own(
+        &self,
+        batch: &[u8],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) -> Result<(), AppendError> {
+        self.check_append(batch.len())?;
+        self.push(batch, base_offset, leader_epoch, max_timestamp);
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        batch: &[u8],
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) {
         let mut state = self.state.borrow_mut();
-        self.check_append(&state, batch.len())?;
         let header = BatchHeader::read(batch).expect("a validated batch has a header");
         assert_eq!(
             header.total_bytes(),
@@ -57,21 +86,19 @@ impl Log {
         }
         self.store.add_pending(batch.len());
         self.schedule(state);
-        Ok(())
     }
 
-    fn check_append(&self, state: &State, batch_bytes: usize) -> Result<(), AppendError> {
+    fn check_append(&self, batch_bytes: usize) -> Result<(), AppendError> {
+        let state = self.state.borrow();
         if self.store.is_stopped() || state.phase != Phase::Open {
             return Err(AppendError::Stopped);
         }
         if frame_bytes(batch_bytes) as u64 > self.store.frame_bytes_max() {
             return Err(AppendError::TooLarge);
         }
-        if self.store.is_full() && !state.fits(batch_bytes) {
+        // Metadata has a reserve of its own: deleting topics is what makes room.
+        if self.store.is_full() && !self.is_metadata() && !state.fits(batch_bytes) {
             return Err(AppendError::StorageFull);
-        }
-        if !self.store.has_room() {
-            return Err(AppendError::Busy);
         }
         Ok(())
     }
@@ -126,7 +153,7 @@ impl State {
     /// Whether a batch would go into the present chunk, behind everything that waits already.
     fn fits(&self, batch_bytes: usize) -> bool {
         let Some(last) = self.chunks.back() else {
-            return self.ready.is_some();
+            return !self.ready.is_empty();
         };
         let waiting = self.queued.iter().chain(&self.open);
         let waiting: usize = waiting.map(|group| group.frame_bytes()).sum();

@@ -153,14 +153,13 @@ impl Log {
     /// Waits until the records below `offset` survive a power cut. False if that may take until
     /// there is space again, or for ever.
     async fn settles(&self, offset: Offset) -> bool {
-        let store = self.store.clone();
         let settled = pin!(async {
-            match store.config.durability {
+            match self.store.config.durability {
                 Durability::Sync => self.wait(Goal::Offset(offset)).await,
                 Durability::Written => self.flush().await,
             }
         });
-        match select(settled, pin!(store.wait_full())).await {
+        match select(settled, pin!(self.wait_stuck())).await {
             Either::Left((settled, _)) => settled.is_ok(),
             Either::Right(((), _)) => self.state.borrow().synced.end_offset >= offset,
         }
@@ -170,6 +169,8 @@ impl Log {
 /// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
 /// the file. A partition that waits for space is left out; its restart replays more.
 pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
+    // One at a time: they share a temporary file, and the later one is to stay.
+    let _turn = store.checkpoints.acquire().await.expect("never closed");
     let mut wires = Vec::with_capacity(entries.len());
     for Entry { log, mut wire } in entries {
         if log.settles(Offset(wire.state_offset)).await {

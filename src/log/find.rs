@@ -1,5 +1,6 @@
 //! Finding a batch by timestamp.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use crate::frame::{BATCH_CRC_START, BatchHeader, FRAME_HEADER_BYTES, FrameHeader
 use crate::limits::FRAME_ALIGNMENT_BYTES;
 use crate::model::{Offset, Timestamp};
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, FRAMES_POSITION};
 use super::handle::Log;
 use super::index::Index;
 use super::read::{ReadError, corrupt_at};
@@ -38,6 +39,69 @@ impl Log {
             }
         }
         Ok(None)
+    }
+
+    /// The largest timestamp of the durable batches that begin at `from` or behind it;
+    /// `Timestamp::NONE` if there are none.
+    pub async fn max_timestamp_from(&self, from: Offset) -> Result<Timestamp, ReadError> {
+        let durable = self.durable_offset();
+        let (mut newest, mut first) = (Timestamp::NONE, None);
+        for (chunk, of_chunk) in self.state.borrow().durable_chunks() {
+            if chunk.base_offset >= from {
+                newest = newest.max(of_chunk);
+            } else if chunk.end_offset > from {
+                first = Some(Candidate {
+                    chunk: chunk.chunk.clone(),
+                    end_position: chunk.end_position,
+                });
+            }
+        }
+        if let Some(first) = first {
+            newest = newest.max(self.newest_in(&first, from..durable).await?);
+        }
+        Ok(newest)
+    }
+
+    /// The largest timestamp of the batches of one chunk that begin in `range`.
+    async fn newest_in(
+        &self,
+        candidate: &Candidate,
+        range: Range<Offset>,
+    ) -> Result<Timestamp, ReadError> {
+        let chunk = &candidate.chunk;
+        let place = |index: &Index| index.position_of(range.start);
+        let Some(place) = self.ask_index(chunk, place).await? else {
+            return Ok(Timestamp::NONE);
+        };
+        let mut position = place.unwrap_or(FRAMES_POSITION);
+        let _permit = self.store.recoveries.acquire().await.expect("never closed");
+        let opened = ChunkReader::open(&self.store, chunk, SCAN_WINDOW_BYTES).await;
+        let mut reader = opened.map_err(|error| self.log_io(error))?;
+        let mut newest = Timestamp::NONE;
+        while position < candidate.end_position {
+            let read = reader.frame_header(position, self.id).await;
+            let Some(frame) = read.map_err(|error| self.log_io(error))? else {
+                position += FRAME_ALIGNMENT_BYTES as u64;
+                continue;
+            };
+            if frame.base_offset >= range.end {
+                break;
+            }
+            if frame.base_offset >= range.start {
+                newest = newest.max(frame.max_timestamp);
+            } else if frame.end_offset > range.start {
+                let payload = reader.payload(position, &frame).await;
+                let mut rest = payload.map_err(|error| self.log_io(error))?;
+                while let Some((header, _, after)) = split_batch(rest) {
+                    if header.base_offset >= range.start {
+                        newest = newest.max(header.max_timestamp);
+                    }
+                    rest = after;
+                }
+            }
+            position += u64::from(frame.frame_bytes);
+        }
+        Ok(newest)
     }
 
     fn chunks_reaching(&self, timestamp: Timestamp) -> Vec<Candidate> {

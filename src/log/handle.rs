@@ -66,6 +66,11 @@ impl Log {
         self.id
     }
 
+    /// Whether it is the metadata log, which may use the space that is kept for it.
+    pub(super) fn is_metadata(&self) -> bool {
+        self.id == PartitionId::METADATA
+    }
+
     /// What opening it found.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
@@ -114,12 +119,12 @@ impl Log {
             + waiting as u64
     }
 
-    /// The largest timestamp of the records, or `Timestamp::NONE`. Records that the log start has
-    /// passed inside a chunk may still count.
+    /// The largest timestamp of the durable records, or `Timestamp::NONE`. Records that the log
+    /// start has passed inside a chunk may still count; `max_timestamp_from` leaves them out.
     pub fn max_timestamp(&self) -> Timestamp {
         let state = self.state.borrow();
-        let written = state.chunks.iter().map(|chunk| chunk.max_timestamp);
-        written.max().unwrap_or(Timestamp::NONE)
+        let newest = state.durable_chunks().map(|(_, newest)| newest).max();
+        newest.unwrap_or(Timestamp::NONE)
     }
 
     /// The latest leader epoch that appended something.
@@ -188,6 +193,8 @@ impl Log {
                 return Err(Stopped);
             }
             let (sender, waiting) = oneshot::channel();
+            // Who gives up waiting, as retention does, leaves nothing behind.
+            state.waiters.retain(|(_, waiter)| !waiter.is_closed());
             state.waiters.push((goal, sender));
             waiting
         };
@@ -228,6 +235,7 @@ impl Log {
             let generation = chunk.stamp.generation;
             self.store.retire(chunk, generation);
         }
+        self.store.give_back(released.spare);
         self.wake_waiters();
         if released.advanced {
             self.tell(LogEvent::Durable(self.durable_offset()));
@@ -260,7 +268,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        if let Some(ready) = state.ready.take() {
+        for ready in state.ready.drain(..) {
             self.store.free.borrow_mut().put(ready);
         }
         self.store.hot.dropped(state.drop_hot());

@@ -125,6 +125,10 @@ impl Index {
     /// Writes the footer; `out` is `footer_bytes` of zeros. False if it does not fit: damage has
     /// made gaps, and each costs an entry.
     pub(super) fn write_footer(&self, stamp: &ChunkStamp, end: FramesEnd, out: &mut [u8]) -> bool {
+        let length = FOOTER_HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
+        if length > out.len() {
+            return false;
+        }
         out[4..8].copy_from_slice(&FOOTER_MAGIC);
         out[8..16].copy_from_slice(&(self.entries.len() as u64).to_le_bytes());
         out[16..24].copy_from_slice(&stamp.generation.to_le_bytes());
@@ -132,16 +136,11 @@ impl Index {
         out[40..48].copy_from_slice(&end.position.to_le_bytes());
         out[48..56].copy_from_slice(&u64::from(end.last_crc).to_le_bytes());
         let places = out[FOOTER_HEADER_BYTES..].chunks_exact_mut(ENTRY_BYTES);
-        assert!(
-            places.len() >= self.entries.len(),
-            "footer_bytes has room for every entry"
-        );
         for (entry, place) in self.entries.iter().zip(places) {
             place[..8].copy_from_slice(&entry.base_offset.0.to_le_bytes());
             place[8..16].copy_from_slice(&entry.position.to_le_bytes());
             place[16..].copy_from_slice(&entry.max_timestamp.0.to_le_bytes());
         }
-        let length = FOOTER_HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
         let crc = crc32c::crc32c(&out[4..length]);
         out[..4].copy_from_slice(&crc.to_le_bytes());
         true
@@ -318,6 +317,19 @@ mod tests {
             let read = Index::read_footer(&STAMP, END, &footer).expect("undamaged");
             assert_eq!(read.entries, index.entries, "{size}");
         }
+    }
+
+    #[test]
+    fn a_footer_that_gaps_have_made_too_long_is_not_written() {
+        const CHUNK: u64 = 16 << 20;
+        let (mut index, mut position) = (Index::default(), 8192);
+        while position < CHUNK {
+            index.note(CHUNK, position, &frame(position as i64, 0));
+            position += 2 * 4096;
+        }
+        let mut footer = vec![0; footer_bytes(CHUNK) as usize];
+        assert!(!index.write_footer(&STAMP, END, &mut footer));
+        assert!(footer.iter().all(|byte| *byte == 0));
     }
 
     #[test]

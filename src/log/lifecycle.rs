@@ -1,5 +1,9 @@
 //! Sealing, closing and deleting a log.
 
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+
 use crate::frame::{ChunkStamp, FrameKind};
 use crate::io::{self, Sync};
 use crate::metrics::{self, Counter};
@@ -56,7 +60,8 @@ impl Log {
         Ok(())
     }
 
-    /// Takes no more appends, makes everything durable, and seals.
+    /// Takes no more appends, makes everything durable, and seals. What cannot be written because
+    /// there is no space is given up: nobody was told that it is durable.
     pub async fn close(&self) -> Result<(), Stopped> {
         {
             let mut state = self.state.borrow_mut();
@@ -64,7 +69,18 @@ impl Log {
                 state.phase = Phase::Closed;
             }
         }
-        self.seal().await
+        match select(pin!(self.seal()), pin!(self.wait_stuck())).await {
+            Either::Left((sealed, _)) => sealed,
+            Either::Right(((), _)) => Ok(()),
+        }
+    }
+
+    /// Waits until the log needs a chunk and there is no space for one, which may stay so for ever;
+    /// or until the data directory stops.
+    pub(super) async fn wait_stuck(&self) {
+        self.store
+            .wait_full(|| self.state.borrow().allocating)
+            .await;
     }
 
     /// Deletes the log: durable on return, and a crash on the way leaves either a log that says
@@ -113,6 +129,9 @@ impl Log {
             let mut state = self.state.borrow_mut();
             if state.reached(Goal::Released(sequence)) {
                 return Ok(());
+            }
+            if self.store.is_stopped() {
+                return Err(Stopped);
             }
             let (sender, waiting) = io::sync::oneshot::channel();
             state.waiters.push((Goal::Released(sequence), sender));

@@ -10,11 +10,11 @@
 //!
 //! ```text
 //! // start-up, once per data directory (any core)
-//! log::scan(dir).await                       -> Result<Inventory, ScanError>      // Send
+//! log::scan(dir).await                       -> Result<Inventory, ScanError>   // Send
 //! inventory.partitions()                     -> impl Iterator<Item = PartitionId>
 //! inventory.take(PartitionId)                -> Found                      // Send; empty if new
 //! inventory.pool(CoreId, cores)              -> Pool                       // Send; once per core
-//! inventory.unreadable()                     -> &[ChunkId]     // left alone; no orphan may be adopted
+//! inventory.unreadable()                     -> &[ChunkId]  // left alone; adopt no orphans
 //!
 //! // one per shard; StoreConfig says what durable means: Durability::Sync or Written
 //! ChunkStore::open(dir, CoreId, Pool, StoreConfig) -> Rc<ChunkStore>
@@ -34,6 +34,7 @@
 //! log.append(&[u8], base_offset, LeaderEpoch, max_timestamp) -> Result<(), AppendError>
 //!     // synchronous; base_offset must be end_offset(); AppendError: StorageFull | Stopped |
 //!     // TooLarge | Busy. An accepted batch is never taken back.
+//! log.append_own(...)                        // a batch that the broker made: never Busy
 //! log.start_offset(), log.end_offset(), log.durable_offset()   // all exclusive ends but start
 //! log.wait_durable(Offset).await             -> Result<(), Stopped>
 //! log.flush().await                          -> Result<(), Stopped>   // survives a power cut
@@ -41,7 +42,8 @@
 //!     // Slices { batches: Vec<Bytes>, bytes, next_offset }; whole batches below
 //!     // min(upto, durable_offset()); the first contains `from`.
 //!     // ReadError: OutOfRange | Corrupt { from, to } | Io
-//! log.max_timestamp()                        -> Timestamp (NONE if empty)
+//! log.max_timestamp()                        -> Timestamp (NONE if empty); what is durable
+//! log.max_timestamp_from(Offset).await       -> Result<Timestamp, ReadError>
 //! log.find_timestamp(Timestamp).await        -> Result<Option<Bytes>, ReadError>   // first batch
 //!                                            // whose max timestamp is at or above it
 //! log.epoch_end(LeaderEpoch)                 -> Option<(LeaderEpoch, Offset)>  // KIP-101/279
@@ -50,7 +52,8 @@
 //! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
 //! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
 //! log.delete().await                         // durable on return; chunks go back to the pool
-//! log.close().await                          // no more appends; everything durable, sealed
+//! log.close().await                          // no more appends; everything durable, sealed;
+//!                                            // but for what there is no space for
 //!
 //! // checkpoints: bound what a restart replays
 //! log.checkpoint(state: Vec<u8>)             -> checkpoint::Entry   // state of end_offset(), now

@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use crate::frame::ChunkStamp;
 use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, fs};
-use crate::limits::CHUNKS_FREE_BYTES_MAX;
 
 use super::chunk::{Chunk, ChunkHeader, ChunkId, FRAMES_POSITION, HEADER_COPY_POSITION};
 use super::store::ChunkStore;
@@ -116,10 +115,16 @@ impl FreeChunks {
         self.by_size.values().map(Vec::len).sum()
     }
 
-    /// Takes out what exceeds the bound, largest first: these files are to be removed.
-    pub(super) fn surplus(&mut self) -> Vec<FreeChunk> {
+    /// Whether one of them is of at least `least` bytes.
+    pub(super) fn has_at_least(&self, least: u64) -> bool {
+        let mut large = self.by_size.range(least..);
+        large.any(|(_, chunks)| !chunks.is_empty())
+    }
+
+    /// Takes out what exceeds `bytes_max`, largest first: these files are to be removed.
+    pub(super) fn surplus(&mut self, bytes_max: u64) -> Vec<FreeChunk> {
         let mut surplus = Vec::new();
-        while self.bytes > CHUNKS_FREE_BYTES_MAX {
+        while self.bytes > bytes_max {
             let largest = self.by_size.values_mut().rev().find_map(Vec::pop);
             let chunk = largest.expect("bytes counts what by_size holds");
             self.bytes -= chunk.size_bytes;
@@ -204,7 +209,7 @@ impl ChunkStore {
     /// Removes the files of free chunks beyond the bound. Needs no sync: a file that comes back
     /// after a crash is a free chunk again.
     pub(super) async fn remove_surplus(&self) {
-        let surplus = self.free.borrow_mut().surplus();
+        let surplus = self.free.borrow_mut().surplus(self.free_bytes_max());
         for chunk in surplus {
             self.files.forget(chunk.id);
             let path = self.files.dir().join(chunk.id.file_name());
@@ -233,6 +238,7 @@ pub(super) fn header_blocks(header: &ChunkHeader) -> bytes::Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CHUNKS_FREE_BYTES_MAX;
 
     fn free(id: u64, size_bytes: u64) -> FreeChunk {
         FreeChunk {
@@ -280,9 +286,12 @@ mod tests {
         for id in 0..6 {
             pool.put(free(id, size));
         }
-        assert_eq!(pool.surplus().len(), 2);
-        assert_eq!(pool.surplus().len(), 0);
+        assert_eq!(pool.surplus(CHUNKS_FREE_BYTES_MAX).len(), 2);
+        assert_eq!(pool.surplus(CHUNKS_FREE_BYTES_MAX).len(), 0);
         assert_eq!(pool.count(size), 4);
         assert_eq!(pool.total_count(), 4);
+        assert!(pool.has_at_least(size) && !pool.has_at_least(size + 1));
+        assert_eq!(pool.surplus(0).len(), 4);
+        assert!(!pool.has_at_least(0));
     }
 }

@@ -203,6 +203,10 @@ impl Log {
                     Err(_) => return Err(corrupt_at(slices.next_offset)),
                 }
             }
+            if at == 0 && bytes.len() < length {
+                // The file is shorter than what was written to it.
+                return Err(corrupt_at(slices.next_offset));
+            }
             range.start += at as u64;
         }
         Ok(false)

@@ -15,6 +15,7 @@ use super::chunk::{ChunkHeader, FRAMES_POSITION, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::GroupSize;
 use super::handle::Log;
+use super::index::Index;
 use super::link::{Chain, Verdict, is_stale};
 use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
@@ -342,7 +343,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     fn leave_chunk(&mut self) {
         if let Some(last) = self.chunks.back_mut() {
             // Readers load the index of a chunk that gets no more frames when they need it.
-            last.index = super::index::Index::default();
+            last.index = Index::default();
         }
     }
 
@@ -599,6 +600,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     fn take_empty_chunk(&mut self) -> Option<FreeChunk> {
         let empty = |last: &mut LogChunk| last.first_sequence == self.chain.next_sequence;
         let chunk = self.chunks.pop_back_if(empty)?.chunk;
+        if let Some(last) = self.chunks.back_mut() {
+            // It gets frames again; readers complete what its index lacks.
+            last.index = Index::known_from(last.end_position);
+        }
         Some(FreeChunk {
             id: chunk.id,
             generation: chunk.stamp.generation,
@@ -637,7 +642,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             chunks: std::mem::take(&mut self.chunks),
             in_flight: VecDeque::new(),
             next_flight: 0,
-            ready,
+            ready: ready.into_iter().collect(),
             allocating: false,
             released: reached,
             synced: reached,

@@ -32,8 +32,11 @@ impl Log {
             if self.store.is_stopped() || state.phase != Phase::Open {
                 return Err(Stopped);
             }
-            state.start_requested = state.start_requested.max(offset);
-            state.queue_mark(FrameKind::Mark);
+            // A frame that says so already may wait for space.
+            if state.start_requested < offset {
+                state.start_requested = offset;
+                state.queue_mark(FrameKind::Mark);
+            }
         }
         self.kick();
         self.wait(Goal::Start(offset)).await?;

@@ -44,8 +44,9 @@ pub struct Pool {
     pub(super) directory: Arc<Directory>,
 }
 
-/// Why a data directory could not be scanned. Nothing was changed, and nothing may be concluded from
-/// what could be read: a log whose last chunk is missing would end early and give its offsets again.
+/// Why a data directory could not be scanned. Nothing was changed, and nothing may be concluded
+/// from what could be read: a log without its last chunk would end early and give its offsets
+/// again.
 #[derive(Debug)]
 pub struct ScanError {
     path: PathBuf,

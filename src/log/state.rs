@@ -125,7 +125,9 @@ pub(super) struct State {
     pub(super) chunks: VecDeque<LogChunk>,
     pub(super) in_flight: VecDeque<Flight>,
     pub(super) next_flight: u64,
-    pub(super) ready: Option<FreeChunk>,
+    /// Chunks for this log alone: one that was fetched for what waits now, and one that a start has
+    /// found begun and empty.
+    pub(super) ready: Vec<FreeChunk>,
     pub(super) allocating: bool,
 
     // As released: durable in the sense of the policy in force.
@@ -164,6 +166,8 @@ pub(super) struct Released {
     pub(super) hot: Vec<(Offset, usize)>,
     /// Chunks that the log's start has passed.
     pub(super) retired: Vec<Rc<Chunk>>,
+    /// Chunks that the log has no use for.
+    pub(super) spare: Vec<FreeChunk>,
 }
 
 impl LogChunk {
@@ -218,6 +222,21 @@ impl State {
     /// The epoch that a frame without batches carries.
     pub(super) fn mark_epoch(&self) -> LeaderEpoch {
         self.epochs.latest().unwrap_or_default()
+    }
+
+    /// The chunks that hold durable frames, each with the largest timestamp of these.
+    pub(super) fn durable_chunks(&self) -> impl Iterator<Item = (&LogChunk, Timestamp)> {
+        let end = self.released;
+        let begun = move |chunk: &&LogChunk| chunk.first_sequence <= end.first_sequence;
+        self.chunks.iter().take_while(begun).map(move |chunk| {
+            let newest = match chunk.first_sequence == end.first_sequence {
+                // What is being written behind the end does not count; nor does anything once the
+                // log's start has passed all of it.
+                true => chunk.max_timestamp.min(end.max_timestamp),
+                false => chunk.max_timestamp,
+            };
+            (chunk, newest)
+        })
     }
 
     /// Closes the open group: no batch joins it any more. `full` if one wanted to and could not.
@@ -330,6 +349,10 @@ impl State {
         {
             let passed = self.chunks.pop_front().expect("there are two at least");
             released.retired.push(passed.chunk);
+        }
+        // A chunk that was found empty need not tell any more where the log ends.
+        if boundary.sequence >= self.incarnation_start && !self.allocating {
+            released.spare.append(&mut self.ready);
         }
         // The last chunk stays, for the frames to come; its records no longer count.
         if let Some(last) = self.chunks.back_mut()

@@ -5,14 +5,14 @@ use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::io::sync::{Notify, Semaphore};
 use crate::io::{self, Instant};
 use crate::limits::{
-    CHUNK_FILES_OPEN_MAX, CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, COLD_READS_MAX,
-    LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
+    CHUNK_FILES_OPEN_MAX, CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, CHUNKS_FREE_BYTES_MAX,
+    COLD_READS_MAX, LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics;
 use crate::model::CoreId;
@@ -46,10 +46,14 @@ pub struct ChunkStore {
     pub(super) writes: Semaphore,
     seals: Arc<Semaphore>,
     pub(super) recoveries: Semaphore,
+    /// The turn to write the checkpoint.
+    pub(super) checkpoints: Semaphore,
     directory: Arc<Directory>,
     /// Sizes of chunk that are being created ahead of need.
     refilling: RefCell<HashSet<u64>>,
     full: Cell<bool>,
+    /// While there is no space: the smallest chunk that would help anybody, in bytes.
+    least_needed: Cell<u64>,
     probing: Cell<bool>,
     space_returned: Notify,
     space_ran_out: Notify,
@@ -62,10 +66,13 @@ pub struct ChunkStore {
     me: Weak<ChunkStore>,
 }
 
-/// What all shards of one data directory share: whether it still takes writes.
+/// What all shards of one data directory share: whether it still takes writes, and has space.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     stopped: AtomicBool,
+    /// Shards that have no space. While there are any, nobody keeps free chunks: each shard has
+    /// its own, and what lies in one's pool is of no use to another.
+    full_count: AtomicUsize,
     /// Bytes of chunks that are being created now.
     allocating_bytes: AtomicU64,
 }
@@ -128,9 +135,11 @@ impl ChunkStore {
             writes: Semaphore::new(CHUNK_WRITES_MAX),
             seals: Arc::new(Semaphore::new(SEALS_MAX)),
             recoveries: Semaphore::new(RECOVERIES_MAX),
+            checkpoints: Semaphore::new(1),
             directory: pool.directory,
             refilling: RefCell::default(),
             full: Cell::new(false),
+            least_needed: Cell::new(u64::MAX),
             probing: Cell::new(false),
             space_returned: Notify::new(),
             space_ran_out: Notify::new(),
@@ -179,15 +188,22 @@ impl ChunkStore {
     /// Recycles the chunks of a partition that the metadata log no longer knows. The caller must be
     /// sure that it was deleted: its records are gone with this.
     pub fn adopt(&self, found: Found) {
-        let mut free = self.free.borrow_mut();
-        for header in found.chunks {
-            free.put(FreeChunk {
-                id: header.id,
-                generation: header.stamp.generation,
-                size_bytes: header.size_bytes,
-            });
+        let free = found.chunks.into_iter().map(|header| FreeChunk {
+            id: header.id,
+            generation: header.stamp.generation,
+            size_bytes: header.size_bytes,
+        });
+        self.give_back(free.collect());
+    }
+
+    /// Takes chunks that nobody uses and nobody has read.
+    pub(super) fn give_back(&self, chunks: Vec<FreeChunk>) {
+        if chunks.is_empty() {
+            return;
         }
-        drop(free);
+        for chunk in chunks {
+            self.free.borrow_mut().put(chunk);
+        }
         self.tidy_pool();
     }
 
@@ -255,6 +271,11 @@ impl ChunkStore {
         if !self.directory.stopped.swap(true, Ordering::Relaxed) {
             tracing::error!("the data directory stops taking writes: {cause}");
         }
+        self.wake_all();
+    }
+
+    /// Lets everybody see that the data directory has stopped.
+    fn wake_all(&self) {
         self.space_returned.notify_waiters();
         self.space_ran_out.notify_waiters();
         self.room.notify_waiters();
@@ -289,11 +310,11 @@ impl ChunkStore {
             result = self.create_chunk(least, privileged).await;
         }
         match result {
+            // What comes from the reserve says nothing of space for others.
+            Ok(_) if privileged => {}
             Ok(_) => self.found_space(),
             Err(CreateError::Full) => {
-                self.full.set(true);
-                self.space_ran_out.notify_waiters();
-                self.room.notify_waiters();
+                self.lack_space(least);
                 if let Some(chunk) = self.try_take(wanted, least) {
                     return Ok(chunk);
                 }
@@ -315,11 +336,12 @@ impl ChunkStore {
         }
     }
 
-    /// Waits until there is no space, or the data directory stops.
-    pub(super) async fn wait_full(&self) {
+    /// Waits until there is no space and `concerns` says that it matters, or the data directory
+    /// stops.
+    pub(super) async fn wait_full(&self, concerns: impl Fn() -> bool) {
         loop {
             let ran_out = self.space_ran_out.notified();
-            if self.full.get() || self.is_stopped() {
+            if (self.full.get() && concerns()) || self.is_stopped() {
                 return;
             }
             ran_out.await;
@@ -353,12 +375,10 @@ impl ChunkStore {
         due.then(|| unsealed.pop_front())?.map(|(_, log)| log)
     }
 
+    /// Gives what was recycled to whoever waits for it, and removes what is too much.
     fn tidy_pool(&self) {
-        let mut free = self.free.borrow_mut();
-        free.reclaim();
-        let any_free = free.total_count() > 0;
-        drop(free);
-        if any_free && self.full.get() {
+        self.free.borrow_mut().reclaim();
+        if self.full.get() && self.has_needed() {
             self.found_space();
         }
         let store = self.me.clone();
@@ -370,15 +390,40 @@ impl ChunkStore {
         .detach();
     }
 
+    /// Whether a free chunk would help one of those who wait for space.
+    fn has_needed(&self) -> bool {
+        self.free.borrow().has_at_least(self.least_needed.get())
+    }
+
+    /// Free chunks to keep, in bytes.
+    pub(super) fn free_bytes_max(&self) -> u64 {
+        match self.directory.full_count.load(Ordering::Relaxed) {
+            0 => CHUNKS_FREE_BYTES_MAX,
+            _ => 0,
+        }
+    }
+
+    fn lack_space(&self, least: u64) {
+        self.least_needed.update(|needed| needed.min(least));
+        if !self.full.replace(true) {
+            self.directory.full_count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.space_ran_out.notify_waiters();
+        self.room.notify_waiters();
+    }
+
     fn found_space(&self) {
-        self.full.set(false);
+        self.least_needed.set(u64::MAX);
+        if self.full.replace(false) {
+            self.directory.full_count.fetch_sub(1, Ordering::Relaxed);
+        }
         self.space_returned.notify_waiters();
     }
 
     /// Creates one chunk of this size ahead of need, off the path of any append.
     fn refill(&self, size_bytes: u64) {
         let needed = self.free.borrow().count(size_bytes) == 0
-            && !self.full.get()
+            && self.free_bytes_max() > 0
             && !self.is_stopped()
             && self.refilling.borrow_mut().insert(size_bytes);
         if !needed {
@@ -406,7 +451,9 @@ impl ChunkStore {
             loop {
                 io::sleep(Duration::from_millis(STORAGE_RETRY_MS)).await;
                 let Some(store) = store.upgrade() else { return };
-                if !store.is_stopped() && store.full.get() && !store.probe_once().await {
+                if store.is_stopped() {
+                    store.wake_all();
+                } else if store.full.get() && !store.probe_once().await {
                     continue;
                 }
                 store.probing.set(false);
@@ -418,23 +465,41 @@ impl ChunkStore {
 
     async fn probe_once(&self) -> bool {
         self.free.borrow_mut().reclaim();
-        if self.free.borrow().total_count() == 0 {
-            match self.create_chunk(self.config.chunk_bytes[0], false).await {
+        if !self.has_needed() {
+            // Smaller ones make room for one that helps.
+            self.remove_surplus().await;
+            let classes = self.config.chunk_bytes.iter();
+            let least = self.least_needed.get();
+            let helps = classes.copied().find(|class| *class >= least);
+            let class = helps.unwrap_or(self.config.chunk_bytes[0]);
+            match self.create_chunk(class, false).await {
                 Ok(chunk) => self.free.borrow_mut().put(chunk),
-                Err(CreateError::Full) => return false,
-                Err(CreateError::Stopped) => return true,
+                Err(CreateError::Full | CreateError::Stopped) => return false,
             }
         }
         self.found_space();
         true
     }
+
+    /// What a shard must see that nothing tells it: that another one has stopped the data
+    /// directory, or has no space.
+    fn look_around(&self) {
+        if self.is_stopped() {
+            self.wake_all();
+        } else if self.free_bytes_max() == 0 {
+            self.tidy_pool();
+        }
+    }
 }
 
 /// Seals the logs that got nothing for `idle`, as long as the store lives; a few at a time, because
-/// after a start they may be all of them.
+/// after a start they may be all of them. Looks around in between.
 async fn seal_idle_logs(store: Weak<ChunkStore>, idle: Duration) {
     loop {
         io::sleep(idle).await;
+        if let Some(store) = store.upgrade() {
+            store.look_around();
+        }
         while let Some(store) = store.upgrade() {
             let Some(log) = store.next_idle(idle) else {
                 break;

@@ -1,6 +1,7 @@
 //! From groups to the disk: one write at a time, a second one only when much waits.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -8,7 +9,7 @@ use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
 use crate::io::{self, AlignedBuf, Sync};
 use crate::limits::{
     CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES,
-    LOG_WRITES_IN_FLIGHT_MAX,
+    LOG_WRITES_IN_FLIGHT_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
@@ -110,22 +111,22 @@ impl Log {
     /// What "durable" means here. Metadata is always synced: a topic that a power cut takes back
     /// would leave its records without an owner.
     fn durability(&self) -> Durability {
-        match self.id {
-            PartitionId::METADATA => Durability::Sync,
-            _ => self.store.config.durability,
+        match self.is_metadata() {
+            true => Durability::Sync,
+            false => self.store.config.durability,
         }
     }
 
     /// Gets the chunk that `next_step` asked for, however long there is no space for it.
     async fn fetch_chunk(self: Rc<Log>, wanted: u64, least: u64) {
-        let privileged = self.id == PartitionId::METADATA;
+        let privileged = self.is_metadata();
         let mut told = false;
         loop {
             match self.store.allocate(wanted, least, privileged).await {
                 Ok(chunk) => {
                     let mut state = self.state.borrow_mut();
                     state.allocating = false;
-                    state.ready = Some(chunk);
+                    state.ready.push(chunk);
                     drop(state);
                     break;
                 }
@@ -134,7 +135,12 @@ impl Log {
                         self.tell(LogEvent::StorageFull);
                     }
                     self.kick();
-                    self.store.wait_space().await;
+                    // Others may have no space while there is enough for this log.
+                    let retry = Duration::from_millis(STORAGE_RETRY_MS);
+                    match privileged {
+                        true => drop(io::timeout(retry, self.store.wait_space()).await),
+                        false => self.store.wait_space().await,
+                    }
                 }
                 Err(CreateError::Stopped) => {
                     self.state.borrow_mut().allocating = false;
@@ -281,7 +287,9 @@ impl State {
         let least = store.least_class(frame_bytes);
         let class = store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now);
         let wanted = class.max(least);
-        let ready = self.ready.take_if(|ready| ready.size_bytes >= least);
+        let fits = |ready: &FreeChunk| ready.size_bytes >= least;
+        let ready = self.ready.iter().position(fits);
+        let ready = ready.map(|index| self.ready.swap_remove(index));
         let Some(free) = ready.or_else(|| store.try_take(wanted, least)) else {
             self.allocating = true;
             return Step::NeedChunk { wanted, least };

@@ -37,12 +37,12 @@ pub enum AppendRefused {
 }
 
 impl Partition {
-    /// Appends a batch that the broker itself made.
+    /// Appends a batch that the broker itself made; never refused with `Busy`.
     pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
         let header = BatchHeader::read(batch).expect("the broker builds whole batches");
         let base_offset = self.log.end_offset();
         self.log
-            .append(batch, base_offset, self.leader_epoch, now)
+            .append_own(batch, base_offset, self.leader_epoch, now)
             .map_err(refused)?;
         metrics::add(Counter::PayloadOwnBytes, batch.len() as u64);
         let end = base_offset + i64::from(header.record_count);

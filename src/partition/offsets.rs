@@ -85,10 +85,45 @@ impl Partition {
                 if newest == Timestamp::NONE {
                     return Ok(none);
                 }
-                Ok(self.first_at_or_after(newest).await?.unwrap_or(none))
+                let found = match self.first_at_or_after(newest).await? {
+                    Some(found) => Some(found),
+                    None => self.newest_left().await?,
+                };
+                Ok(found.unwrap_or(none))
             }
             OffsetSpec::AtOrAfter(target) => {
                 Ok(self.first_at_or_after(target).await?.unwrap_or(none))
+            }
+        }
+    }
+
+    /// The record with the largest timestamp, when the log's start has passed the one that its
+    /// chunk remembers.
+    async fn newest_left(&self) -> Result<Option<ListedOffset>, OffsetsError> {
+        loop {
+            let start = self.log.start_offset();
+            let high_watermark = self.high_watermark();
+            let first = match self.log.read(start, high_watermark, 1, true).await {
+                // The start has moved on.
+                Err(ReadError::OutOfRange) => continue,
+                first => first?,
+            };
+            let Some(batch) = first.batches.first() else {
+                return Ok(None);
+            };
+            // The batch that the start lies in counts from there on.
+            let mut newest = self.log.max_timestamp_from(first.next_offset).await?;
+            let records = frame::records(batch, DECOMPRESSED_BATCH_BYTES_MAX)
+                .map_err(|_| OffsetsError::Corrupt)?;
+            for record in records.iter() {
+                let record = record.map_err(|_| OffsetsError::Corrupt)?;
+                if record.offset >= start {
+                    newest = newest.max(record.timestamp);
+                }
+            }
+            let found = self.first_at_or_after(newest).await?;
+            if found.is_some() || self.log.start_offset() == start {
+                return Ok(found);
             }
         }
     }

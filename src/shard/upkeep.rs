@@ -3,10 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
+
 use super::Shard;
 use crate::io;
 use crate::limits::{
-    MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, UPKEEP_TICK_MS,
+    MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, RETENTION_WAIT_MS_MAX,
+    RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
 };
 use crate::log::checkpoint;
 use crate::metrics::{self, Gauge, PartitionFigures};
@@ -59,17 +62,19 @@ impl Shard {
     }
 
     async fn enforce_retention(self: &Rc<Self>) {
-        for partition in self.all_partitions() {
-            if self.stopping.get() {
-                return;
-            }
-            let now = io::wall_clock();
-            if partition.log().enforce_retention(now).await.is_err() {
-                // The data directory has stopped and has said why.
-                return;
-            }
-            io::yield_now().await;
-        }
+        stream::iter(self.all_partitions())
+            .for_each_concurrent(RETENTIONS_AT_ONCE_MAX, async |partition| {
+                // A data directory that has stopped has said why.
+                if self.stopping.get() || self.store.is_stopped() {
+                    return;
+                }
+                io::yield_now().await;
+                let enforced = partition.log().enforce_retention(io::wall_clock());
+                // Without space it may take until another partition has given some back: what was
+                // begun goes on.
+                io::timeout(Duration::from_millis(RETENTION_WAIT_MS_MAX), enforced).await;
+            })
+            .await;
     }
 
     /// An idle partition costs no buffers; the allocator has to be told so.

@@ -12,5 +12,6 @@ mod workload;
 
 mod everywhere;
 mod faults;
+mod full;
 mod random;
 mod scenarios;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use corelog::frame::{ChunkStamp, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
+use corelog::io;
 use corelog::io::sim::{Chance, Fault, OpKind, Outcome, Simulation, with_disk};
-use corelog::log::{self, Durability, LogConfig, ReadError, StoreConfig};
+use corelog::log::{self, Durability, LogConfig, ReadError, StoreConfig, checkpoint};
 use corelog::model::{Offset, PartitionId, Timestamp};
 
 use super::model::batch;
@@ -376,7 +378,7 @@ fn a_footer_of_frames_that_were_cut_off_is_not_used() {
     // Fills a chunk, and begins the next, so that the first one's footer is written.
     case.run_on(|node| async move {
         append_each(&node, &[1_000, 1_000, 1_000, 1_000, 8_000]).await;
-        corelog::io::sleep(std::time::Duration::from_secs(1)).await;
+        io::sleep(Duration::from_secs(1)).await;
     });
     let frames = case.frames();
     let (first, second) = (frames[0].path.clone(), frames[4].path.clone());
@@ -529,4 +531,96 @@ fn metadata_survives_a_power_cut_whatever_the_records_wait_for() {
         // The checks of every start: what was reported durable is there.
         case.sim.disk().lose_all_volatile();
     }
+}
+
+#[test]
+fn a_file_that_somebody_has_truncated_is_damage() {
+    // In the middle of the second frame, in front of it, and in front of everything.
+    for length in [6, 5, 2] {
+        let case = Case::new();
+        case.run_on(move |node| async move {
+            append_each(&node, &[3_000, 3_000, 3_000]).await;
+            // The log is sealed, its buffers and its file are given back.
+            io::sleep(Duration::from_secs(10)).await;
+            let log = node.logs.borrow()[&the_partition()].clone();
+            with_disk(|disk| {
+                for path in disk.paths().iter().filter(|path| path.ends_with(".chunk")) {
+                    let content = disk.content(Path::new(path)).expect("it has a name");
+                    disk.put(Path::new(path), &content[..length * BLOCK]);
+                }
+            });
+            for from in [0, 3, 6] {
+                let read = log.read(Offset(from), log.durable_offset(), 100_000, true);
+                let read = io::timeout(Duration::from_secs(60), read).await;
+                match read.expect("a read ends") {
+                    Err(ReadError::Corrupt { .. }) => {}
+                    Ok(slices) => assert!(from < slices.next_offset.0 && slices.next_offset.0 < 9),
+                    Err(error) => panic!("{from}: {error:?}"),
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn checkpoints_of_one_core_do_not_get_in_each_others_way() {
+    let case = Case::new();
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let write =
+            |state: Vec<u8>| checkpoint::write(&node.stores[0], vec![log.checkpoint(state)]);
+        let state = node.world.models.borrow()[&the_partition()].state(3);
+        let writes = (0..4).map(|_| write(state.clone()));
+        for written in futures_util::future::join_all(writes).await {
+            written.expect("the disk is well");
+        }
+    });
+    case.run(|_| async {});
+}
+
+#[test]
+fn the_largest_timestamp_is_that_of_what_is_durable_and_left() {
+    let case = Case::new();
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        // Of the first seven records each is older than the one before.
+        for _ in 0..7 {
+            append_one(&node);
+        }
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_000));
+        // One that is newer, and being written.
+        append_one(&node);
+        for _ in 0..20 {
+            io::yield_now().await;
+        }
+        assert_eq!(log.durable_offset(), Offset(7), "it is being written");
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_000));
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_070));
+        // Three more in one frame, all older than the newest, each older than the one before.
+        for _ in 0..3 {
+            append_one(&node);
+        }
+        log.wait_durable(log.end_offset())
+            .await
+            .expect("the disk is well");
+        assert_eq!(log.max_timestamp(), Timestamp(1_000_070));
+        let left = [(0, 70), (7, 70), (8, 55), (9, 40), (10, 25)];
+        for (from, newest) in left {
+            let found = log.max_timestamp_from(Offset(from)).await;
+            assert_eq!(found, Ok(Timestamp(1_000_000 + newest)), "from {from}");
+        }
+        let none = log.max_timestamp_from(Offset(11)).await;
+        assert_eq!(none, Ok(Timestamp::NONE));
+    });
+}
+
+fn append_one(node: &Node) {
+    assert!(node.append(the_partition(), |base, epoch| batch(0, base, epoch, 1, 10)));
 }

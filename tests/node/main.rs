@@ -3,6 +3,9 @@
 //! Each test runs a node in this process, on its own directory and a port that the system chose,
 //! and talks to it over TCP with the blocking client.
 
+// A test is outside the broker: it damages files behind its back.
+#![allow(clippy::disallowed_methods)]
+
 mod admin;
 mod running;
 
@@ -237,4 +240,30 @@ fn records_are_not_taken_for_a_deleted_topics_when_the_metadata_is_lost() {
     let node = RunningNode::try_start(directory, 2).expect("nothing was changed");
     let values = consume(node.client(), "kept", 3, 300);
     assert_eq!(values, (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_newest_of_the_records_that_are_left_is_found() {
+    let node = RunningNode::start_new(1);
+    create(&mut node.client(), "backwards", 1);
+    let now_ms = corelog::io::housekeeping::wall_clock().0;
+    let mut producer = Producer::new(node.client(), ProducerOptions::default()).unwrap();
+    for value in 0..100i64 {
+        // Each is older than the one before, and all may be one batch.
+        let record = ProducerRecord {
+            timestamp: Some(Timestamp(now_ms - value)),
+            value: Some(b"v"),
+            ..ProducerRecord::default()
+        };
+        producer.send(&topic("backwards"), &record).unwrap();
+    }
+    producer.flush().unwrap();
+    let mut client = node.client();
+    for start in [0, 42, 99] {
+        let moved = client.delete_records(&partition("backwards", 0), Offset(start));
+        moved.unwrap();
+        let newest = (partition("backwards", 0), OffsetSpec::MaxTimestamp);
+        let listed = client.list_offsets(&[newest]).unwrap();
+        assert_eq!(listed[0].offset, Some(Offset(start)));
+    }
 }
