@@ -198,6 +198,8 @@ pub const RESPONSES_GATHERED_MAX: usize = 64;
 pub const SEND_STALL_MS_MAX: u64 = 60_000;
 /// Partitions that a fetch reads before it lets other tasks of its core run.
 pub const FETCH_READS_PER_TURN_MAX: usize = 32;
+/// Partitions of one fetch session; a client with more goes on without a session.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 50_000;
 /// How long a fetch session is kept unused when others want its place, in milliseconds; Kafka's,
 /// not configurable.
 pub const FETCH_SESSION_IDLE_MS: u64 = 120_000;

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::io::Instant;
-use crate::limits::{FETCH_SESSION_IDLE_MS, FETCH_SESSIONS_PER_CORE_MIN};
+use crate::limits::{
+    FETCH_SESSION_IDLE_MS, FETCH_SESSION_PARTITIONS_MAX, FETCH_SESSIONS_PER_CORE_MIN,
+};
 use crate::model::{LeaderEpoch, Offset, TopicId};
 
 /// How a request names a topic: by name before version 13, by id since.
@@ -218,6 +220,11 @@ impl SessionCache {
         for key in &forgotten {
             session.forget(key);
         }
+        if session.partitions.len() > FETCH_SESSION_PARTITIONS_MAX {
+            // The client begins again with a full fetch, which starts no session if it is as large.
+            self.remove(session_id);
+            return Err(SessionError::UnknownId);
+        }
         if session.partitions.is_empty() {
             self.remove(session_id);
             return Ok(Plan {
@@ -246,7 +253,7 @@ impl SessionCache {
         answered: Vec<(PartitionKey, Wanted, Option<Told>)>,
         mut candidate: impl FnMut() -> i32,
     ) -> i32 {
-        if !self.make_room(now) {
+        if answered.len() > FETCH_SESSION_PARTITIONS_MAX || !self.make_room(now) {
             return 0;
         }
         let id = loop {
@@ -388,6 +395,18 @@ mod tests {
             ..request(7, 2, &[])
         };
         assert_eq!(names(&cache.plan(at(0), forget).unwrap()), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_session_does_not_grow_without_end() {
+        let mut cache = started();
+        let mut large = request(7, 1, &[]);
+        let name = TopicKey::Name("many".into());
+        let many = 0..FETCH_SESSION_PARTITIONS_MAX as i32;
+        large.partitions = many.map(|n| ((name.clone(), n), wanted(0))).collect();
+        assert_eq!(cache.plan(at(0), large), Err(SessionError::UnknownId));
+        let again = cache.plan(at(0), request(7, 2, &[]));
+        assert_eq!(again, Err(SessionError::UnknownId));
     }
 
     #[test]
