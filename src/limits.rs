@@ -250,6 +250,13 @@ pub const METADATA_READ_BYTES: usize = 1024 * 1024;
 pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
 /// Logs that one core opens or closes at the same time.
 pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
+/// What the produce backlogs of all cores may hold, in times of what their requests may.
+pub const BACKLOG_REQUEST_BUDGETS_MAX: usize = 2;
+/// What one answer to a fetch takes of the core's budget for answers, at most: this part of it.
+pub const FETCH_BUDGET_SHARE: usize = 16;
+/// The shortest that a fetch waits for room in that budget before it is answered empty, in
+/// milliseconds.
+pub const FETCH_ROOM_WAIT_MS_MIN: u64 = 1000;
 /// The shortest that an acks=all produce waits for the disk before it is told that it timed out,
 /// in milliseconds.
 pub const PRODUCE_WAIT_MS_MIN: u64 = 1000;

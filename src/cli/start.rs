@@ -92,11 +92,12 @@ fn fit_open_files(config: &mut BrokerConfig) -> Result<(), Failure> {
     let files = raise_open_files_limit()
         .map_err(|error| Failure::new(format!("cannot read the limit of open files: {error}")))?;
     let cores = node::cores(config).len() as u64;
-    let room = room_for_connections(files, cores).ok_or_else(|| {
+    let (room, chunk_files) = share_open_files(files, cores).ok_or_else(|| {
         Failure::new(format!("{files} open files are too few for {cores} cores"))
             .because("the limit of open files (nofile) is low")
             .try_this("ulimit -n 1048576 (systemd: LimitNOFILE=1048576)")
     })?;
+    config.engine.chunk_files_open_max = usize::try_from(chunk_files / cores).unwrap_or(0).max(1);
     let wanted = config.network.connections_max;
     config.network.connections_max = wanted.min(i32::try_from(room).unwrap_or(i32::MAX));
     if wanted != i32::MAX && room < wanted as u64 {
@@ -116,13 +117,13 @@ fn fit_open_files(config: &mut BrokerConfig) -> Result<(), Failure> {
 /// Fewer connections than this deserve a warning even if nobody asked for more.
 const FEW_CONNECTIONS: u64 = 1000;
 
-/// How many of the files that may be open are left for connections; none if there are too few to
-/// run at all. Chunks get what they can use, but not more than half.
-fn room_for_connections(files: u64, cores: u64) -> Option<u64> {
+/// How many of the files that may be open are for connections, and how many for chunks; none if
+/// there are too few to run at all. Chunks get what they can use, but not more than half.
+fn share_open_files(files: u64, cores: u64) -> Option<(u64, u64)> {
     let reserved = OPEN_FILES_RESERVED + cores * OPEN_FILES_PER_CORE_RESERVED;
     let left = files.checked_sub(reserved).filter(|left| *left > 0)?;
     let chunks = (cores * CHUNK_FILES_OPEN_MAX as u64).min(left / 2);
-    Some(left - chunks)
+    Some((left - chunks, chunks))
 }
 
 fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>), Failure> {
@@ -427,14 +428,12 @@ Lines to paste:
 
     #[test]
     fn connections_get_what_chunks_and_the_node_leave() {
-        assert_eq!(
-            room_for_connections(1 << 20, 4),
-            Some((1 << 20) - 64 - 128 - 4096)
-        );
-        assert_eq!(room_for_connections(1024, 4), Some(416));
-        assert_eq!(room_for_connections(193, 4), Some(1));
-        assert_eq!(room_for_connections(192, 4), None);
-        assert_eq!(room_for_connections(0, 1), None);
+        let plenty = Some(((1 << 20) - 64 - 128 - 4096, 4096));
+        assert_eq!(share_open_files(1 << 20, 4), plenty);
+        assert_eq!(share_open_files(1024, 4), Some((416, 416)));
+        assert_eq!(share_open_files(193, 4), Some((1, 0)));
+        assert_eq!(share_open_files(192, 4), None);
+        assert_eq!(share_open_files(0, 1), None);
     }
 
     #[test]

@@ -193,6 +193,9 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
+    /// Chunk files that one core keeps open: what the limit of open files allows, which the start
+    /// finds out.
+    pub chunk_files_open_max: usize,
     /// `corelog.checkpoint.interval.ms`.
     pub checkpoint_interval_ms: i64,
     /// `corelog.reserve.bytes`: disk space that only metadata may use.

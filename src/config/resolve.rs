@@ -13,7 +13,7 @@ use super::registry::broker_key;
 use super::topic;
 use super::value::Value;
 use super::values::{BrokerValues, Overrides};
-use crate::limits::FETCH_BYTES_MAX;
+use crate::limits::{CHUNK_FILES_OPEN_MAX, FETCH_BYTES_MAX};
 use crate::model::NodeId;
 
 /// Resolves and checks the layers. The error names every key that is wrong.
@@ -261,6 +261,7 @@ impl Reader<'_> {
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
             tail_cache_bytes: self.long("corelog.tail.cache.bytes"),
             chunk_min_bytes: self.int("corelog.chunk.min.bytes"),
+            chunk_files_open_max: CHUNK_FILES_OPEN_MAX,
             checkpoint_interval_ms: self.long("corelog.checkpoint.interval.ms"),
             reserve_bytes: self.long("corelog.reserve.bytes"),
             log_format: match self.text("corelog.log.format").as_str() {

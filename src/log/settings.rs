@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::limits::{CHUNK_BYTES, HOT_TAIL_BYTES_MAX, LOG_SEAL_IDLE_MS, STORAGE_RESERVE_BYTES};
+use crate::limits::{
+    CHUNK_BYTES, CHUNK_FILES_OPEN_MAX, HOT_TAIL_BYTES_MAX, LOG_SEAL_IDLE_MS, STORAGE_RESERVE_BYTES,
+};
 
 /// What "durable" means: `corelog.durability`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct StoreConfig {
     pub hot_bytes: usize,
     /// Space left for the metadata log, in bytes.
     pub reserve_bytes: u64,
+    /// Chunk files kept open.
+    pub files_open_max: usize,
     /// How long a log gets nothing before it is sealed.
     pub seal_idle: Duration,
 }
@@ -61,6 +65,7 @@ impl Default for StoreConfig {
             chunk_bytes: CHUNK_BYTES.to_vec(),
             hot_bytes: HOT_TAIL_BYTES_MAX,
             reserve_bytes: STORAGE_RESERVE_BYTES,
+            files_open_max: CHUNK_FILES_OPEN_MAX,
             seal_idle: Duration::from_millis(LOG_SEAL_IDLE_MS),
         }
     }

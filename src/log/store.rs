@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::io::sync::{Notify, Semaphore};
 use crate::io::{self, Instant};
 use crate::limits::{
-    CHUNK_FILES_OPEN_MAX, CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, CHUNKS_FREE_BYTES_MAX,
-    COLD_READS_MAX, LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
+    CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, CHUNKS_FREE_BYTES_MAX, COLD_READS_MAX,
+    LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics;
 use crate::model::CoreId;
@@ -126,7 +126,7 @@ impl ChunkStore {
         let store = Rc::new_cyclic(|me| ChunkStore {
             dir: dir.to_owned(),
             core,
-            files: Files::new(dir.join(CHUNKS_DIR), CHUNK_FILES_OPEN_MAX),
+            files: Files::new(dir.join(CHUNKS_DIR), config.files_open_max),
             free: RefCell::new(free),
             creating: Semaphore::new(CHUNKS_CREATING_MAX),
             indexes: IndexCache::new(),
@@ -315,10 +315,11 @@ impl ChunkStore {
             Ok(_) => self.found_space(),
             Err(CreateError::Full) => {
                 self.lack_space(least);
+                // Also when another size helps for now: only the probe ends the lack.
+                self.probe_for_space();
                 if let Some(chunk) = self.try_take(wanted, least) {
                     return Ok(chunk);
                 }
-                self.probe_for_space();
             }
             Err(CreateError::Stopped) => {}
         }

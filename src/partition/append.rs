@@ -37,6 +37,18 @@ pub enum AppendRefused {
 }
 
 impl Partition {
+    /// Takes note that a batch was refused for the moment before it came here: if it is the first
+    /// of its producer, it is awaited.
+    pub fn refuse_for_now(&self, batch: &[u8]) {
+        let Some(header) = BatchHeader::read(batch) else {
+            return;
+        };
+        let producers = &mut self.state.borrow_mut().producers;
+        if producers.judge(&header) == Verdict::Append {
+            producers.refused(&header);
+        }
+    }
+
     /// Appends a batch that the broker itself made; never refused with `Busy`.
     pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
         let header = BatchHeader::read(batch).expect("the broker builds whole batches");
@@ -75,7 +87,7 @@ impl Partition {
                         .append(batch, base_offset, self.leader_epoch, info.max_timestamp);
                 let producers = &mut self.state.borrow_mut().producers;
                 match appended {
-                    Ok(()) => producers.appended(header, base_offset),
+                    Ok(()) => producers.appended(header, base_offset, info.max_timestamp),
                     Err(error) => {
                         match error {
                             AppendError::StorageFull | AppendError::Stopped | AppendError::Busy => {

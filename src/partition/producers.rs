@@ -122,8 +122,9 @@ impl ProducerTable {
         }
     }
 
-    /// Records a batch that was appended at `base_offset`, now or before a restart.
-    pub fn appended(&mut self, batch: &BatchHeader, base_offset: Offset) {
+    /// Records a batch that was appended at `base_offset`, now or before a restart. `timestamp` is
+    /// its newest as it is stored, which is not the producer's if the broker sets timestamps.
+    pub fn appended(&mut self, batch: &BatchHeader, base_offset: Offset, timestamp: Timestamp) {
         if batch.producer_id.0 < 0 || batch.is_control() {
             return;
         }
@@ -133,7 +134,7 @@ impl ProducerTable {
             .or_insert_with(|| Producer {
                 epoch: batch.producer_epoch,
                 batches: VecDeque::new(),
-                last_timestamp: batch.max_timestamp,
+                last_timestamp: timestamp,
             });
         if batch.producer_epoch != producer.epoch {
             producer.epoch = batch.producer_epoch;
@@ -148,7 +149,7 @@ impl ProducerTable {
             base_offset,
             last_offset: base_offset + i64::from(batch.last_offset_delta),
         });
-        producer.last_timestamp = batch.max_timestamp;
+        producer.last_timestamp = timestamp;
     }
 
     /// Forgets producers whose last batch is older than `expiration_ms` at `now`.
@@ -287,7 +288,7 @@ mod tests {
         for &(epoch, sequence, count) in history {
             let header = batch(epoch, sequence, count);
             assert_eq!(table.judge(&header), Verdict::Append, "history {history:?}");
-            table.appended(&header, offset);
+            table.appended(&header, offset, header.max_timestamp);
             offset = offset + i64::from(count);
         }
         let verdict = table.judge(&batch(last.0, last.1, last.2));
@@ -307,7 +308,7 @@ mod tests {
             Some(table.clone())
         );
         assert_eq!(table.judge(&first), Verdict::Append);
-        table.appended(&first, Offset(100));
+        table.appended(&first, Offset(100), first.max_timestamp);
         assert_eq!(table.judge(&batch(0, 3, 1)), Verdict::Append);
         // One that is not the first changes nothing.
         table.refused(&batch(0, 3, 1));
@@ -365,7 +366,7 @@ mod tests {
     #[test]
     fn a_silent_producer_is_forgotten() {
         let mut table = ProducerTable::default();
-        table.appended(&batch(0, 0, 1), Offset(0));
+        table.appended(&batch(0, 0, 1), Offset(0), batch(0, 0, 1).max_timestamp);
         table.expire(Timestamp(10), 10);
         assert_eq!(table.active().count(), 1);
         table.expire(Timestamp(11), 10);
@@ -376,7 +377,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_snapshot_are_refused() {
         let mut table = ProducerTable::default();
-        table.appended(&batch(0, 0, 1), Offset(0));
+        table.appended(&batch(0, 0, 1), Offset(0), batch(0, 0, 1).max_timestamp);
         let bytes = table.snapshot();
         for length in 1..bytes.len() {
             assert_eq!(ProducerTable::restore(&bytes[..length]), None, "{length}");

@@ -33,6 +33,11 @@ impl Budget {
         }
     }
 
+    /// One of so many equal parts of the whole budget.
+    pub fn share(&self, parts: usize) -> usize {
+        self.bytes_max / parts
+    }
+
     /// Waits until there is room for `bytes`. What is larger than the whole budget is let in alone.
     pub async fn hold(&self, bytes: usize) -> Hold {
         let permits = bytes.min(self.bytes_max).min(u32::MAX as usize) as u32;

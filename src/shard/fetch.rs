@@ -9,7 +9,7 @@ use super::message::{Answer, Call};
 use super::{Hold, Shard, ShardError};
 use crate::frame::BatchHeader;
 use crate::io;
-use crate::limits::FETCH_READS_PER_TURN_MAX;
+use crate::limits::{FETCH_BUDGET_SHARE, FETCH_READS_PER_TURN_MAX, FETCH_ROOM_WAIT_MS_MIN};
 use crate::metrics::{self, Counter, Gauge};
 use crate::model::{CoreId, Offset, PartitionId};
 use crate::partition::{PartitionRead, ReadRefused, ReadRequest, Watch};
@@ -59,15 +59,29 @@ impl Shard {
     /// Reads `parts` in their order. Answers at once if there are `min_bytes`, an error or a
     /// divergence; else parks in the partitions until one of them moves, and reads again.
     pub async fn fetch(self: &Rc<Self>, parts: Vec<FetchPart>, bounds: FetchBounds) -> Fetched {
-        let deadline = io::now() + bounds.max_wait;
+        let started = io::now();
+        let deadline = started + bounds.max_wait;
+        let room_wait_min = Duration::from_millis(FETCH_ROOM_WAIT_MS_MIN);
         let asked_bytes = parts.iter().map(|part| part.request.max_bytes);
         let asked_bytes = asked_bytes.fold(0, usize::saturating_add);
+        // One client must not keep the whole budget from the others by not reading.
+        let answer_bytes_max = asked_bytes
+            .min(bounds.max_bytes)
+            .min(self.response_budget.share(FETCH_BUDGET_SHARE));
+        let min_bytes = bounds.min_bytes.min(answer_bytes_max);
         loop {
-            let answer_bytes_max = asked_bytes.min(bounds.max_bytes);
-            let mut hold = self.response_budget.hold(answer_bytes_max).await;
-            let results = self.fetch_once(&parts, bounds.max_bytes).await;
+            let room = self.response_budget.hold(answer_bytes_max);
+            let patience = deadline.max(started + room_wait_min) - io::now();
+            let Some(mut hold) = io::timeout(patience, room).await else {
+                // Others' answers fill the budget. Nothing is a right answer too, and the client
+                // may have gone long ago.
+                let hold = self.response_budget.hold(0).await;
+                let results = self.fetch_once(&parts, 0, false).await;
+                return Fetched { results, hold };
+            };
+            let results = self.fetch_once(&parts, answer_bytes_max, true).await;
             // Nothing can come of no partitions, so that is answered at once, as in Kafka.
-            if parts.is_empty() || is_enough(&results, bounds.min_bytes) || io::now() >= deadline {
+            if parts.is_empty() || is_enough(&results, min_bytes) || io::now() >= deadline {
                 hold.shrink(bytes_of(&results));
                 return Fetched { results, hold };
             }
@@ -90,6 +104,7 @@ impl Shard {
         self: &Rc<Self>,
         parts: &[FetchPart],
         max_bytes: usize,
+        at_least_one: bool,
     ) -> Vec<FetchResult> {
         let keyed: Vec<_> = parts.iter().map(|part| (part.partition, *part)).collect();
         let (_, by_core) = self.split(keyed.clone());
@@ -102,7 +117,7 @@ impl Shard {
                 |parts| Call::Fetch {
                     parts,
                     max_bytes,
-                    at_least_one: true,
+                    at_least_one,
                 },
                 |answer| match answer {
                     Answer::Fetch(results) => results,

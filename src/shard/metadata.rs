@@ -195,7 +195,9 @@ impl Shard {
                     id.index
                 ),
             },
-            Replay::Batch(header) => producers.appended(header, header.base_offset),
+            Replay::Batch(header) => {
+                producers.appended(header, header.base_offset, header.max_timestamp);
+            }
         };
         let config = self.log_config(&topic);
         let incarnation = self.identity.incarnation;

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{Either, join_all};
 
@@ -12,6 +14,7 @@ use crate::config::TimestampType;
 use crate::frame::{self, BatchError, BatchHeader};
 use crate::io;
 use crate::io::sync::oneshot;
+use crate::limits::BACKLOG_REQUEST_BUDGETS_MAX;
 use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, Timestamp};
 use crate::partition::{AppendRefused, Appended, Partition};
@@ -40,9 +43,10 @@ pub enum ProduceError {
 
 /// Requests that wait until the disk has taken what was appended before.
 pub(super) struct Backlog {
-    /// What the requests of all cores may hold. One that timed out is counted here only.
-    bytes_max: usize,
-    bytes: Cell<usize>,
+    /// What the backlogs of all cores may hold together. A request that timed out is counted here
+    /// only.
+    node_bytes_max: usize,
+    node_bytes: Arc<AtomicUsize>,
     waiting: RefCell<VecDeque<Waiting>>,
     draining: Cell<bool>,
 }
@@ -55,11 +59,17 @@ struct Waiting {
 }
 
 impl Backlog {
-    pub(super) fn new(request_memory_bytes: i64, cores_count: usize) -> Backlog {
+    /// `node_bytes` is shared by the backlogs of all cores.
+    pub(super) fn new(
+        request_memory_bytes: i64,
+        cores_count: usize,
+        node_bytes: Arc<AtomicUsize>,
+    ) -> Backlog {
         let one_core = usize::try_from(request_memory_bytes).unwrap_or(0);
+        let requests = one_core.saturating_mul(cores_count);
         Backlog {
-            bytes_max: one_core.saturating_mul(cores_count),
-            bytes: Cell::new(0),
+            node_bytes_max: requests.saturating_mul(BACKLOG_REQUEST_BUDGETS_MAX),
+            node_bytes,
             waiting: RefCell::default(),
             draining: Cell::new(false),
         }
@@ -71,17 +81,18 @@ impl Backlog {
 
     /// False if there is no room for `bytes` more.
     fn takes(&self, bytes: usize) -> bool {
-        self.bytes.get().saturating_add(bytes) <= self.bytes_max
+        let held = self.node_bytes.load(Ordering::Relaxed);
+        held.saturating_add(bytes) <= self.node_bytes_max
     }
 
     fn push(&self, waiting: Waiting) {
-        self.bytes.set(self.bytes.get() + waiting.bytes);
+        self.node_bytes.fetch_add(waiting.bytes, Ordering::Relaxed);
         self.waiting.borrow_mut().push_back(waiting);
     }
 
     fn pop(&self) -> Option<Waiting> {
         let waiting = self.waiting.borrow_mut().pop_front()?;
-        self.bytes.set(self.bytes.get() - waiting.bytes);
+        self.node_bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
         Some(waiting)
     }
 }
@@ -160,8 +171,13 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         let bytes = parts.iter().map(|part| part.batch.len()).sum();
         if !self.backlog.takes(bytes) {
-            let busy = || Err(ProduceError::Refused(AppendRefused::Busy));
-            let _ = sender.send(parts.iter().map(|_| busy()).collect());
+            let refuse = |part: &ProducePart| {
+                if let Ok(partition) = self.local(part.partition) {
+                    partition.refuse_for_now(&part.batch);
+                }
+                Err(ProduceError::Refused(AppendRefused::Busy))
+            };
+            let _ = sender.send(parts.iter().map(refuse).collect());
             return Either::Right(answer_of(receiver));
         }
         self.backlog.push(Waiting {
@@ -189,6 +205,8 @@ impl Shard {
                 let _ = waiting.sender.send(results.await);
             })
             .detach();
+            // There may be room for all at once, or an error; the core has other work as well.
+            io::yield_now().await;
         }
         self.backlog.draining.set(false);
     }

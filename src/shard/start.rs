@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::StreamExt;
@@ -41,6 +42,8 @@ pub struct Launch {
     mail: Vec<Mutex<Option<Mail>>>,
     seed_senders: Mutex<Vec<oneshot::Sender<Seed>>>,
     seed_receivers: Vec<Mutex<Option<oneshot::Receiver<Seed>>>>,
+    /// Bytes in the produce backlogs of all cores.
+    backlog_bytes: Arc<AtomicUsize>,
     progress: watch::Sender<Progress>,
     error: Mutex<Option<StartError>>,
 }
@@ -136,6 +139,7 @@ impl Launch {
                 .into_iter()
                 .map(|r| Mutex::new(Some(r)))
                 .collect(),
+            backlog_bytes: Arc::default(),
             progress: watch::Sender::new(Progress::default()),
             error: Mutex::new(None),
         })
@@ -251,7 +255,11 @@ impl Shard {
             image.apply(record);
         }
         let config = metadata::configured(&launch.config, &image).map_err(StartError::Config)?;
-        let backlog = Backlog::new(config.engine.request_memory_bytes, launch.cores_count());
+        let backlog = Backlog::new(
+            config.engine.request_memory_bytes,
+            launch.cores_count(),
+            launch.backlog_bytes.clone(),
+        );
         let response_budget = Budget::new(
             config.engine.response_memory_bytes,
             Gauge::ResponseMemoryBytes,
@@ -425,6 +433,7 @@ fn store_config(config: &BrokerConfig) -> StoreConfig {
         },
         hot_bytes: tail_bytes,
         reserve_bytes,
+        files_open_max: config.engine.chunk_files_open_max,
         ..StoreConfig::default()
     };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);
