@@ -132,12 +132,8 @@ impl<'a> Load<'a> {
 
     /// Whether an error about a topic is one that a working broker may give.
     pub(crate) fn may_fail(&self, topic: &Topic, code: ErrorCode) -> bool {
-        let is_unknown = matches!(
-            code,
-            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId
-        );
         self.is_doomed()
-            || (is_unknown && topic.existence() != Existence::Certain)
+            || (is_of_a_deleted_topic(code) && topic.existence() != Existence::Certain)
             || (self.disk_fills && code == ErrorCode::KafkaStorageError)
     }
 
@@ -157,4 +153,15 @@ impl<'a> Load<'a> {
                 .violation(format!("producer id {id} is given for the second time"));
         }
     }
+}
+
+/// Whether an error may come of a topic that was deleted; its name may be another topic's by now,
+/// with fewer partitions, of which a client says that they have no leader.
+pub(crate) fn is_of_a_deleted_topic(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId
+            | ErrorCode::LeaderNotAvailable
+    )
 }

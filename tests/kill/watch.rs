@@ -11,11 +11,10 @@ use corelog::client::{
 use corelog::io::blocking;
 use corelog::io::housekeeping::now;
 use corelog::model::TopicPartition;
-use corelog::protocol::ErrorCode;
 
 use crate::chance::Chance;
 use crate::history::{Existence, Keeping, Scan, Topic};
-use crate::load::Load;
+use crate::load::{Load, is_of_a_deleted_topic};
 use crate::verdict::Verdict;
 
 /// A broker that gives nothing for this long when there is something has hung.
@@ -47,11 +46,7 @@ pub(crate) fn follow(load: &Load, chance: &mut Chance) {
             let deleted = topics
                 .iter()
                 .any(|topic| topic.existence() != Existence::Certain);
-            let is_unknown = matches!(
-                error.code(),
-                Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
-            );
-            if !(deleted && is_unknown) {
+            if !(deleted && error.code().is_some_and(is_of_a_deleted_topic)) {
                 load.judge("a consumer", &error);
             }
         }
