@@ -1,0 +1,65 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::limits::SECONDS_MAX;
+
+/// What a broker does on this machine, and what the machine could do.
+///
+/// Figures are worth something only on a machine that has nothing else to do, with a release
+/// build: cargo build --release --locked -p corelog -p corelog-perf
+#[derive(Debug, Parser)]
+#[command(name = "perf", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Put a workload on a broker: on a corelog of its own, or on one that runs
+    Run(RunArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The workload, for example perf/workloads/w1-durable-ingest.toml
+    pub(crate) workload: PathBuf,
+    /// A broker that runs; without it a corelog is started for the run
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) bootstrap: Option<String>,
+    /// With --bootstrap: what `corelog start --ready-file` wrote, which tells the durability and
+    /// the process whose CPU time counts
+    #[arg(long, value_name = "FILE", requires = "bootstrap")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// How long it counts, instead of what the workload says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SECONDS_MAX)))]
+    pub(crate) seconds: Option<u32>,
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the latencies' percentiles for HdrHistogram's plotters
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr: Option<PathBuf>,
+    /// Where the broker's temporary directory is made [default: as the workload says, or
+    /// target/perf]
+    #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The corelog to start [default: the release build]
+    #[arg(long, value_name = "BINARY", conflicts_with = "bootstrap")]
+    pub(crate) broker: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,146 @@
+//! `perf`: load for a broker, the machine's floors, and brokers compared. `perf help` says how to
+//! run it, `perf/README.md` how to read what it prints.
+//!
+//! `load` sends and measures, `book` keeps what is counted, `session` is a slice of load against
+//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns.
+
+mod limits;
+mod problem;
+
+mod arguments;
+mod workload;
+
+mod broker;
+mod machine;
+
+mod request;
+mod schedule;
+
+mod book;
+mod load;
+mod session;
+
+mod report;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use corelog::io::{blocking, raise_open_files_limit};
+
+use self::arguments::{Arguments, Command, RunArguments};
+use self::broker::{Corelog, Facts, Settings};
+use self::machine::{Machine, Seats};
+use self::problem::Problem;
+use self::report::Context;
+use self::workload::Workload;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A workload may have more connections than a shell allows files.
+    let _ = raise_open_files_limit();
+    let result = match &arguments.command {
+        Command::Run(arguments) => run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("perf: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `perf run`.
+fn run(arguments: &RunArguments) -> Result<(), Problem> {
+    let mut workload = Workload::read(&arguments.workload)?;
+    if let Some(seconds) = arguments.seconds {
+        workload.run.seconds = seconds;
+    }
+    let machine = Machine::look();
+    let (own, facts, seats) = match &arguments.bootstrap {
+        Some(address) => {
+            let facts = Facts::of_running(address, arguments.ready_file.as_deref())?;
+            // Whoever started that broker chose its CPUs; the client takes the last ones.
+            let wanted = usize::from(workload.client.cores).min(machine.cpus.len());
+            let seats = Seats {
+                broker: Vec::new(),
+                client: machine.cpus[machine.cpus.len() - wanted..].to_vec(),
+                shared: machine.cpus.len() < 2,
+            };
+            (None, facts, seats)
+        }
+        None => {
+            let cores = (workload.broker.cores, workload.client.cores);
+            let seats = Seats::share_out(&machine.cpus, cores.0, cores.1);
+            let settings = Settings {
+                durability: workload.broker.durability,
+                cpus: &seats.broker,
+                parent: &parent_dir(arguments.dir.as_deref(), &workload)?,
+            };
+            let broker = Corelog::start(&binary(arguments.broker.as_deref())?, &settings)?;
+            let facts = broker.facts.clone();
+            (Some(broker), facts, seats)
+        }
+    };
+    let dir = own.as_ref().map(|broker| broker.dir.path());
+    let plan = session::prepare(&workload, &facts, &seats.client, dir)?;
+    let bar = session::progress(&workload.name);
+    let slice = session::run_slice(&plan, facts.pid, &bar)?;
+    bar.finish_and_clear();
+    if let Some(broker) = own {
+        broker.stop()?;
+    }
+    let context = Context::new(machine, seats, facts);
+    print(&report::table(&context, &workload, &slice))?;
+    if let Some(path) = &arguments.json {
+        let object = report::to_json(&context, &workload, &slice);
+        write(path, &format!("{object:#}\n"))?;
+    }
+    if let Some(path) = &arguments.hdr {
+        write(path, &report::hgrm(&slice.book.latency))?;
+    }
+    match slice.book.refused.is_empty() {
+        true => Ok(()),
+        false => Err(Problem::new(
+            "requests were refused; the figures are not those of the workload",
+        )),
+    }
+}
+
+/// The broker's binary: as told, or the release build beside this one's.
+fn binary(told: Option<&Path>) -> Result<PathBuf, Problem> {
+    match told {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(build_dir()?.join("release").join("corelog")),
+    }
+}
+
+/// Where temporary directories are made: as told, as the workload says, or beside the builds.
+fn parent_dir(told: Option<&Path>, workload: &Workload) -> Result<PathBuf, Problem> {
+    match told.or(workload.broker.dir.as_deref()) {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Ok(build_dir()?.join("perf")),
+    }
+}
+
+/// The directory that cargo builds in: this binary lies in one of its profiles' directories.
+fn build_dir() -> Result<PathBuf, Problem> {
+    let own = std::env::current_exe()
+        .map_err(|error| Problem::new(format!("cannot find this binary: {error}")))?;
+    let dir = own.parent().and_then(Path::parent);
+    dir.map(Path::to_owned)
+        .ok_or_else(|| Problem::new("this binary lies in no build directory"))
+}
+
+fn print(text: &str) -> Result<(), Problem> {
+    blocking::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Problem::new(format!("cannot print the result: {error}")))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Problem> {
+    blocking::write_file(path, text.as_bytes())
+        .map_err(|error| Problem::new(format!("cannot write {}: {error}", path.display())))
+}

@@ -1,0 +1,360 @@
+//! What people and programs read of a result: a table, JSON, and HdrHistogram's percentile list.
+
+use std::fmt::Write as _;
+
+use corelog::io::housekeeping;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::broker::Facts;
+use crate::machine::{Machine, Seats, cpu_list};
+use crate::session::Slice;
+use crate::workload::{Acks, Rate, Workload};
+
+/// The percentiles that are shown, with their names in text and JSON.
+const PERCENTILES: [(f64, &str, &str); 6] = [
+    (0.5, "p50", "p50_us"),
+    (0.9, "p90", "p90_us"),
+    (0.99, "p99", "p99_us"),
+    (0.999, "p99.9", "p999_us"),
+    (0.9999, "p99.99", "p9999_us"),
+    (1.0, "max", "max_us"),
+];
+
+/// Everything that a run's figures must be read with.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Context {
+    /// Milliseconds since the epoch, UTC.
+    pub(crate) at_ms: i64,
+    pub(crate) command_line: Vec<String>,
+    pub(crate) machine: Machine,
+    pub(crate) seats: Seats,
+    pub(crate) broker: Facts,
+}
+
+impl Context {
+    pub(crate) fn new(machine: Machine, seats: Seats, broker: Facts) -> Context {
+        Context {
+            at_ms: housekeeping::wall_clock().0,
+            command_line: std::env::args().collect(),
+            machine,
+            seats,
+            broker,
+        }
+    }
+}
+
+/// What casts doubt on a result, in words.
+pub(crate) fn doubts(context: &Context, workload: &Workload, slice: &Slice) -> Vec<String> {
+    let book = &slice.book;
+    let mut doubts = Vec::new();
+    if context.seats.shared {
+        doubts.push("broker and client shared one CPU".to_owned());
+    }
+    let wished = (workload.broker.cores, workload.client.cores);
+    let got = (context.seats.broker.len(), context.seats.client.len());
+    if context.broker.product != "unknown" && got.0 < usize::from(wished.0) {
+        doubts.push(format!("the broker has {} of {} cores", got.0, wished.0));
+    }
+    if got.1 < usize::from(wished.1) {
+        doubts.push(format!("the client has {} of {} cores", got.1, wished.1));
+    }
+    if context.broker.in_memory {
+        doubts.push("the broker's data lies in memory, where a sync costs nothing".to_owned());
+    }
+    if !["unknown", workload.broker.durability.as_str()].contains(&&*context.broker.durability) {
+        doubts.push(format!(
+            "the durability in force is not the workload's: {} instead of {}",
+            context.broker.durability,
+            workload.broker.durability.as_str()
+        ));
+    }
+    let busy = slice.client_cpu_seconds / (book.length_seconds() * got.1 as f64);
+    if busy > CLIENT_BUSY_SHARE && workload.load.rate == Rate::Max {
+        doubts.push(format!(
+            "the client's cores were busy for {:.0} % of the time: it may be what was measured",
+            busy * 100.0
+        ));
+    }
+    if workload.load.acks == Acks::None {
+        doubts.push("acks=0: latencies end where the kernel took the request".to_owned());
+    }
+    if book.unanswered > 0 {
+        doubts.push(format!(
+            "{} requests were never answered and count with the age that they had reached: the \
+             rate is more than the broker takes",
+            book.unanswered
+        ));
+    }
+    for (name, count) in &book.refused {
+        doubts.push(format!("{count} requests were refused: {name}"));
+    }
+    doubts
+}
+
+/// From here on the client itself is likely to be the limit.
+const CLIENT_BUSY_SHARE: f64 = 0.9;
+
+/// The result of one run for people.
+pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> String {
+    let book = &slice.book;
+    let load = &workload.load;
+    let rate = match load.rate {
+        Rate::Max => format!("as fast as it can, {} in flight each", load.in_flight),
+        Rate::RecordsPerSecond(rate) => format!("{rate} records/s, at intended times"),
+    };
+    let mut text = format!(
+        "{name}: {question}\n\
+         machine     {model}, {cpus} CPUs, Linux {kernel}, load before {load_before}\n\
+         broker      {product} {version} on CPUs {broker_cpus}, durability {durability}\n\
+         client      CPUs {client_cpus}, {connections} connections, {partitions} partitions, {rate}\n\
+         batches     {records} records of {bytes} bytes\n",
+        name = workload.name,
+        question = workload.question,
+        model = context.machine.cpu_model,
+        cpus = context.machine.cpus.len(),
+        kernel = context.machine.kernel,
+        load_before = context.machine.load_before,
+        product = context.broker.product,
+        version = context.broker.version.as_deref().unwrap_or("-"),
+        broker_cpus = or_dash(cpu_list(&context.broker.cpus)),
+        durability = context.broker.durability,
+        client_cpus = cpu_list(&context.seats.client),
+        connections = load.connections,
+        partitions = workload.topic.partitions,
+        records = load.batch_records,
+        bytes = load.record_bytes,
+    );
+    for doubt in doubts(context, workload, slice) {
+        writeln!(text, "note        {doubt}").expect("a string grows");
+    }
+    let broker_cpu = match slice.broker_cpu_seconds {
+        Some(seconds) => format!("{seconds:.2}"),
+        None => "-".to_owned(),
+    };
+    write!(
+        text,
+        "\n\
+         | records/s | MB/s | requests/s | broker CPU s | client CPU s | seconds |\n\
+         |---|---|---|---|---|---|\n\
+         | {:.0} | {:.1} | {:.0} | {broker_cpu} | {:.2} | {:.0} |\n\n",
+        book.records_per_second(),
+        megabytes_per_second(workload, slice),
+        book.requests() as f64 / book.length_seconds(),
+        slice.client_cpu_seconds,
+        book.length_seconds(),
+    )
+    .expect("a string grows");
+    let heads: Vec<&str> = PERCENTILES.iter().map(|(_, head, _)| *head).collect();
+    writeln!(text, "| us from the intended send | {} |", heads.join(" | ")).expect("it grows");
+    writeln!(text, "|---|{}", "---|".repeat(heads.len())).expect("it grows");
+    for (what, times) in [
+        ("to the answer", &book.latency),
+        ("to the hand-over to the kernel", &book.send_delay),
+    ] {
+        let cells: Vec<String> = PERCENTILES
+            .iter()
+            .map(|(quantile, ..)| format!("{:.0}", us_at(times, *quantile)))
+            .collect();
+        writeln!(text, "| {what} | {} |", cells.join(" | ")).expect("a string grows");
+    }
+    text
+}
+
+fn or_dash(text: String) -> String {
+    match text.is_empty() {
+        true => "-".to_owned(),
+        false => text,
+    }
+}
+
+fn us_at(times: &Histogram<u64>, quantile: f64) -> f64 {
+    times.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+/// Payload, the values of acknowledged records, in 10^6 bytes a second.
+pub(crate) fn megabytes_per_second(workload: &Workload, slice: &Slice) -> f64 {
+    slice.book.records_per_second() * f64::from(workload.load.record_bytes) / 1e6
+}
+
+/// The result of one run for programs.
+pub(crate) fn to_json(context: &Context, workload: &Workload, slice: &Slice) -> Value {
+    let book = &slice.book;
+    let seconds: Vec<Value> = book
+        .seconds
+        .iter()
+        .map(|second| {
+            json!({
+                "records": second.records,
+                "requests": second.requests,
+                "latency_max_us": second.latency_max_ns as f64 / 1000.0,
+            })
+        })
+        .collect();
+    json!({
+        "context": context,
+        "workload": workload,
+        "seconds": book.length_seconds(),
+        "warm_up_records": book.warm_up_records,
+        "records": book.records(),
+        "requests": book.requests(),
+        "records_per_second": book.records_per_second(),
+        "megabytes_per_second": megabytes_per_second(workload, slice),
+        "client_cpu_seconds": slice.client_cpu_seconds,
+        "broker_cpu_seconds": slice.broker_cpu_seconds,
+        "latency": percentiles(&book.latency),
+        "send_delay": percentiles(&book.send_delay),
+        "unanswered": book.unanswered,
+        "refused": book.refused,
+        "per_second": seconds,
+        "doubts": doubts(context, workload, slice),
+    })
+}
+
+/// The shown percentiles of times in nanoseconds, for programs.
+pub(crate) fn percentiles(times: &Histogram<u64>) -> Value {
+    let mut object = serde_json::Map::new();
+    object.insert("count".to_owned(), times.len().into());
+    object.insert("mean_us".to_owned(), (times.mean() / 1000.0).into());
+    for (quantile, _, key) in PERCENTILES {
+        object.insert(key.to_owned(), us_at(times, quantile).into());
+    }
+    Value::Object(object)
+}
+
+/// HdrHistogram's list of percentiles, as its plotters read it; values in microseconds.
+pub(crate) fn hgrm(times: &Histogram<u64>) -> String {
+    let mut text = format!(
+        "{:>12} {:>14} {:>10} {:>14}\n\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    );
+    for step in times.iter_quantiles(5) {
+        let quantile = step.quantile();
+        let value = step.value_iterated_to() as f64 / 1000.0;
+        let count = times.count_between(0, step.value_iterated_to());
+        write!(text, "{value:>12.3} {quantile:>14.12} {count:>10}").expect("a string grows");
+        match quantile < 1.0 {
+            true => writeln!(text, " {:>14.2}", 1.0 / (1.0 - quantile)),
+            false => writeln!(text),
+        }
+        .expect("a string grows");
+    }
+    let (mean, deviation) = (times.mean() / 1000.0, times.stdev() / 1000.0);
+    let (max, count) = (times.max() as f64 / 1000.0, times.len());
+    write!(
+        text,
+        "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]\n\
+         #[Max     = {max:>12.3}, Total count    = {count:>12}]\n"
+    )
+    .expect("a string grows");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use corelog::io::Instant;
+
+    use super::*;
+    use crate::book::{Book, histogram};
+    use crate::request::tests::workload;
+
+    fn context() -> Context {
+        Context {
+            at_ms: 0,
+            command_line: vec!["perf".to_owned()],
+            machine: Machine {
+                cpu_model: "X".to_owned(),
+                cpus: vec![0, 1, 2, 3],
+                kernel: "6.18".to_owned(),
+                memory_bytes: 1 << 34,
+                load_before: "0.1 0.1 0.1".to_owned(),
+            },
+            seats: Seats::share_out(&[0, 1, 2, 3], 2, 2),
+            broker: Facts {
+                product: "corelog".to_owned(),
+                version: Some("0.1.0".to_owned()),
+                address: "127.0.0.1:1".to_owned(),
+                durability: "sync".to_owned(),
+                in_memory: false,
+                cores: Some(2),
+                cpus: vec![0, 1],
+                pid: Some(1),
+            },
+        }
+    }
+
+    fn slice() -> Slice {
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let mut book = Book::new(at(0), Duration::from_secs(1), 5);
+        for ms in 0..100 {
+            book.sent(at(ms), at(ms));
+            book.acknowledged(at(ms), at(ms + 1 + ms / 99 * 9));
+        }
+        Slice {
+            book,
+            client_cpu_seconds: 0.5,
+            broker_cpu_seconds: Some(0.25),
+        }
+    }
+
+    #[test]
+    fn a_result_says_what_it_must_be_read_with() {
+        let text = table(&context(), &workload(), &slice());
+        for expected in [
+            "X, 4 CPUs, Linux 6.18",
+            "corelog 0.1.0 on CPUs 0,1, durability sync",
+            "CPUs 2,3, 4 connections, 3 partitions",
+            "| 500 | 0.1 | 100 | 0.25 | 0.50 | 1 |",
+            "| p50 | p90 | p99 | p99.9 | p99.99 | max |",
+            "| to the answer | 1000 | 1000 | 1000 | 10003 | 10003 | 10003 |",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in:\n{text}");
+        }
+        assert!(!text.contains("note"), "{text}");
+        let object = to_json(&context(), &workload(), &slice());
+        assert_eq!(object["latency"]["count"], 100);
+        assert_eq!(object["context"]["broker"]["durability"], "sync");
+        assert_eq!(object["per_second"][0]["records"], 500);
+        assert_eq!(object["workload"]["load"]["rate"], "max");
+    }
+
+    #[test]
+    fn doubts_are_named() {
+        let check = |change: fn(&mut Context, &mut Workload, &mut Slice), word: &str| {
+            let (mut context, mut workload, mut slice) = (context(), workload(), slice());
+            change(&mut context, &mut workload, &mut slice);
+            let doubts = doubts(&context, &workload, &slice);
+            assert!(
+                doubts.len() == 1 && doubts[0].contains(word),
+                "{word}: {doubts:?}"
+            );
+        };
+        check(|context, _, _| context.broker.in_memory = true, "memory");
+        check(|context, _, _| context.broker.durability = "written".to_owned(), "durability");
+        check(|context, _, _| context.seats.broker = vec![0], "1 of 2 cores");
+        check(|context, _, _| context.seats.shared = true, "shared");
+        check(|_, _, slice| slice.client_cpu_seconds = 1.9, "95 %");
+        check(|_, workload, _| workload.load.acks = Acks::None, "acks=0");
+        check(|_, _, slice| slice.book.unanswered = 3, "3 requests");
+        let refuse = |_: &mut Context, _: &mut Workload, slice: &mut Slice| {
+            slice.book.refused(corelog::protocol::ErrorCode::NotLeaderOrFollower);
+        };
+        check(refuse, "NOT_LEADER_OR_FOLLOWER");
+    }
+
+    #[test]
+    fn the_list_of_percentiles_ends_with_all_values() {
+        let mut times = histogram();
+        for us in 1..=1000 {
+            times.record(us * 1000).expect("within bounds");
+        }
+        let text = hgrm(&times);
+        let last = text.lines().rfind(|line| !line.starts_with('#'));
+        let words: Vec<&str> = last.expect("a line").split_whitespace().collect();
+        assert_eq!(words[1..], ["1.000000000000", "1000"]);
+        assert!(text.contains("Total count    =         1000]"), "{text}");
+    }
+}
