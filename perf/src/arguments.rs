@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::limits::SECONDS_MAX;
+use crate::limits::{PAIRS_MAX, SECONDS_MAX};
 
 /// What a broker does on this machine, and what the machine could do.
 ///
@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Put a workload on a broker: on a corelog of its own, or on one that runs
     Run(RunArguments),
+    /// Measure what the machine could do without a broker: writes, syncs, round trips
+    Floors(FloorsArguments),
+    /// Put a workload on corelog and on another broker in turns, and compare slice by slice
+    Compare(CompareArguments),
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +53,44 @@ pub(crate) struct RunArguments {
     pub(crate) dir: Option<PathBuf>,
     /// The corelog to start [default: the release build]
     #[arg(long, value_name = "BINARY", conflicts_with = "bootstrap")]
+    pub(crate) broker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FloorsArguments {
+    /// Where files are written; the disk that the broker would use [default: target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// How long each floor is measured
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// The workload, for example perf/workloads/w1-durable-ingest.toml
+    pub(crate) workload: PathBuf,
+    /// `kafka` starts an Apache Kafka with the workload's durability on the same CPUs, by ci/kafka
+    #[arg(long, value_name = "kafka|HOST:PORT")]
+    pub(crate) peer: String,
+    /// Pairs of slices
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=i64::from(PAIRS_MAX)))]
+    pub(crate) pairs: u32,
+    /// How long each slice counts
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) slice_seconds: u32,
+    /// Write the result as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Where the brokers' temporary directories are made [default: as the workload says, or
+    /// target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The corelog to start [default: the release build]
+    #[arg(long, value_name = "BINARY")]
     pub(crate) broker: Option<PathBuf>,
 }
 

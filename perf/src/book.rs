@@ -162,7 +162,13 @@ mod tests {
     #[test]
     fn latency_belongs_to_what_was_meant_to_be_sent_while_it_counts() {
         let mut book = book();
-        for (intended, now) in [(998, 999), (999, 1001), (1000, 1003), (2999, 3500), (3000, 3001)] {
+        for (intended, now) in [
+            (998, 999),
+            (999, 1001),
+            (1000, 1003),
+            (2999, 3500),
+            (3000, 3001),
+        ] {
             book.sent(at(intended), at(intended));
             book.acknowledged(at(intended), at(now));
         }

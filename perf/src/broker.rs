@@ -220,9 +220,8 @@ impl Kafka {
         command.arg(RETENTION_CHECK);
         // The broker inherits what the script has; a pipe would stay open with it.
         let log_path = dir.path().join("script.log");
-        let failed = |error: io::Error| {
-            Problem::new(format!("cannot run {}: {error}", script.display()))
-        };
+        let failed =
+            |error: io::Error| Problem::new(format!("cannot run {}: {error}", script.display()));
         let log = blocking::create_file(&log_path).map_err(failed)?;
         let status = command
             .stdin(Stdio::null())
@@ -347,6 +346,9 @@ mod tests {
         };
         let problem = Corelog::start(Path::new("/no/such/corelog"), &settings);
         let text = problem.expect_err("there is none").to_string();
-        assert!(text.contains("/no/such/corelog") && text.contains("--broker"), "{text}");
+        assert!(
+            text.contains("/no/such/corelog") && text.contains("--broker"),
+            "{text}"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Every bound of the harness, with its unit.
 
+use std::time::Duration;
+
 /// Connections of one workload.
 pub(crate) const CONNECTIONS_MAX: u32 = 4096;
 /// Partitions of one workload's topic.
@@ -44,6 +46,8 @@ pub(crate) const BROKER_STOP_SECONDS: u64 = 30;
 
 /// Pairs of slices of one comparison.
 pub(crate) const PAIRS_MAX: u32 = 1000;
+/// Load before each slice of a comparison that does not count: connections open, caches fill.
+pub(crate) const SLICE_WARM_UP: Duration = Duration::from_millis(300);
 /// Samples that are drawn for an interval.
 pub(crate) const RESAMPLES_COUNT: usize = 10_000;
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog::io::mailbox::{self, MailSender, Mailbox};
-use corelog::io::{
-    self, AlignedBuf, CoreSpec, File, Instant, Open, Sync, TcpListener, TcpStream,
-};
+use corelog::io::{self, AlignedBuf, CoreSpec, File, Instant, Open, Sync, TcpListener, TcpStream};
 use corelog::model::CoreId;
 use hdrhistogram::Histogram;
 
@@ -85,7 +83,10 @@ pub(crate) fn tcp_round_trip(cpus: [Option<usize>; 2], budget: Budget) -> io::Re
     let (tell, told) = io::sync::watch::channel(None);
     let tell = Arc::new(Mutex::new(Some(tell)));
     on_cores(&cpus, move |core| {
-        let tell = tell.lock().expect("no panic").take_if(|_| core == CoreId(1));
+        let tell = tell
+            .lock()
+            .expect("no panic")
+            .take_if(|_| core == CoreId(1));
         let mut told = told.clone();
         async move {
             if let Some(tell) = tell {
@@ -117,9 +118,7 @@ async fn ask(address: std::net::SocketAddr, budget: Budget) -> io::Result<Times>
     let stream = TcpStream::connect(address).await?;
     let mut rounds = Rounds::new(budget);
     while let Some(begin) = rounds.begin() {
-        stream
-            .write_all(vec![Bytes::from_static(&[7; 64])])
-            .await?;
+        stream.write_all(vec![Bytes::from_static(&[7; 64])]).await?;
         if read_64(&stream).await?.is_none() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -164,12 +163,7 @@ pub(crate) struct Shape {
     pub(crate) write_bytes: usize,
 }
 
-async fn write_rounds(
-    path: &Path,
-    shape: Shape,
-    sync: Sync,
-    budget: Budget,
-) -> io::Result<Times> {
+async fn write_rounds(path: &Path, shape: Shape, sync: Sync, budget: Budget) -> io::Result<Times> {
     let file = new_file(path, shape.place, shape.file_bytes).await?;
     let bytes = AlignedBuf::zeroed(shape.write_bytes).freeze();
     let writes = shape.file_bytes / shape.write_bytes as u64;

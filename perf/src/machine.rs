@@ -50,7 +50,9 @@ fn cpu_model(cpu_info: &str) -> String {
     // ARM names no model.
     let line = cpu_info.lines().find(|line| line.starts_with("model name"));
     let model = line.and_then(|line| line.split_once(':'));
-    model.map_or("unknown", |(_, model)| model.trim()).to_owned()
+    model
+        .map_or("unknown", |(_, model)| model.trim())
+        .to_owned()
 }
 
 /// Who gets which CPUs.

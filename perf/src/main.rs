@@ -22,15 +22,23 @@ mod session;
 
 mod report;
 
+mod floors;
+mod loops;
+
+mod compare;
+mod paired;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use corelog::io::{blocking, raise_open_files_limit};
 
-use self::arguments::{Arguments, Command, RunArguments};
+use self::arguments::{Arguments, Command, CompareArguments, FloorsArguments, RunArguments};
 use self::broker::{Corelog, Facts, Settings};
+use self::compare::{Course, Peer};
 use self::machine::{Machine, Seats};
 use self::problem::Problem;
 use self::report::Context;
@@ -42,6 +50,8 @@ fn main() -> ExitCode {
     let _ = raise_open_files_limit();
     let result = match &arguments.command {
         Command::Run(arguments) => run(arguments),
+        Command::Floors(arguments) => run_floors(arguments),
+        Command::Compare(arguments) => run_compare(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -106,6 +116,46 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
         false => Err(Problem::new(
             "requests were refused; the figures are not those of the workload",
         )),
+    }
+}
+
+/// `perf floors`.
+fn run_floors(arguments: &FloorsArguments) -> Result<(), Problem> {
+    let dir = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => build_dir()?.join("perf"),
+    };
+    let spinner = session::progress("floors");
+    let time = Duration::from_secs(arguments.seconds.into());
+    let floors = floors::measure(&dir, time, |what| spinner.set_message(what.to_owned()))?;
+    spinner.finish_and_clear();
+    print(&floors::table(&floors))?;
+    match &arguments.json {
+        Some(path) => write(path, &format!("{:#}\n", floors::to_json(&floors))),
+        None => Ok(()),
+    }
+}
+
+/// `perf compare`.
+fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
+    let workload = Workload::read(&arguments.workload)?;
+    let peer = match arguments.peer.as_str() {
+        // Where this was built: the harness is run from a checkout.
+        "kafka" => Peer::Kafka(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/kafka")),
+        address => Peer::Running(address.to_owned()),
+    };
+    let outcome = compare::run(&Course {
+        workload: &workload,
+        peer: &peer,
+        binary: &binary(arguments.broker.as_deref())?,
+        parent: &parent_dir(arguments.dir.as_deref(), &workload)?,
+        pairs: arguments.pairs,
+        slice: Duration::from_secs(arguments.slice_seconds.into()),
+    })?;
+    print(&outcome.table(&workload))?;
+    match &arguments.json {
+        Some(path) => write(path, &format!("{:#}\n", outcome.to_json(&workload))),
+        None => Ok(()),
     }
 }
 

@@ -108,8 +108,9 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
         "{name}: {question}\n\
          machine     {model}, {cpus} CPUs, Linux {kernel}, load before {load_before}\n\
          broker      {product} {version} on CPUs {broker_cpus}, durability {durability}\n\
-         client      CPUs {client_cpus}, {connections} connections, {partitions} partitions, {rate}\n\
-         batches     {records} records of {bytes} bytes\n",
+         client      CPUs {client_cpus}, {rate}\n\
+         load        connections {connections}, partitions {partitions}, records of {bytes} bytes, \
+         in a batch {records}\n",
         name = workload.name,
         question = workload.question,
         model = context.machine.cpu_model,
@@ -147,12 +148,18 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
     )
     .expect("a string grows");
     let heads: Vec<&str> = PERCENTILES.iter().map(|(_, head, _)| *head).collect();
-    writeln!(text, "| us from the intended send | {} |", heads.join(" | ")).expect("it grows");
+    writeln!(
+        text,
+        "| us from the intended send | {} |",
+        heads.join(" | ")
+    )
+    .expect("it grows");
     writeln!(text, "|---|{}", "---|".repeat(heads.len())).expect("it grows");
-    for (what, times) in [
-        ("to the answer", &book.latency),
-        ("to the hand-over to the kernel", &book.send_delay),
-    ] {
+    let mut rows = vec![("to the answer", &book.latency)];
+    if load.rate != Rate::Max {
+        rows.push(("to the hand-over to the kernel", &book.send_delay));
+    }
+    for (what, times) in rows {
         let cells: Vec<String> = PERCENTILES
             .iter()
             .map(|(quantile, ..)| format!("{:.0}", us_at(times, *quantile)))
@@ -252,7 +259,7 @@ pub(crate) fn hgrm(times: &Histogram<u64>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use corelog::io::Instant;
@@ -261,7 +268,7 @@ mod tests {
     use crate::book::{Book, histogram};
     use crate::request::tests::workload;
 
-    fn context() -> Context {
+    pub(crate) fn context() -> Context {
         Context {
             at_ms: 0,
             command_line: vec!["perf".to_owned()],
@@ -306,10 +313,11 @@ mod tests {
         for expected in [
             "X, 4 CPUs, Linux 6.18",
             "corelog 0.1.0 on CPUs 0,1, durability sync",
-            "CPUs 2,3, 4 connections, 3 partitions",
+            "client      CPUs 2,3, as fast as it can, 8 in flight each",
+            "connections 4, partitions 3, records of 100 bytes, in a batch 5",
             "| 500 | 0.1 | 100 | 0.25 | 0.50 | 1 |",
             "| p50 | p90 | p99 | p99.9 | p99.99 | max |",
-            "| to the answer | 1000 | 1000 | 1000 | 10003 | 10003 | 10003 |",
+            "| to the answer | 1000 | 1000 | 1000 | 10002 | 10002 | 10002 |",
         ] {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }
@@ -333,14 +341,22 @@ mod tests {
             );
         };
         check(|context, _, _| context.broker.in_memory = true, "memory");
-        check(|context, _, _| context.broker.durability = "written".to_owned(), "durability");
-        check(|context, _, _| context.seats.broker = vec![0], "1 of 2 cores");
+        check(
+            |context, _, _| context.broker.durability = "written".to_owned(),
+            "durability",
+        );
+        check(
+            |context, _, _| context.seats.broker = vec![0],
+            "1 of 2 cores",
+        );
         check(|context, _, _| context.seats.shared = true, "shared");
         check(|_, _, slice| slice.client_cpu_seconds = 1.9, "95 %");
         check(|_, workload, _| workload.load.acks = Acks::None, "acks=0");
         check(|_, _, slice| slice.book.unanswered = 3, "3 requests");
         let refuse = |_: &mut Context, _: &mut Workload, slice: &mut Slice| {
-            slice.book.refused(corelog::protocol::ErrorCode::NotLeaderOrFollower);
+            slice
+                .book
+                .refused(corelog::protocol::ErrorCode::NotLeaderOrFollower);
         };
         check(refuse, "NOT_LEADER_OR_FOLLOWER");
     }

@@ -128,9 +128,8 @@ pub(crate) fn take_answer(arrived: &mut BytesMut) -> Result<Option<Bytes>, Probl
 /// What an answer says: which request it belongs to, and the first error in it.
 pub(crate) fn read_answer(answer: &Bytes, version: i16) -> Result<(i32, ErrorCode), Problem> {
     let misunderstood = |what: String| Problem::new(format!("the broker's answer: {what}"));
-    let (correlation_id, body) =
-        protocol::decode_response_header(answer, ApiKey::Produce, version)
-            .map_err(|error| misunderstood(format!("{error:?}")))?;
+    let (correlation_id, body) = protocol::decode_response_header(answer, ApiKey::Produce, version)
+        .map_err(|error| misunderstood(format!("{error:?}")))?;
     let response: ProduceResponse = protocol::decode_response(body, version)
         .map_err(|error| misunderstood(error.to_string()))?;
     let partitions = response
