@@ -14,10 +14,9 @@ use corelog::io::blocking::{self, ScratchDir};
 use corelog::io::{self, AlignedBuf, File, Sync};
 use serde_json::{Value, json};
 
-use crate::limits::{FLOOR_FILE_BYTES, WRITE_DEPTH_MAX};
+use crate::limits::WRITE_DEPTH_MAX;
 use crate::loops::{
-    Budget, Place, Shape, Times, file_writes, mailbox_round_trip, new_file, on_cores,
-    tcp_round_trip,
+    Budget, Place, Shape, Times, file_at, file_writes, mailbox_round_trip, on_cores, tcp_round_trip,
 };
 use crate::machine::Machine;
 use crate::problem::Problem;
@@ -54,9 +53,11 @@ impl WriteRates {
     }
 }
 
-/// Measures all of them, each for about `time`. `told` hears what comes next.
+/// Measures all of them, each for about `time`, the writes on files of `file_bytes`. `told` hears
+/// what comes next.
 pub(crate) fn measure(
     parent: &Path,
+    file_bytes: u64,
     time: Duration,
     mut told: impl FnMut(&str),
 ) -> Result<Floors, Problem> {
@@ -91,17 +92,18 @@ pub(crate) fn measure(
     told(what);
     let shape = Shape {
         place: Place::Allocated,
-        file_bytes: FLOOR_FILE_BYTES,
+        file_bytes,
         write_bytes: WRITE_SIZES[0],
     };
     let path = dir.path().join("allocated");
     // Once round the file its space has been written.
     let once = Budget {
-        rounds: (FLOOR_FILE_BYTES / WRITE_SIZES[0] as u64) as u32 - budget.warm_up,
+        rounds: (file_bytes / WRITE_SIZES[0] as u64) as u32 - budget.warm_up,
         ..budget
     };
     let times = file_writes(cpus[0], &path, shape, Sync::Data, once).map_err(failed(what))?;
     latencies.push((what.to_owned(), times));
+    let path = dir.path().join("overwritten");
     let mut rates = Vec::new();
     for write_bytes in WRITE_SIZES {
         for (promise, sync) in [("with data sync", Sync::Data), ("without sync", Sync::None)] {
@@ -109,26 +111,23 @@ pub(crate) fn measure(
             told(&what);
             let shape = Shape {
                 place: Place::Overwritten,
-                file_bytes: FLOOR_FILE_BYTES,
+                file_bytes,
                 write_bytes,
             };
-            let path = dir.path().join(format!("{write_bytes}-{promise}"));
             let times = file_writes(cpus[0], &path, shape, sync, budget).map_err(failed(&what))?;
             latencies.push((what.clone(), times));
             let mut by_depth = Vec::new();
             let mut depth = 1;
             while depth <= WRITE_DEPTH_MAX {
                 told(&format!("{what}, {depth} in flight"));
-                let path = dir.path().join(format!("{write_bytes}-{promise}-{depth}"));
                 let load = DeepLoad {
+                    file_bytes,
                     write_bytes,
                     depth,
                     sync,
                     time,
                 };
                 let rate = deep_writes(cpus[0], &path, load).map_err(failed(&what))?;
-                // The next one needs its space.
-                std::fs::remove_file(&path).map_err(failed(&what))?;
                 by_depth.push((depth, rate));
                 depth *= 2;
             }
@@ -146,6 +145,7 @@ pub(crate) fn measure(
 /// Many writes of one size in flight to one file.
 #[derive(Clone, Copy, Debug)]
 struct DeepLoad {
+    file_bytes: u64,
     write_bytes: usize,
     depth: usize,
     sync: Sync,
@@ -162,7 +162,7 @@ fn deep_writes(cpu: Option<usize>, path: &Path, load: DeepLoad) -> io::Result<f6
 }
 
 async fn write_deep(path: &Path, load: DeepLoad) -> io::Result<f64> {
-    let file = new_file(path, Place::Overwritten, FLOOR_FILE_BYTES).await?;
+    let file = file_at(path, Place::Overwritten, load.file_bytes).await?;
     let next = Rc::new(Cell::new(0));
     let begin = io::now();
     let writers: Vec<_> = (0..load.depth)
@@ -190,7 +190,7 @@ async fn write_on(
     deadline: io::Instant,
 ) -> io::Result<()> {
     let bytes = AlignedBuf::zeroed(load.write_bytes).freeze();
-    let writes = FLOOR_FILE_BYTES / load.write_bytes as u64;
+    let writes = load.file_bytes / load.write_bytes as u64;
     while io::now() < deadline {
         let number = next.replace(next.get() + 1);
         let offset = number % writes * load.write_bytes as u64;
@@ -291,7 +291,8 @@ mod tests {
     fn every_floor_is_measured() {
         let mut steps = 0;
         let time = Duration::from_millis(30);
-        let floors = measure(&std::env::temp_dir(), time, |_| steps += 1).expect("the floors");
+        let floors =
+            measure(&std::env::temp_dir(), 8 << 20, time, |_| steps += 1).expect("the floors");
         assert_eq!(floors.latencies.len(), 8);
         assert_eq!(floors.rates.len(), 4);
         assert_eq!(steps, 8 + 4 * 6);

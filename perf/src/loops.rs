@@ -140,7 +140,7 @@ async fn read_64(stream: &TcpStream) -> io::Result<Option<Bytes>> {
     Ok(Some(buffer.freeze()))
 }
 
-/// Direct writes of one size to a new file, one after the other, from its start again at its end.
+/// Direct writes of one size to a file, one after the other, from its start again at its end.
 pub(crate) fn file_writes(
     cpu: Option<usize>,
     path: &Path,
@@ -164,7 +164,7 @@ pub(crate) struct Shape {
 }
 
 async fn write_rounds(path: &Path, shape: Shape, sync: Sync, budget: Budget) -> io::Result<Times> {
-    let file = new_file(path, shape.place, shape.file_bytes).await?;
+    let file = file_at(path, shape.place, shape.file_bytes).await?;
     let bytes = AlignedBuf::zeroed(shape.write_bytes).freeze();
     let writes = shape.file_bytes / shape.write_bytes as u64;
     let mut rounds = Rounds::new(budget);
@@ -178,8 +178,17 @@ async fn write_rounds(path: &Path, shape: Shape, sync: Sync, budget: Budget) -> 
     Ok(rounds.times)
 }
 
-/// A file with its space, and with bytes if they are to be overwritten.
-pub(crate) async fn new_file(path: &Path, place: Place, bytes: u64) -> io::Result<File> {
+/// A new file with its space; or one with bytes that are to be overwritten, which may be there
+/// from before.
+pub(crate) async fn file_at(path: &Path, place: Place, bytes: u64) -> io::Result<File> {
+    if place == Place::Overwritten {
+        match File::open(path, Open::ReadWrite).await {
+            Ok(file) if file.len().await? == bytes => return Ok(file),
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     let file = File::open(path, Open::CreateNew).await?;
     file.allocate(bytes).await?;
     if place == Place::Overwritten {
@@ -203,7 +212,8 @@ const FILLER_BYTES: usize = 1 << 20;
 struct Rounds {
     budget: Budget,
     count: u32,
-    deadline: Instant,
+    /// Known when the warm-up is over.
+    deadline: Option<Instant>,
     times: Times,
 }
 
@@ -213,16 +223,20 @@ impl Rounds {
         Rounds {
             budget,
             count: 0,
-            deadline: io::now() + budget.time,
+            deadline: None,
             times: Histogram::new_with_bounds(1, minute_ns, 3).expect("bounds are in order"),
         }
     }
 
     /// When the next round begins; `None` if there is none.
-    fn begin(&self) -> Option<Instant> {
+    fn begin(&mut self) -> Option<Instant> {
         let now = io::now();
+        if self.count < self.budget.warm_up {
+            return Some(now);
+        }
+        let deadline = *self.deadline.get_or_insert(now + self.budget.time);
         let is_last = self.count >= self.budget.warm_up + self.budget.rounds;
-        (!is_last && now < self.deadline).then_some(now)
+        (!is_last && now < deadline).then_some(now)
     }
 
     fn end(&mut self, begin: Instant) {

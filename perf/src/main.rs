@@ -39,6 +39,7 @@ use corelog::io::{blocking, raise_open_files_limit};
 use self::arguments::{Arguments, Command, CompareArguments, FloorsArguments, RunArguments};
 use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
+use self::limits::FLOOR_FILE_BYTES;
 use self::machine::{Machine, Seats};
 use self::problem::Problem;
 use self::report::Context;
@@ -127,7 +128,9 @@ fn run_floors(arguments: &FloorsArguments) -> Result<(), Problem> {
     };
     let spinner = session::progress("floors");
     let time = Duration::from_secs(arguments.seconds.into());
-    let floors = floors::measure(&dir, time, |what| spinner.set_message(what.to_owned()))?;
+    let floors = floors::measure(&dir, FLOOR_FILE_BYTES, time, |what| {
+        spinner.set_message(what.to_owned())
+    })?;
     spinner.finish_and_clear();
     print(&floors::table(&floors))?;
     match &arguments.json {
