@@ -217,7 +217,7 @@ impl Kafka {
             }
             Durability::Written => "page cache",
         };
-        command.arg(RETENTION_CHECK);
+        command.args([RETENTION_CHECK, "log.segment.delete.delay.ms=1000"]);
         // The broker inherits what the script has; a pipe would stay open with it.
         let log_path = dir.path().join("script.log");
         let failed =

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::broker::{Corelog, Facts, Kafka, Settings};
-use crate::limits::SLICE_WARM_UP;
+use crate::limits::{COMPARE_WARM_UP, SLICE_WARM_UP};
 use crate::load::Plan;
 use crate::machine::{Machine, Seats, cpu_list};
 use crate::paired::{Ratio, first_begins, median};
@@ -148,12 +148,12 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
     let pids = [corelog.facts.pid, peer.pid];
     let bar = session::progress(&workload.name);
     bar.set_length(1000);
-    // A JVM is not what it will be before it has had load for a while.
-    for (plan, pid) in plans.iter().zip(pids) {
+    for (plan, pid) in plans.iter_mut().zip(pids) {
+        plan.warm_up = SLICE_WARM_UP;
+        plan.length = COMPARE_WARM_UP;
         session::run_slice(plan, pid, &bar)?;
     }
     for plan in &mut plans {
-        plan.warm_up = SLICE_WARM_UP;
         plan.length = course.slice;
     }
     let mut pairs = Vec::new();

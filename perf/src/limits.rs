@@ -46,6 +46,9 @@ pub(crate) const BROKER_STOP_SECONDS: u64 = 30;
 
 /// Pairs of slices of one comparison.
 pub(crate) const PAIRS_MAX: u32 = 1000;
+/// Load on each broker of a comparison before its first slice: a JVM is not what it will be before
+/// it has had some.
+pub(crate) const COMPARE_WARM_UP: Duration = Duration::from_secs(10);
 /// Load before each slice of a comparison that does not count: connections open, caches fill.
 pub(crate) const SLICE_WARM_UP: Duration = Duration::from_millis(300);
 /// Samples that are drawn for an interval.
