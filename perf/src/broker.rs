@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::limits::{BROKER_START_SECONDS, BROKER_STOP_SECONDS};
-use crate::machine::cpu_list;
+use crate::machine::{cpu_list, cpus_of};
 use crate::problem::Problem;
 use crate::workload::Durability;
 
@@ -53,6 +53,7 @@ impl Facts {
         let bytes = blocking::read_file(path).map_err(|error| failed(error.to_string()))?;
         let mut facts = read_ready(&bytes).map_err(|problem| failed(problem.to_string()))?;
         facts.address = address.to_owned();
+        facts.cpus = facts.pid.map_or(Vec::new(), cpus_of);
         Ok(facts)
     }
 }

@@ -19,6 +19,8 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 1 << 20;
 pub(crate) const RATE_MAX: u64 = 1_000_000_000;
 /// Cores of the broker, and of the client.
 pub(crate) const CORES_MAX: u16 = 256;
+/// Numbers of CPUs, as the kernel counts them; it has no more.
+pub(crate) const CPU_NUMBERS_MAX: usize = 8192;
 /// Seconds of the part of a run that counts, and of its warm-up.
 pub(crate) const SECONDS_MAX: u32 = 24 * 3600;
 /// Bytes of a workload file.

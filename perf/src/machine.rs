@@ -5,6 +5,8 @@ use std::path::Path;
 use corelog::io::{self, blocking, housekeeping};
 use serde::Serialize;
 
+use crate::limits::CPU_NUMBERS_MAX;
+
 /// What a figure must be read with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Machine {
@@ -60,11 +62,25 @@ fn cpu_model(cpu_info: &str) -> String {
 pub(crate) struct Seats {
     pub(crate) broker: Vec<usize>,
     pub(crate) client: Vec<usize>,
-    /// Whether both have the only one.
+    /// Whether some CPU is given to both.
     pub(crate) shared: bool,
 }
 
 impl Seats {
+    /// Beside a broker that runs: CPUs that it does not use as far as there are any, the last ones
+    /// of all if not.
+    pub(crate) fn beside(cpus: &[usize], broker: &[usize], client_cores: u16) -> Seats {
+        let mut free: Vec<usize> = cpus.to_vec();
+        free.retain(|cpu| !broker.contains(cpu));
+        let from = if free.is_empty() { cpus } else { &free };
+        let client = from[from.len().saturating_sub(client_cores.into())..].to_vec();
+        Seats {
+            shared: client.iter().any(|cpu| broker.contains(cpu)),
+            broker: broker.to_vec(),
+            client,
+        }
+    }
+
     /// Shares the CPUs out, the first ones to the broker. Where there are too few, the client gets
     /// no more than half of them: it must not be what is measured, nor starve the broker.
     pub(crate) fn share_out(cpus: &[usize], broker_cores: u16, client_cores: u16) -> Seats {
@@ -106,6 +122,26 @@ pub(crate) fn cpu_seconds_of(pid: u32) -> Option<f64> {
     cpu_seconds_in(&text_of(format!("/proc/{pid}/stat")))
 }
 
+/// The CPUs that another process may use; none if it is not there.
+pub(crate) fn cpus_of(pid: u32) -> Vec<usize> {
+    let status = text_of(format!("/proc/{pid}/status"));
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    list.map_or(Vec::new(), |list| cpus_in(list.trim()))
+}
+
+/// The CPUs of the kernel's list, such as `0-2,8`; none if it is no such list.
+fn cpus_in(list: &str) -> Vec<usize> {
+    let ranges = list.split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        (last < CPU_NUMBERS_MAX).then_some(first..=last)
+    });
+    let ranges: Option<Vec<_>> = ranges.collect();
+    ranges.unwrap_or_default().into_iter().flatten().collect()
+}
+
 /// Clock ticks a second of /proc: USER_HZ, which is 100 on x86-64 and on 64-bit ARM (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -138,6 +174,33 @@ mod tests {
         check(&[2, 3], (2, 2), &[2], &[3]);
         check(&[1, 4, 6], (2, 2), &[1, 4], &[6]);
         check(&[5], (2, 2), &[5], &[5]);
+    }
+
+    #[test]
+    fn beside_a_broker_that_runs_the_client_takes_what_is_free() {
+        let check = |broker: &[usize], client_cores, client: &[usize], shared| {
+            let seats = Seats::beside(&[0, 1, 2, 3], broker, client_cores);
+            assert_eq!(
+                (&seats.client[..], seats.shared),
+                (client, shared),
+                "{broker:?}"
+            );
+        };
+        check(&[0, 1], 2, &[2, 3], false);
+        check(&[2], 2, &[1, 3], false);
+        check(&[0, 1, 2], 2, &[3], false);
+        check(&[0, 1, 2, 3], 2, &[2, 3], true);
+        check(&[], 2, &[2, 3], false);
+    }
+
+    #[test]
+    fn lists_of_cpus_are_read() {
+        assert_eq!(cpus_in("0-2,8"), [0, 1, 2, 8]);
+        assert_eq!(cpus_in("3"), [3]);
+        for other in ["", "x", "0-", "0-99999999999"] {
+            assert_eq!(cpus_in(other), [0; 0], "{other}");
+        }
+        assert_eq!(cpus_of(std::process::id()), io::available_cpus());
     }
 
     #[test]

@@ -73,13 +73,8 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
     let (own, facts, seats) = match &arguments.bootstrap {
         Some(address) => {
             let facts = Facts::of_running(address, arguments.ready_file.as_deref())?;
-            // Whoever started that broker chose its CPUs; the client takes the last ones.
-            let wanted = usize::from(workload.client.cores).min(machine.cpus.len());
-            let seats = Seats {
-                broker: Vec::new(),
-                client: machine.cpus[machine.cpus.len() - wanted..].to_vec(),
-                shared: machine.cpus.len() < 2,
-            };
+            let cores = workload.client.cores;
+            let seats = Seats::beside(&machine.cpus, &facts.cpus, cores);
             (None, facts, seats)
         }
         None => {
