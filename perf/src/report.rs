@@ -58,6 +58,9 @@ pub(crate) fn doubts(context: &Context, workload: &Workload, slice: &Slice) -> V
     if (1..usize::from(wished.0)).contains(&got.0) {
         doubts.push(format!("the broker has {} of {} cores", got.0, wished.0));
     }
+    if got.0 == 0 {
+        doubts.push("the broker's CPUs are not known: the client may use the same".to_owned());
+    }
     if got.1 < usize::from(wished.1) {
         doubts.push(format!("the client has {} of {} cores", got.1, wished.1));
     }
@@ -351,6 +354,7 @@ pub(crate) mod tests {
             "1 of 2 cores",
         );
         check(|context, _, _| context.seats.shared = true, "shared");
+        check(|context, _, _| context.broker.cpus.clear(), "not known");
         check(|_, _, slice| slice.client_cpu_seconds = 1.9, "95 %");
         check(|_, workload, _| workload.load.acks = Acks::None, "acks=0");
         check(|_, _, slice| slice.book.unanswered = 3, "3 requests");
