@@ -75,8 +75,9 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
         .default("134217728")
         .valid(Valid::AtLeast(1 << 20))
         .doc(
-            "Bytes of answers that one core holds, made and not yet sent. When they are used \
-              up, the core serves no further fetches until some are sent.",
+            "Bytes of answers to fetches that one core holds, made and not yet sent. One answer \
+              takes a sixteenth of them at most, but for its first batch. When they are used up, \
+              fetches wait for room, and are answered empty when their max wait is over.",
         ),
     long("corelog.tail.cache.bytes")
         .default("134217728")
