@@ -241,7 +241,9 @@ impl Controller {
         let now = io::wall_clock();
         let batch = record::to_batch(records, now);
         let base_offset = self.log.end_offset();
-        let appended = self.log.append(&batch, base_offset, LeaderEpoch(0), now);
+        let appended = self
+            .log
+            .append_own(&batch, base_offset, LeaderEpoch(0), now);
         appended.map_err(|_| JournalError::Append)?;
         metrics::add(Counter::PayloadOwnBytes, batch.len() as u64);
         let end = base_offset + records.len() as i64;

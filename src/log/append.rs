@@ -35,13 +35,12 @@ impl Log {
         leader_epoch: LeaderEpoch,
         max_timestamp: Timestamp,
     ) -> Result<(), AppendError> {
-        self.check_append(batch.len())?;
-        // Last: who is told so waits for room, which a full disk may never give.
-        if !self.store.has_room() && !self.is_metadata() {
+        if !self.store.has_room() {
+            // Busy last: who is told so waits for room, which a full disk may never give.
+            self.check_append(batch.len())?;
             return Err(AppendError::Busy);
         }
-        self.push(batch, base_offset, leader_epoch, max_timestamp);
-        Ok(())
+        self.append_own(batch, base_offset, leader_epoch, max_timestamp)
     }
 
     /// The same for a batch that the broker itself made: it is not refused because producers keep

@@ -214,7 +214,12 @@ impl Node {
         let mut sent = batch.bytes.to_vec();
         sent[..8].fill(0);
         sent[12..16].fill(0xff);
-        let appended = log.append(
+        let append = match id {
+            PartitionId::METADATA => Log::append_own,
+            _ => Log::append,
+        };
+        let appended = append(
+            &log,
             &sent,
             log.end_offset(),
             LeaderEpoch(self.epoch),
