@@ -3,9 +3,6 @@
 //! Each test runs a node in this process, on its own directory and a port that the system chose,
 //! and talks to it over TCP with the blocking client.
 
-// A test is outside the broker: it damages files behind its back.
-#![allow(clippy::disallowed_methods)]
-
 mod admin;
 mod running;
 
