@@ -4,6 +4,17 @@
 
 /// Memory of every buffer that a file operation uses is aligned to this, in bytes.
 pub const IO_ALIGNMENT_BYTES: usize = 4096;
+/// The largest block that a thread's arena keeps for reuse, in bytes; longer buffers are allocations
+/// of their own.
+pub const ARENA_BLOCK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of address space that an arena takes from the system at a time; memory is used as it is
+/// touched.
+pub const ARENA_REGION_BYTES: usize = 64 << 20;
+/// Blocks whose pages an arena gives back to the system at a time.
+pub const ARENA_GIVE_BACK_BLOCKS_MAX: usize = 4096;
+const _: () = assert!(ARENA_BLOCK_BYTES_MAX.is_power_of_two());
+const _: () = assert!(ARENA_REGION_BYTES.is_multiple_of(ARENA_BLOCK_BYTES_MAX));
+const _: () = assert!(LOG_GROUP_BYTES_MAX < ARENA_BLOCK_BYTES_MAX);
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.

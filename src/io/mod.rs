@@ -59,6 +59,7 @@
 // The disallowed methods are disallowed so that they are called here only.
 #![allow(clippy::disallowed_methods)]
 
+mod arena;
 mod buffer;
 mod instant;
 mod open;
@@ -91,6 +92,7 @@ mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
 
+pub use arena::give_back_buffers;
 pub use backend::{File, Sleep, TcpListener, TcpStream, fs};
 pub use backend::{core, run, spawn, stats, yield_now};
 pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};

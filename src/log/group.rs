@@ -49,7 +49,7 @@ impl Group {
 
     fn new(kind: FrameKind, capacity_bytes: usize, offset: Offset, epoch: LeaderEpoch) -> Group {
         Group {
-            buffer: AlignedBuf::zeroed(capacity_bytes),
+            buffer: AlignedBuf::stale(capacity_bytes),
             used_bytes: FRAME_HEADER_BYTES,
             kind,
             batch_count: 0,
@@ -132,6 +132,7 @@ impl Group {
     pub(super) fn into_frame(mut self, header: &FrameHeader) -> (Bytes, u32) {
         let crc = header.write(&mut self.buffer);
         let frame_bytes = self.frame_bytes();
+        self.buffer[self.used_bytes..frame_bytes].fill(0);
         (self.buffer.freeze().slice(..frame_bytes), crc)
     }
 }

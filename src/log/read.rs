@@ -242,7 +242,7 @@ impl Log {
             .get(chunk.id)
             .await
             .map_err(|error| self.log_io(error))?;
-        let (result, buffer) = file.read_at(AlignedBuf::zeroed(length), position).await;
+        let (result, buffer) = file.read_at(AlignedBuf::stale(length), position).await;
         let read = result.map_err(|error| self.log_io(error))?;
         metrics::add(Counter::ColdReads, 1);
         metrics::add(Counter::ColdReadBytes, read as u64);

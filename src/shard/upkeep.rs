@@ -79,6 +79,7 @@ impl Shard {
 
     /// An idle partition costs no buffers; the allocator has to be told so.
     fn give_back_memory(&self) {
+        io::give_back_buffers();
         let freed_bytes = self.store.freed_bytes();
         if freed_bytes - self.memory_given_back.get() >= MEMORY_GIVE_BACK_BYTES {
             self.memory_given_back.set(freed_bytes);
