@@ -4,8 +4,8 @@
 
 /// Memory of every buffer that a file operation uses is aligned to this, in bytes.
 pub const IO_ALIGNMENT_BYTES: usize = 4096;
-/// The largest block that a thread's arena keeps for reuse, in bytes; longer buffers are allocations
-/// of their own.
+/// The largest block that a thread's arena keeps for reuse, in bytes; longer buffers are
+/// allocations of their own.
 pub const ARENA_BLOCK_BYTES_MAX: usize = 2 << 20;
 /// Bytes of address space that an arena takes from the system at a time; memory is used as it is
 /// touched.
@@ -37,6 +37,11 @@ pub const SIM_POLLS_MAX: u64 = 200_000_000;
 pub const LOG_GROUP_BYTES_MAX: usize = 1 << 20;
 /// A batch of at least this many bytes is a frame of its own.
 pub const LOG_LARGE_BATCH_BYTES: usize = 256 << 10;
+/// A batch of at least this many bytes that has its own memory is written from there, in bytes;
+/// smaller ones are copied into their group. A request's batches from this size on are received
+/// into memory of their own.
+pub const LOG_PLACED_BATCH_BYTES_MIN: usize = 32 << 10;
+const _: () = assert!(LOG_PLACED_BATCH_BYTES_MIN <= LOG_LARGE_BATCH_BYTES);
 /// The first buffer of a group that has no history, in bytes.
 pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
 /// Frames of one log that are being written at the same time. Recovery scans as far past a hole as
@@ -199,6 +204,9 @@ pub const RECEIVE_EXPECTED_BYTES: usize = 64 * 1024;
 /// If a connection's requests of late reach this size, each is received into a buffer of its own.
 pub const RECEIVE_EXACT_BYTES: usize = 1024;
 const _: () = assert!(RECEIVE_EXACT_BYTES < RECEIVE_BUFFER_BYTES);
+/// The fields in front of a request's first batch, and between two, about, in bytes: so much is
+/// read to find where a large batch begins.
+pub const RECEIVE_FIELDS_BYTES: usize = 256;
 /// How much a receive buffer grows when a request's bytes have filled it.
 pub const RECEIVE_GROWTH_FACTOR: usize = 4;
 /// How long a request may take from its size to its last byte, in milliseconds.

@@ -46,7 +46,7 @@ mod errors;
 mod groups;
 mod sessions;
 
-pub use registry::handle;
+pub use registry::{Incoming, handle};
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -6,8 +6,8 @@
 //! cost more than receiving, checking and writing the bytes together. Here a block that was used
 //! once is used again, with its pages in place and whatever bytes are in it.
 //!
-//! Blocks have size classes, eight to each doubling, so that at most an eighth is wasted. A block is
-//! returned to the thread that it came from: directly by that thread, through a lock-free queue by
+//! Blocks have size classes, eight to each doubling, so that at most an eighth is wasted. A block
+//! is returned to the thread that it came from: directly by that thread, through a lock-free queue by
 //! any other. Mappings go when the thread has ended and the last of its blocks is dropped.
 
 use std::cell::RefCell;

@@ -34,6 +34,7 @@
 //! | | sync: `local_addr(&self) -> SocketAddr`, not a `Result` |
 //! | `TcpStream`, a shared handle | `connect(SocketAddr) -> TcpStream` |
 //! | | `read(&self, BytesMut) -> (Result<usize>, BytesMut)` |
+//! | | `read_into(&self, AlignedBuf, Range<usize>) -> (Result<usize>, AlignedBuf)` |
 //! | | `write_all(&self, Vec<Bytes>)` |
 //! | | sync: `shutdown(&self)`, `peer_addr(&self) -> SocketAddr`, not a `Result` |
 //! | `fs`, a module | `create_dir(path)`, `remove_file(path)`, `sync_dir(path)`, `rename(from, to)` |

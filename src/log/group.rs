@@ -8,6 +8,8 @@ use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX, LOG_GROUP_BYTES_
 use crate::metrics;
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
+use super::batch::PlacedBatch;
+
 /// Where a batch's base offset and partition leader epoch stand; its CRC covers neither.
 const BASE_OFFSET_AT: std::ops::Range<usize> = 0..8;
 const LEADER_EPOCH_AT: std::ops::Range<usize> = 12..16;
@@ -42,14 +44,33 @@ impl Group {
         Group::new(FrameKind::Data, capacity_bytes, base_offset, epoch)
     }
 
+    /// A group of one batch, in the memory that it came in.
+    pub(super) fn placed(
+        batch: PlacedBatch,
+        header: &BatchHeader,
+        base_offset: Offset,
+        epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) -> Group {
+        let batch_bytes = batch.bytes().len();
+        let buffer = batch.into_buffer();
+        let mut group = Group::of(FrameKind::Data, buffer, base_offset, epoch);
+        group.take_in(batch_bytes, header, max_timestamp);
+        group
+    }
+
     /// A frame without batches.
     pub(super) fn mark(kind: FrameKind, end_offset: Offset, epoch: LeaderEpoch) -> Group {
         Group::new(kind, frame_bytes(0), end_offset, epoch)
     }
 
     fn new(kind: FrameKind, capacity_bytes: usize, offset: Offset, epoch: LeaderEpoch) -> Group {
+        Group::of(kind, AlignedBuf::stale(capacity_bytes), offset, epoch)
+    }
+
+    fn of(kind: FrameKind, buffer: AlignedBuf, offset: Offset, epoch: LeaderEpoch) -> Group {
         Group {
-            buffer: AlignedBuf::stale(capacity_bytes),
+            buffer,
             used_bytes: FRAME_HEADER_BYTES,
             kind,
             batch_count: 0,
@@ -71,7 +92,7 @@ impl Group {
     }
 
     /// Copies a batch in, with its base offset and leader epoch: the one copy between the
-    /// connection's buffer and the disk.
+    /// connection's buffer and the disk, which only small batches take.
     pub(super) fn push(
         &mut self,
         batch: &[u8],
@@ -86,11 +107,19 @@ impl Group {
         assert_eq!(base_offset, self.end_offset, "a group has no gap");
         let place = &mut self.buffer[self.used_bytes..self.used_bytes + batch.len()];
         metrics::copy_payload(place, batch);
+        self.take_in(batch.len(), header, max_timestamp);
+    }
+
+    /// Makes the `batch_bytes` behind what is used a batch of the group: its base offset and leader
+    /// epoch are set, in place.
+    fn take_in(&mut self, batch_bytes: usize, header: &BatchHeader, max_timestamp: Timestamp) {
+        let base_offset = self.end_offset;
+        let place = &mut self.buffer[self.used_bytes..self.used_bytes + batch_bytes];
         place[BASE_OFFSET_AT].copy_from_slice(&base_offset.0.to_be_bytes());
         place[LEADER_EPOCH_AT].copy_from_slice(&self.leader_epoch.0.to_be_bytes());
         let header_bytes = &place[..BATCH_HEADER_BYTES];
         self.batches_crc = crc32c::crc32c_append(self.batches_crc, header_bytes);
-        self.used_bytes += batch.len();
+        self.used_bytes += batch_bytes;
         self.batch_count += 1;
         self.end_offset = base_offset + i64::from(header.last_offset_delta) + 1;
         self.max_timestamp = self.max_timestamp.max(max_timestamp);

@@ -75,6 +75,7 @@ mod handle;
 mod settings;
 
 mod append;
+mod batch;
 mod group;
 mod state;
 mod write;
@@ -103,6 +104,7 @@ mod store;
 
 pub use crate::frame::Incarnation;
 pub use append::AppendError;
+pub use batch::{Batch, PlacedBatch};
 pub use chunk::ChunkId;
 pub use handle::{Log, LogEvent};
 pub use read::{ReadError, Slices};

@@ -241,11 +241,16 @@ impl State {
 
     /// Closes the open group: no batch joins it any more. `full` if one wanted to and could not.
     pub(super) fn close_group(&mut self, full: bool) {
-        if let Some(mut group) = self.open.take() {
+        if let Some(group) = self.open.take() {
             self.group_size.learn(group.frame_bytes(), full);
-            group.log_start_offset = self.start_requested;
-            self.queued.push_back(group);
+            self.queue_group(group);
         }
+    }
+
+    /// Queues a group that no batch joins any more.
+    pub(super) fn queue_group(&mut self, mut group: Group) {
+        group.log_start_offset = self.start_requested;
+        self.queued.push_back(group);
     }
 
     /// Queues a seal: a frame that only says that everything before it is durable.

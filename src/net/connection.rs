@@ -85,12 +85,12 @@ async fn read_requests(
             return End::Quiet;
         };
         let received = until_stopped(receiver.next(stream), server.stopping()).await;
-        let Received { bytes, budget } = match received {
+        let Received { request, budget } = match received {
             None => return End::Quiet,
             Some(Ok(received)) => received,
             Some(Err(end)) => return describe(end, request_bytes_max),
         };
-        let (reply, response) = match handlers::handle(client, bytes).await {
+        let (reply, response) = match handlers::handle(client, request).await {
             Reply::Now(slices) => (PendingReply::Ready(slices), None),
             Reply::Held(slices, hold) => (PendingReply::Ready(slices), Some(hold)),
             Reply::Later(phase_two) => (PendingReply::Later(phase_two), None),

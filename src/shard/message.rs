@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::control::{ControlAnswer, ControlCall};
 use super::fetch::{FetchPart, FetchResult};
 use super::groups::{GroupAnswer, GroupCall};
@@ -15,6 +13,7 @@ use super::inspect::{PartitionState, PartitionsWanted};
 use super::offsets::{OffsetsCall, OffsetsResult};
 use super::produce::ProduceResult;
 use crate::controller::Record;
+use crate::log::Batch;
 use crate::model::{CoreId, Offset, PartitionId};
 
 /// One piece of mail.
@@ -102,5 +101,5 @@ pub struct ProducePart {
     /// The partition.
     pub partition: PartitionId,
     /// One batch, verbatim as the producer sent it.
-    pub batch: Bytes,
+    pub batch: Batch,
 }

@@ -22,6 +22,7 @@ mod route;
 mod start;
 mod upkeep;
 
+pub use crate::log::{Batch, PlacedBatch};
 pub use budget::{Budget, Hold};
 pub use control::{ControlAnswer, ControlCall};
 pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult, Fetched};

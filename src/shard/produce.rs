@@ -254,17 +254,12 @@ impl Shard {
             TimestampType::CreateTime => Timestamp::NONE,
             TimestampType::LogAppendTime => rules.now,
         };
-        let appended = match info.stamp {
-            None => partition.append(&part.batch, &info, log_append_time),
-            Some(stamp) => {
-                // The stated exception to "never rewritten": the CRC covers what is stamped.
-                let mut batch = vec![0; part.batch.len()];
-                metrics::copy_payload(&mut batch, &part.batch);
-                stamp.apply(&mut batch);
-                partition.append(&batch, &info, log_append_time)
-            }
+        let batch = match info.stamp {
+            None => part.batch,
+            // The stated exception to "never rewritten": the CRC covers what is stamped.
+            Some(stamp) => part.batch.stamped(&stamp),
         };
-        match appended {
+        match partition.append(batch, &info, log_append_time) {
             Ok(appended) => Ok((partition, appended)),
             Err(refused) => Err(ProduceError::Refused(refused)),
         }
