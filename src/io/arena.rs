@@ -1,14 +1,15 @@
 #![allow(unsafe_code)]
 //! The memory of one thread's aligned buffers: carved from large mappings, kept for reuse.
 //!
-//! A buffer of the hot path lives for a fraction of a millisecond. Taken from the general allocator
-//! each would be mapped, faulted in page by page, zeroed by the kernel and unmapped again, which
-//! cost more than receiving, checking and writing the bytes together. Here a block that was used
-//! once is used again, with its pages in place and whatever bytes are in it.
+//! A buffer of the hot path lives for a fraction of a millisecond. Taken from the general
+//! allocator each would be mapped, faulted in page by page, zeroed by the kernel and unmapped
+//! again, which cost more than receiving, checking and writing the bytes together. Here a block
+//! that was used once is used again, with its pages in place and whatever bytes are in it.
 //!
 //! Blocks have size classes, eight to each doubling, so that at most an eighth is wasted. A block
-//! is returned to the thread that it came from: directly by that thread, through a lock-free queue by
-//! any other. Mappings go when the thread has ended and the last of its blocks is dropped.
+//! is returned to the thread that it came from: directly by that thread, through a lock-free
+//! queue by any other. Mappings go when the thread has ended and the last of its blocks is
+//! dropped.
 
 use std::cell::RefCell;
 use std::ptr::NonNull;

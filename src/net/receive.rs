@@ -3,9 +3,9 @@
 //!
 //! A length from the peer reserves budget but never memory: buffers grow with the bytes that have
 //! arrived, from a first size that is learned from the connection's requests of late. Small
-//! requests are read several at a time. A large batch of a Produce request is received at the place from
-//! which the log writes it, in memory of its own; only the little of it that came together with the
-//! fields in front of it is copied there.
+//! requests are read several at a time. A large batch of a Produce request is received at the
+//! place from which the log writes it, in memory of its own; only the little of it that came
+//! together with the fields in front of it is copied there.
 
 use std::rc::Rc;
 use std::time::Duration;
