@@ -17,6 +17,8 @@ const _: () = assert!(ARENA_REGION_BYTES.is_multiple_of(ARENA_BLOCK_BYTES_MAX));
 const _: () = assert!(LOG_GROUP_BYTES_MAX < ARENA_BLOCK_BYTES_MAX);
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
+/// Slices of one vectored write to a file; Linux's IOV_MAX.
+pub const WRITE_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 /// The longest file that `io::fs::read_small` and `write_small` handle, in bytes: checkpoints of
@@ -42,13 +44,14 @@ pub const LOG_LARGE_BATCH_BYTES: usize = 256 << 10;
 /// into memory of their own.
 pub const LOG_PLACED_BATCH_BYTES_MIN: usize = 32 << 10;
 const _: () = assert!(LOG_PLACED_BATCH_BYTES_MIN <= LOG_LARGE_BATCH_BYTES);
+const _: () = assert!(LOG_GROUP_BYTES_MAX / FRAME_ALIGNMENT_BYTES <= WRITE_SLICES_MAX);
 /// The first buffer of a group that has no history, in bytes.
 pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
-/// Frames of one log that are being written at the same time. Recovery scans as far past a hole as
-/// so many lost frames reach.
+/// Writes of one log in flight, each of one frame or of several that together are no longer than
+/// the longest. Recovery scans as far past a hole as so many lost writes reach.
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
-/// A second frame is written while the first is in flight only if this much waits, in bytes.
-pub const LOG_SECOND_WRITE_BYTES: usize = 256 << 10;
+/// A second write begins while the first is in flight only if this much waits, in bytes.
+pub const LOG_SECOND_WRITE_BYTES: usize = 64 << 10;
 /// Frames start at multiples of this and are padded to it, in bytes: the physical sector of today's
 /// devices, so that no write touches a sector with acknowledged bytes.
 pub const FRAME_ALIGNMENT_BYTES: usize = 4096;

@@ -158,7 +158,7 @@ impl Log {
             let header = ChunkHeader::free(chunk.id, stamp, chunk.size_bytes);
             let blocks = header_blocks(&header);
             metrics::add(Counter::Syncs, 1);
-            if let Err(error) = self.store.write(&chunk, blocks, 0, Sync::Data).await {
+            if let Err(error) = self.store.write(&chunk, vec![blocks], 0, Sync::Data).await {
                 let name = chunk.id.file_name();
                 self.store
                     .stop(&format!("{name} could not be given back: {error}"));

@@ -59,7 +59,8 @@ pub(super) struct Boundary {
     pub(super) max_timestamp: Timestamp,
 }
 
-/// A write that was submitted and has not been released: the header of a chunk, or a frame.
+/// The header of a chunk, or a frame, that was submitted and has not been released. The frames of
+/// one write have the same id, and stand side by side.
 ///
 /// Released in the order of submission, whatever order the completions come in: an acknowledged
 /// frame must have everything before it on the disk, or recovery would not find it.
@@ -288,8 +289,10 @@ impl State {
 
     /// A write has completed. Releases every frame that has nothing undone before it.
     pub(super) fn complete(&mut self, flight: u64, durability: Durability) -> Released {
-        let done = self.in_flight.iter_mut().find(|other| other.id == flight);
-        done.expect("a flight completes once").done = true;
+        let mut written = self.in_flight.iter_mut().filter(|other| other.id == flight);
+        let first = written.next().expect("a flight completes once");
+        first.done = true;
+        written.for_each(|other| other.done = true);
         let mut released = Released::default();
         while self.in_flight.front().is_some_and(|flight| flight.done) {
             let flight = self.in_flight.pop_front().expect("looked at above");

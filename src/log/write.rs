@@ -40,7 +40,8 @@ struct Write {
     /// The flight that it completes; `None` for a footer, which nobody waits for.
     flight: Option<u64>,
     chunk: Rc<Chunk>,
-    bytes: Bytes,
+    /// One behind the other.
+    slices: Vec<Bytes>,
     position: u64,
     sync: Sync,
 }
@@ -89,10 +90,10 @@ impl Log {
 
     async fn run_write(self: Rc<Log>, write: Write) {
         let began = io::now();
-        let length = write.bytes.len() as u64;
+        let length: usize = write.slices.iter().map(Bytes::len).sum();
         if let Err(error) = self
             .store
-            .write(&write.chunk, write.bytes, write.position, write.sync)
+            .write(&write.chunk, write.slices, write.position, write.sync)
             .await
         {
             let file = write.chunk.id.file_name();
@@ -188,17 +189,18 @@ impl ChunkStore {
     pub(super) async fn write(
         &self,
         chunk: &Chunk,
-        bytes: Bytes,
+        slices: Vec<Bytes>,
         position: u64,
         sync: Sync,
     ) -> io::Result<()> {
+        let length: usize = slices.iter().map(Bytes::len).sum();
         let _permit = self.writes.acquire().await.expect("never closed");
         let file = self.files.get(chunk.id).await?;
         metrics::raise(Gauge::WritesInFlight, 1);
         metrics::add(Counter::GroupWrites, 1);
-        metrics::add(Counter::WrittenBytes, bytes.len() as u64);
+        metrics::add(Counter::WrittenBytes, length as u64);
         metrics::add(Counter::Syncs, u64::from(sync == Sync::Data));
-        let written = file.write_at(bytes, position, sync).await;
+        let written = file.write_all_at(slices, position, sync).await;
         metrics::lower(Gauge::WritesInFlight, 1);
         written
     }
@@ -238,18 +240,14 @@ impl ChunkStore {
 
 impl State {
     fn next_step(&mut self, store: &ChunkStore, writer: &Writer) -> Step {
-        let frames_in_flight = self
-            .in_flight
-            .iter()
-            .filter(|flight| flight.frame.is_some());
-        let frames_in_flight = frames_in_flight.count();
+        let writes_in_flight = self.writes_in_flight();
         let waiting = self.queued.iter().chain(&self.open);
         let waiting_bytes: usize = waiting.map(|group| group.frame_bytes()).sum();
         let Some(group) = self.queued.front().or(self.open.as_ref()) else {
             return Step::Wait;
         };
-        let second = frames_in_flight > 0;
-        if frames_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
+        let second = writes_in_flight > 0;
+        if writes_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
             || (second && waiting_bytes < LOG_SECOND_WRITE_BYTES)
         {
             return Step::Wait;
@@ -258,8 +256,7 @@ impl State {
         let frame_bytes = group.frame_bytes() as u64;
         let rolls = self.must_roll(group, writer.now);
         if !rolls && self.has_place(frame_bytes, room) {
-            let group = self.take_group();
-            return Step::Write(vec![self.build(group, writer)]);
+            return Step::Write(vec![self.build_waiting(writer)]);
         }
         if group.is_seal {
             // A seal is not worth a chunk. The tail stays ambiguous until something is appended.
@@ -280,7 +277,10 @@ impl State {
         if self.allocating {
             // What makes room must not wait for what needs it.
             return match self.take_mark_that_fits() {
-                Some(mark) => Step::Write(vec![self.build(mark, writer)]),
+                Some(mark) => {
+                    let flight = self.new_flight();
+                    Step::Write(vec![self.build(mark, flight, writer)])
+                }
                 None => Step::Wait,
             };
         }
@@ -294,11 +294,10 @@ impl State {
             self.allocating = true;
             return Step::NeedChunk { wanted, least };
         };
-        let group = self.take_group();
         let mut writes = Vec::with_capacity(3);
         writes.extend(self.footer());
         writes.push(self.start_chunk(free, frame_bytes, rolls, writer));
-        writes.push(self.build(group, writer));
+        writes.push(self.build_waiting(writer));
         Step::Write(writes)
     }
 
@@ -373,7 +372,7 @@ impl State {
         fits.then(|| Write {
             flight: None,
             chunk: last.chunk.clone(),
-            bytes: footer.freeze(),
+            slices: vec![footer.freeze()],
             position: size - bytes,
             sync: Sync::None,
         })
@@ -409,18 +408,42 @@ impl State {
         };
         self.chunks.push_back(LogChunk::new(&header));
         let chunk = self.chunks.back().expect("just pushed").chunk.clone();
-        let flight = self.take_off(None);
+        let flight = self.new_flight();
+        self.take_off(flight, None);
         Write {
             flight: Some(flight),
             chunk,
-            bytes: header_blocks(&header),
+            slices: vec![header_blocks(&header)],
             position: 0,
             sync: Sync::Data,
         }
     }
 
+    /// Builds the group that waits first, and those behind it that fit into the same write.
+    fn build_waiting(&mut self, writer: &Writer) -> Write {
+        let first = self.take_group();
+        let mut bytes = first.frame_bytes();
+        let flight = self.new_flight();
+        let mut write = self.build(first, flight, writer);
+        while let Some(next) = self.queued.front().or(self.open.as_ref()) {
+            bytes += next.frame_bytes();
+            let joins = next.kind == FrameKind::Data
+                && bytes <= LOG_GROUP_BYTES_MAX
+                && write.sync == self.sync_of(next.kind, writer)
+                && !self.must_roll(next, writer.now)
+                && self.has_place(next.frame_bytes() as u64, Room::Ordinary);
+            if !joins {
+                break;
+            }
+            let next = self.take_group();
+            let more = self.build(next, flight, writer);
+            write.slices.extend(more.slices);
+        }
+        write
+    }
+
     /// Gives a group its place, its sequence and its link: from here on it is a frame.
-    fn build(&mut self, group: Group, writer: &Writer) -> Write {
+    fn build(&mut self, group: Group, flight: u64, writer: &Writer) -> Write {
         let last = self
             .chunks
             .back_mut()
@@ -466,36 +489,60 @@ impl State {
         let chunk = last.chunk.clone();
         self.next_sequence += 1;
         self.previous_crc = crc;
-        let flight = self.take_off(Some(FlyingFrame {
-            kind: header.kind,
-            chunk: chunk.clone(),
-            base_offset: header.base_offset,
-            log_start_offset: header.log_start_offset,
-            durable_through: header.durable_through,
-            after,
-            payload: payload_of(&frame, &header),
-            memory_bytes,
-        }));
-        let written = header.kind == FrameKind::Data && writer.durability == Durability::Written;
-        let sync = if written { Sync::None } else { Sync::Data };
+        self.take_off(
+            flight,
+            Some(FlyingFrame {
+                kind: header.kind,
+                chunk: chunk.clone(),
+                base_offset: header.base_offset,
+                log_start_offset: header.log_start_offset,
+                durable_through: header.durable_through,
+                after,
+                payload: payload_of(&frame, &header),
+                memory_bytes,
+            }),
+        );
+        let sync = self.sync_of(header.kind, writer);
         Write {
             flight: Some(flight),
             chunk,
-            bytes: frame,
+            slices: vec![frame],
             position,
             sync,
         }
     }
 
-    fn take_off(&mut self, frame: Option<FlyingFrame>) -> u64 {
-        let id = self.next_flight;
+    fn sync_of(&self, kind: FrameKind, writer: &Writer) -> Sync {
+        match kind == FrameKind::Data && writer.durability == Durability::Written {
+            true => Sync::None,
+            false => Sync::Data,
+        }
+    }
+
+    fn new_flight(&mut self) -> u64 {
         self.next_flight += 1;
+        self.next_flight - 1
+    }
+
+    fn take_off(&mut self, id: u64, frame: Option<FlyingFrame>) {
         self.in_flight.push_back(Flight {
             id,
             done: false,
             frame,
         });
-        id
+    }
+
+    /// Writes of frames in flight; the frames of one stand side by side.
+    fn writes_in_flight(&self) -> usize {
+        let frames = self
+            .in_flight
+            .iter()
+            .filter(|flight| flight.frame.is_some());
+        let count = |(count, last), flight: &Flight| match last == Some(flight.id) {
+            true => (count, last),
+            false => (count + 1, Some(flight.id)),
+        };
+        frames.fold((0, None), count).0
     }
 }
 

@@ -54,6 +54,26 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn slices_are_written_one_behind_the_other() {
+    with_directory(|dir| async move {
+        let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();
+        let sizes = [4096, 65_536, 8192];
+        let slices = sizes.iter().zip(1..).map(|(size, n)| block(*size, n));
+        let slices: Vec<Bytes> = slices.collect();
+        let written = file.write_all_at(slices.clone(), 4096, Sync::Data);
+        written.await.unwrap();
+        let length = sizes.iter().sum();
+        assert_eq!(*read(&file, length, 4096).await, *slices.concat());
+        file.write_all_at(Vec::new(), 0, Sync::None).await.unwrap();
+
+        let odd = slices[0].slice(..100);
+        let refused = file.write_all_at(vec![slices[0].clone(), odd], 0, Sync::None);
+        assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(file.len().await.unwrap(), 4096 + length as u64);
+    });
+}
+
+#[test]
 fn a_slice_of_a_larger_buffer_may_be_written() {
     with_directory(|dir| async move {
         let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();

@@ -14,7 +14,7 @@ use super::operations::Operation;
 use super::path;
 use super::request::{Request, opened};
 use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
-use crate::limits::IO_ALIGNMENT_BYTES;
+use crate::limits::{IO_ALIGNMENT_BYTES, WRITE_SLICES_MAX};
 
 /// An open file of this core. A clone is another handle of the same; the file is closed when the
 /// last handle is gone and the kernel has ended the last operation on it.
@@ -71,13 +71,26 @@ impl File {
     /// the bytes' durability, and trying again may hide the loss: the caller gives the file up.
     /// Dropping the future does not take the write back.
     pub async fn write_at(&self, bytes: Bytes, offset: u64, sync: Sync) -> Result<()> {
-        self.check_alignment(bytes.as_ptr() as usize, bytes.len(), offset)?;
-        let length = bytes.len();
+        self.write_all_at(vec![bytes], offset, sync).await
+    }
+
+    /// The same for slices that follow one another in the file, each of them aligned; at most
+    /// `WRITE_SLICES_MAX`.
+    pub async fn write_all_at(&self, slices: Vec<Bytes>, offset: u64, sync: Sync) -> Result<()> {
+        assert!(
+            slices.len() <= WRITE_SLICES_MAX,
+            "more slices than the kernel takes"
+        );
+        for slice in &slices {
+            self.check_alignment(slice.as_ptr() as usize, slice.len(), offset)?;
+        }
+        let length = slices.iter().map(Bytes::len).sum();
         let mut permit = self.device.permit_write(length).await;
         let file = self.file.clone();
         let mut request = Request::Write {
             file,
-            bytes,
+            slices,
+            vectors: Vec::new(),
             written: 0,
             offset,
             sync,
