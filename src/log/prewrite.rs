@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::io::sync::Notify;
-use crate::io::{self, AlignedBuf, Sync, fs};
+use crate::io::{self, AlignedBuf, ErrorKind, File, Sync, fs};
 use crate::limits::{
     FRAME_ALIGNMENT_BYTES, PREWRITE_BYTES, PREWRITE_PAUSE_MS, PREWRITE_PAUSE_MS_MAX,
     PREWRITE_PENDING_BYTES_MAX, PREWRITTEN_BYTES_MAX, PREWRITTEN_COUNT, PREWRITTEN_SMALLEST_COUNT,
@@ -39,6 +39,8 @@ pub(super) struct Prewriting {
     /// The size of the chunk that is out of the pool while a piece of it is written.
     held_bytes: Cell<Option<u64>>,
     returned: Notify,
+    /// The device makes no zeros itself: they are written.
+    zeros_are_sent: Cell<bool>,
 }
 
 /// What is to be done for the reserve.
@@ -156,8 +158,7 @@ impl ChunkStore {
         let file = self.files.get(chunk.id).await?;
         let rest = chunk.size_bytes - chunk.written_bytes;
         let length = rest.min(zeros.len() as u64);
-        let piece = zeros.slice(..length as usize);
-        file.write_at(piece, chunk.written_bytes, Sync::None)
+        self.zero(&file, chunk.written_bytes, zeros.slice(..length as usize))
             .await?;
         metrics::add(Counter::PrewrittenBytes, length);
         chunk.written_bytes += length;
@@ -167,6 +168,19 @@ impl ChunkStore {
             file.sync().await?;
         }
         Ok(chunk)
+    }
+
+    /// Has the device make the zeros, or sends them to it (`kernel-notes/fallocate-write-zeroes.md`).
+    async fn zero(&self, file: &File, position: u64, piece: Bytes) -> io::Result<()> {
+        if !self.prewriting.zeros_are_sent.get() {
+            match file.write_zeroes(position, piece.len() as u64).await {
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    self.prewriting.zeros_are_sent.set(true);
+                }
+                made => return made,
+            }
+        }
+        file.write_at(piece, position, Sync::None).await
     }
 
     fn return_chunk(&self, chunk: FreeChunk) {
