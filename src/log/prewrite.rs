@@ -62,7 +62,8 @@ impl Drop for Turn<'_> {
 }
 
 impl ChunkStore {
-    /// A log begins a chunk of `size_bytes`, and will want one of `next_bytes` soon, if it is known.
+    /// A log begins a chunk of `size_bytes`, and will want one of `next_bytes` soon, if that is
+    /// known.
     pub(super) fn foresee(&self, size_bytes: u64, next_bytes: Option<u64>) {
         let mut foreseen = self.prewriting.foreseen.borrow_mut();
         foreseen.insert(self.config.chunk_bytes[0]);
@@ -170,7 +171,8 @@ impl ChunkStore {
         Ok(chunk)
     }
 
-    /// Has the device make the zeros, or sends them to it (`kernel-notes/fallocate-write-zeroes.md`).
+    /// Has the device make the zeros, or sends them to it
+    /// (`kernel-notes/fallocate-write-zeroes.md`).
     async fn zero(&self, file: &File, position: u64, piece: Bytes) -> io::Result<()> {
         if !self.prewriting.zeros_are_sent.get() {
             match file.write_zeroes(position, piece.len() as u64).await {
