@@ -78,6 +78,22 @@ pub const CHUNKS_CREATING_MAX: usize = 16;
 /// Free chunks that one core keeps for reuse, in bytes of all together; more are removed, and all
 /// of them while any core has no space.
 pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
+/// One write of zeros into a free chunk ahead of need, in bytes; one at a time in a data directory.
+pub const PREWRITE_BYTES: usize = 256 << 10;
+/// While more of a core's batches than this wait for the disk, it writes no zeros, in bytes.
+pub const PREWRITE_PENDING_BYTES_MAX: usize = 64 << 10;
+/// The pause between two writes of zeros, in ms; it doubles while batches wait for the disk.
+pub const PREWRITE_PAUSE_MS: u64 = 4;
+/// The longest pause between two looks at whether the disk is free for zeros, in ms.
+pub const PREWRITE_PAUSE_MS_MAX: u64 = 64;
+/// Written chunks of the smallest class that a core keeps ready.
+pub const PREWRITTEN_SMALLEST_COUNT: usize = 4;
+/// Written chunks of each other class that its logs have asked for.
+pub const PREWRITTEN_COUNT: usize = 1;
+/// Chunks that one core creates to be written ahead of need, in bytes of all together.
+pub const PREWRITTEN_BYTES_MAX: u64 = 256 << 20;
+/// The same, as a part of the free space: one in so many bytes.
+pub const PREWRITTEN_SPACE_SHARE: u64 = 64;
 /// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
 pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
 /// How often a core without space tries to create a chunk again, in ms.

@@ -151,6 +151,10 @@ figures! {
         WrittenBytes = "written_bytes",
         /// Data syncs of the disk, whether with a write or alone.
         Syncs = "syncs",
+        /// Bytes of zeros written into free chunks ahead of need.
+        PrewrittenBytes = "prewritten_bytes",
+        /// Chunks that a log took with blocks that nothing was written to yet.
+        UnwrittenChunksTaken = "unwritten_chunks_taken",
         /// Reads that the disk served because no buffer held the bytes.
         ColdReads = "cold_reads",
         /// Bytes of those reads.
@@ -187,6 +191,8 @@ figures! {
         WritesInFlight = "writes_in_flight",
         /// Preallocated chunks that wait for use.
         FreeChunks = "free_chunks",
+        /// Those of them whose blocks are all written.
+        PrewrittenChunks = "prewritten_chunks",
         /// Files that are open.
         OpenFiles = "open_files",
     }

@@ -193,6 +193,8 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
+    /// `corelog.chunk.prewrite.enable`: whether free chunks are filled with zeros ahead of need.
+    pub chunk_prewrite: bool,
     /// Chunk files that one core keeps open: what the limit of open files allows, which the start
     /// finds out.
     pub chunk_files_open_max: usize,

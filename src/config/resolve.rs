@@ -261,6 +261,7 @@ impl Reader<'_> {
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
             tail_cache_bytes: self.long("corelog.tail.cache.bytes"),
             chunk_min_bytes: self.int("corelog.chunk.min.bytes"),
+            chunk_prewrite: self.boolean("corelog.chunk.prewrite.enable"),
             chunk_files_open_max: CHUNK_FILES_OPEN_MAX,
             checkpoint_interval_ms: self.long("corelog.checkpoint.interval.ms"),
             reserve_bytes: self.long("corelog.reserve.bytes"),

@@ -28,6 +28,7 @@
 //! | `File`, a shared handle | `open(path, Open) -> File`, `write_at(&self, Bytes, u64, Sync)` |
 //! | | `read_at(&self, AlignedBuf, u64) -> (Result<usize>, AlignedBuf)` |
 //! | | `allocate(&self, u64)`, `sync(&self)`, `len(&self) -> u64` |
+//! | | `write_zeroes(&self, offset: u64, length: u64)`: may be `Unsupported` |
 //! | | sync: `alignment(&self) -> usize`, not a `Result` |
 //! | `TcpListener` | `check_free(SocketAddr)`, `bind(SocketAddr) -> TcpListener` |
 //! | | `accept(&self) -> (TcpStream, SocketAddr)` |

@@ -68,8 +68,8 @@
 //! it; `state` releases what has completed, in order. `read` serves from the `hot` buffers or the
 //! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
 //! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
-//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, open
-//! `files`, `cache` of indexes.
+//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, those
+//! that `prewrite` has filled with zeros ahead of need, open `files`, `cache` of indexes.
 
 mod handle;
 mod settings;
@@ -99,6 +99,7 @@ mod cache;
 mod chunk;
 mod files;
 mod pool;
+mod prewrite;
 mod reader;
 mod store;
 

@@ -604,11 +604,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             // It gets frames again; readers complete what its index lacks.
             last.index = Index::known_from(last.end_position);
         }
-        Some(FreeChunk {
-            id: chunk.id,
-            generation: chunk.stamp.generation,
-            size_bytes: chunk.size_bytes,
-        })
+        let generation = chunk.stamp.generation;
+        Some(FreeChunk::used(chunk.id, generation, chunk.size_bytes))
     }
 
     fn state(&mut self, config: LogConfig) -> State {

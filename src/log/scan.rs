@@ -180,11 +180,15 @@ impl Inventory {
                     .chunks
                     .push(header);
             }
-            Some(header) => self.free.push(FreeChunk {
-                id,
-                generation: header.stamp.generation,
-                size_bytes: header.size_bytes,
-            }),
+            // Zeros may have been written to it; nothing says so, and they are written again.
+            Some(header) if header.stamp.generation == 0 => {
+                self.free.push(FreeChunk::unused(id, header.size_bytes));
+            }
+            Some(header) => {
+                let generation = header.stamp.generation;
+                let chunk = FreeChunk::used(id, generation, header.size_bytes);
+                self.free.push(chunk);
+            }
             None => {
                 tracing::error!("the header of chunk {} is damaged", id.file_name());
                 self.unreadable.push(id);
@@ -257,11 +261,7 @@ mod tests {
     use super::*;
 
     fn inventory(last_id: u64, free: &[u64]) -> Inventory {
-        let free = free.iter().map(|id| FreeChunk {
-            id: ChunkId(*id),
-            generation: 1,
-            size_bytes: 100,
-        });
+        let free = free.iter().map(|id| FreeChunk::used(ChunkId(*id), 1, 100));
         Inventory {
             partitions: BTreeMap::new(),
             free: free.collect(),

@@ -54,6 +54,8 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Chunk files kept open.
     pub files_open_max: usize,
+    /// Whether free chunks are written with zeros ahead of need.
+    pub prewrite: bool,
     /// How long a log gets nothing before it is sealed.
     pub seal_idle: Duration,
 }
@@ -66,6 +68,7 @@ impl Default for StoreConfig {
             hot_bytes: HOT_TAIL_BYTES_MAX,
             reserve_bytes: STORAGE_RESERVE_BYTES,
             files_open_max: CHUNK_FILES_OPEN_MAX,
+            prewrite: true,
             seal_idle: Duration::from_millis(LOG_SEAL_IDLE_MS),
         }
     }

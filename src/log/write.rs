@@ -225,7 +225,11 @@ impl ChunkStore {
             }
         };
         let whole_segment = classes.partition_point(|class| frame_capacity(*class) < segment_bytes);
-        classes[index.min(whole_segment).min(classes.len() - 1)]
+        let class = |index: usize| classes[index.min(whole_segment).min(classes.len() - 1)];
+        // A log that has filled its last chunk fast will fill this one soon.
+        let fast = last.is_some_and(|last| now.0 - last.stamped.0 < CHUNK_FILL_FAST_MS);
+        self.foresee(class(index), fast.then(|| class(index + 1)));
+        class(index)
     }
 
     /// The smallest class that takes a frame of `frame_bytes`.

@@ -434,6 +434,7 @@ fn store_config(config: &BrokerConfig) -> StoreConfig {
         hot_bytes: tail_bytes,
         reserve_bytes,
         files_open_max: config.engine.chunk_files_open_max,
+        prewrite: config.engine.chunk_prewrite,
         ..StoreConfig::default()
     };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);

@@ -116,6 +116,31 @@ fn allocate_sets_the_size_and_keeps_what_is_there() {
 }
 
 #[test]
+fn zeroes_are_read_where_they_were_written_and_nowhere_else() {
+    with_directory(|dir| async move {
+        let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();
+        file.allocate(64 << 10).await.unwrap();
+        file.write_at(block(16_384, 7), 0, Sync::Data)
+            .await
+            .unwrap();
+        let zeroed = match file.write_zeroes(4096, 8192).await {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                false
+            }
+        };
+        file.sync().await.unwrap();
+        let mut expected = block(16_384, 7).to_vec();
+        if zeroed {
+            expected[4096..12_288].fill(0);
+        }
+        assert_eq!(*read(&file, 16_384, 0).await, *expected);
+        assert_eq!(file.len().await.unwrap(), 64 << 10);
+    });
+}
+
+#[test]
 fn a_read_is_short_only_at_the_end_of_the_file() {
     with_directory(|dir| async move {
         let path = dir.join("file");

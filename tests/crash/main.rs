@@ -14,4 +14,5 @@ mod everywhere;
 mod faults;
 mod full;
 mod random;
+mod reserve;
 mod scenarios;

@@ -115,6 +115,12 @@ impl File {
         Ok(())
     }
 
+    /// Makes a range read as zeros, as a write of zeros that is not synced does.
+    pub async fn write_zeroes(&self, offset: u64, length_bytes: u64) -> Result<()> {
+        let zeros = AlignedBuf::zeroed(length_bytes as usize).freeze();
+        self.write_at(zeros, offset, Sync::None).await
+    }
+
     /// Makes everything durable whose write completed before this call.
     pub async fn sync(&self) -> Result<()> {
         let op = Op::Sync {

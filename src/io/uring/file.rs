@@ -174,6 +174,24 @@ impl File {
         }
     }
 
+    /// Makes `length_bytes` from `offset` on, all of which are allocated, read as zeros and count
+    /// as written, without sending zeros to the device. `Unsupported` where the kernel, the file
+    /// system or the device cannot; nothing has changed then. Durable after `sync`.
+    pub async fn write_zeroes(&self, offset: u64, length_bytes: u64) -> Result<()> {
+        loop {
+            let request = Request::WriteZeroes {
+                file: self.file.clone(),
+                offset,
+                length_bytes,
+            };
+            match retry(Operation::run(request, None).await.result) {
+                Ok(None) => continue,
+                Ok(Some(_)) => return Ok(()),
+                Err(error) => return Err(unsupported(error)),
+            }
+        }
+    }
+
     /// Makes the file's bytes and size durable, those of writes that have returned.
     pub async fn sync(&self) -> Result<()> {
         sync_raw(&self.file).await
@@ -200,6 +218,15 @@ impl File {
                 format!("the {name} is not a multiple of the file's alignment, {block} bytes"),
             )),
         }
+    }
+}
+
+/// The same error, of kind `Unsupported` if it says that something cannot be done here. A kernel
+/// that does not know a mode of fallocate says EOPNOTSUPP, as does a device that cannot.
+fn unsupported(error: Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOSYS) => Error::new(ErrorKind::Unsupported, error),
+        _ => error,
     }
 }
 

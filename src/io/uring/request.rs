@@ -46,6 +46,12 @@ pub(super) enum Request {
         file: Rc<OwnedFd>,
         length_bytes: u64,
     },
+    /// Make a range of allocated blocks read as zeros and count as written.
+    WriteZeroes {
+        file: Rc<OwnedFd>,
+        offset: u64,
+        length_bytes: u64,
+    },
     /// Open a file; the result is a file descriptor.
     Open { path: CString, flags: i32 },
     /// Remove a file's name.
@@ -56,6 +62,8 @@ pub(super) enum Request {
     MakeDir { path: CString },
 }
 
+/// Of linux/falloc.h; the C library does not name it yet.
+const FALLOC_FL_WRITE_ZEROES: i32 = 0x80;
 /// Of a file that is created: read and written by its owner, read by the group.
 const FILE_MODE: libc::mode_t = 0o640;
 /// Of a directory that is created.
@@ -124,6 +132,17 @@ impl Request {
                     .mode(0)
                     .build()
             }
+            Request::WriteZeroes {
+                file,
+                offset,
+                length_bytes,
+            } => {
+                // Left to the device where it can (`kernel-notes/fallocate-write-zeroes.md`).
+                opcode::Fallocate::new(fd(file), *length_bytes)
+                    .offset(*offset)
+                    .mode(FALLOC_FL_WRITE_ZEROES)
+                    .build()
+            }
             Request::Open { path, flags } => opcode::OpenAt::new(here, path.as_ptr())
                 .flags(*flags | libc::O_CLOEXEC)
                 .mode(FILE_MODE)
@@ -146,6 +165,7 @@ impl Request {
             | Request::Write { .. }
             | Request::Fsync { .. }
             | Request::Fallocate { .. }
+            | Request::WriteZeroes { .. }
             | Request::Open { .. }
             | Request::Unlink { .. }
             | Request::Rename { .. }
