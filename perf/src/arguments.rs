@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::goals::GOALS_COUNT;
 use crate::limits::{PAIRS_MAX, SECONDS_MAX};
 
 /// What a broker does on this machine, and what the machine could do.
@@ -25,6 +26,11 @@ pub(crate) enum Command {
     Floors(FloorsArguments),
     /// Put a workload on corelog and on another broker in turns, and compare slice by slice
     Compare(CompareArguments),
+    /// Measure the twelve goals: corelog against the machine's floors and against Apache Kafka
+    Goals(GoalsArguments),
+    /// Serve floors F1 to F4: what `goals` starts
+    #[command(hide = true)]
+    FloorServer(FloorServerArguments),
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +98,38 @@ pub(crate) struct CompareArguments {
     /// The corelog to start [default: the release build]
     #[arg(long, value_name = "BINARY")]
     pub(crate) broker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GoalsArguments {
+    /// Fewer pairs and shorter slices
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only the goals with these numbers
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=i64::from(GOALS_COUNT)))]
+    pub(crate) only: Vec<u8>,
+    /// Where summary.json is written [default: target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the temporary directories of brokers and floors are made; the disk that is measured
+    /// [default: target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The corelog to start [default: the release build]
+    #[arg(long, value_name = "BINARY")]
+    pub(crate) broker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FloorServerArguments {
+    /// Where the floors' files are
+    pub(crate) dir: PathBuf,
+    /// How many there are
+    #[arg(long)]
+    pub(crate) files: usize,
+    /// Bytes of each
+    #[arg(long)]
+    pub(crate) file_bytes: u64,
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         durability: workload.broker.durability,
         cpus: &seats.broker,
         parent: course.parent,
+        overrides: &[],
     };
     let corelog = Corelog::start(course.binary, &settings)?;
     let opponent = Opponent::start(course.peer, &settings)?;

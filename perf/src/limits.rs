@@ -63,3 +63,25 @@ pub(crate) const FLOOR_FILE_BYTES: u64 = 256 << 20;
 
 const _: () = assert!(RECORD_BYTES_MAX as u64 <= BATCH_BYTES_MAX);
 const _: () = assert!(FLOOR_FILE_BYTES >= 16 * WRITE_DEPTH_MAX as u64 * (128 << 10));
+
+/// Files that the floors write to and read: as many as the broker keeps open for 16 partitions.
+pub(crate) const FLOOR_FILES: usize = 16;
+/// Bytes of each of them.
+pub(crate) const FLOOR_FILES_BYTES: u64 = 32 << 20;
+/// Bytes that a floor's server takes from a connection before it writes them: two batches of the
+/// largest workload's 128 KiB.
+pub(crate) const SINK_READ_BYTES: usize = 256 << 10;
+/// Writes of one connection of a floor's server that wait for their end; it reads no further then.
+pub(crate) const SINK_WRITES_MAX: usize = 2;
+
+/// Bytes of a broker's /metrics.
+pub(crate) const METRICS_PAGE_BYTES_MAX: u64 = 64 << 20;
+
+/// How long the hiccup probe spins before and after each slice.
+pub(crate) const HICCUP_PROBE: Duration = Duration::from_millis(20);
+/// A slice does not count beside a gap longer than this, in nanoseconds.
+pub(crate) const HICCUP_GAP_NS_MAX: u64 = 1_000_000;
+/// Nor with a larger share of its CPUs' time given to others by the host.
+pub(crate) const STOLEN_SHARE_MAX: f64 = 0.05;
+
+const _: () = assert!(SINK_READ_BYTES as u64 <= FLOOR_FILES_BYTES);

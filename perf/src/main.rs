@@ -2,7 +2,8 @@
 //! run it, `perf/README.md` how to read what it prints.
 //!
 //! `load` sends and measures, `book` keeps what is counted, `session` is a slice of load against
-//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns.
+//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns; `goals`
+//! holds brokers against floors.
 
 mod limits;
 mod problem;
@@ -24,6 +25,9 @@ mod report;
 
 mod floors;
 mod loops;
+mod scrape;
+
+mod goals;
 
 mod compare;
 mod paired;
@@ -36,7 +40,10 @@ use std::time::Duration;
 use clap::Parser;
 use corelog::io::{blocking, raise_open_files_limit};
 
-use self::arguments::{Arguments, Command, CompareArguments, FloorsArguments, RunArguments};
+use self::arguments::{
+    Arguments, Command, CompareArguments, FloorServerArguments, FloorsArguments, GoalsArguments,
+    RunArguments,
+};
 use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
 use self::limits::FLOOR_FILE_BYTES;
@@ -53,6 +60,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments),
         Command::Floors(arguments) => run_floors(arguments),
         Command::Compare(arguments) => run_compare(arguments),
+        Command::Goals(arguments) => run_goals(arguments),
+        Command::FloorServer(arguments) => serve_floors(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,6 +93,7 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
                 durability: workload.broker.durability,
                 cpus: &seats.broker,
                 parent: &parent_dir(arguments.dir.as_deref(), &workload)?,
+                overrides: &[],
             };
             let broker = Corelog::start(&binary(arguments.broker.as_deref())?, &settings)?;
             let facts = broker.facts.clone();
@@ -123,13 +133,13 @@ fn run_floors(arguments: &FloorsArguments) -> Result<(), Problem> {
     };
     let spinner = session::progress("floors");
     let time = Duration::from_secs(arguments.seconds.into());
-    let floors = floors::measure(&dir, FLOOR_FILE_BYTES, time, |what| {
+    let floors = floors::survey::measure(&dir, FLOOR_FILE_BYTES, time, |what| {
         spinner.set_message(what.to_owned())
     })?;
     spinner.finish_and_clear();
-    print(&floors::table(&floors))?;
+    print(&floors::survey::table(&floors))?;
     match &arguments.json {
-        Some(path) => write(path, &format!("{:#}\n", floors::to_json(&floors))),
+        Some(path) => write(path, &format!("{:#}\n", floors::survey::to_json(&floors))),
         None => Ok(()),
     }
 }
@@ -155,6 +165,31 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
         Some(path) => write(path, &format!("{:#}\n", outcome.to_json(&workload))),
         None => Ok(()),
     }
+}
+
+/// `perf goals`.
+fn run_goals(arguments: &GoalsArguments) -> Result<(), Problem> {
+    let target = build_dir()?.join("perf");
+    let parent = arguments.dir.as_deref().unwrap_or(&target);
+    let stage = goals::stage::Stage::new(
+        Machine::look(),
+        goals::stage::Effort::new(arguments.quick),
+        &binary(arguments.broker.as_deref())?,
+        parent,
+    );
+    let out = arguments.out.as_deref().unwrap_or(&target);
+    goals::run(&stage, &arguments.only, out, print)
+}
+
+/// `perf floor-server`.
+fn serve_floors(arguments: &FloorServerArguments) -> Result<(), Problem> {
+    floors::sink::serve(floors::sink::Settings {
+        // It was started on the CPUs that it shall have.
+        cpus: corelog::io::available_cpus(),
+        dir: arguments.dir.clone(),
+        files: arguments.files,
+        file_bytes: arguments.file_bytes,
+    })
 }
 
 /// The broker's binary: as told, or the release build beside this one's.

@@ -288,6 +288,7 @@ pub(crate) mod tests {
                 product: "corelog".to_owned(),
                 version: Some("0.1.0".to_owned()),
                 address: "127.0.0.1:1".to_owned(),
+                admin: None,
                 durability: "sync".to_owned(),
                 in_memory: false,
                 cores: Some(2),
