@@ -1,11 +1,11 @@
 //! Subcommands for people; `start` wires everything.
 //!
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
-//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `completions`. A
-//! subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
+//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `completions`.
+//! A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
 //! helps, and which is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no
 //! broker answers, 78 the configuration is wrong, 130 a signal ended it. With `--output json` it is
-//! an object, too.
+//! an object, too. `doctor` ends with 2 where a check failed.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
 //! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
@@ -28,6 +28,8 @@ mod topic;
 
 mod demo;
 mod records;
+
+mod doctor;
 
 mod format;
 mod position;
@@ -67,13 +69,13 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(blocking::stderr(), format),
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.command {
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let ran = match arguments.command {
         None => start::run(&StartArguments::default()),
         Some(Command::Start(arguments)) => start::run(&arguments),
         Some(Command::Topic(command)) => topic::run(command),
@@ -82,6 +84,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Config(command)) => broker_config::run(command),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Doctor(arguments)) => return doctor::run(&arguments),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "corelog", &mut script);
@@ -89,7 +92,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             screen.bytes(&script)?;
             screen.flush()
         }
-    }
+    };
+    ran.map(|()| ExitCode::SUCCESS)
 }
 
 fn connect(cluster: &ClusterArguments) -> Result<Client, Failure> {
