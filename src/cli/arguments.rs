@@ -51,6 +51,9 @@ pub(super) enum Command {
     Demo(DemoArguments),
     /// Look at this machine, its disk and its network, and say what would help a broker
     Doctor(DoctorArguments),
+    /// Answer to the names of Apache Kafka's tools
+    #[command(subcommand)]
+    KafkaTools(KafkaToolsCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -415,6 +418,17 @@ pub(super) struct DemoArguments {
     pub(super) output: OutputFormat,
 }
 
+/// `corelog kafka-tools`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KafkaToolsCommand {
+    /// Make links to this binary: kafka-topics.sh, kafka-console-producer.sh,
+    /// kafka-console-consumer.sh, kafka-consumer-groups.sh, kafka-producer-perf-test.sh
+    Install {
+        /// The directory; links that are there are replaced, files are not
+        dir: PathBuf,
+    },
+}
+
 /// `corelog doctor`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = DOCTOR_HELP)]
@@ -647,6 +661,8 @@ mod tests {
         );
         check("doctor --jitter -1", false);
         check("doctor --only nothing", false);
+        check("kafka-tools install bin", true);
+        check("kafka-tools install", false);
         check("completions bash", true);
         check("completions tcsh", false);
         check("frobnicate", false);

@@ -1,8 +1,9 @@
 //! Subcommands for people; `start` wires everything.
 //!
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
-//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `completions`.
-//! A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
+//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `kafka-tools`,
+//! `completions`. Called by the name of one of Apache Kafka's tools (`kafka-topics.sh`) it is that
+//! tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
 //! helps, and which is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no
 //! broker answers, 78 the configuration is wrong, 130 a signal ended it. With `--output json` it is
 //! an object, too. `doctor` ends with 2 where a check failed.
@@ -31,6 +32,8 @@ mod records;
 
 mod doctor;
 
+mod kafka;
+
 mod format;
 mod position;
 mod progress;
@@ -44,7 +47,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::arguments::{Arguments, ClusterArguments, Command, OutputFormat, StartArguments};
+use self::arguments::{
+    Arguments, ClusterArguments, Command, KafkaToolsCommand, OutputFormat, StartArguments,
+};
 use self::screen::Screen;
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::io::blocking;
@@ -56,6 +61,9 @@ pub use start::{Ready, Settings};
 /// The binary: reads the command line, runs it, reports what failed.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(tool) = kafka::Tool::of(words.first()) {
+        return kafka::run(tool, words.into_iter().skip(1).collect());
+    }
     let format = arguments::asked_format(&words);
     let words = arguments::without_topic_option(words);
     let arguments = match Arguments::try_parse_from(words) {
@@ -85,6 +93,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Config(command)) => broker_config::run(command),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Doctor(arguments)) => return doctor::run(&arguments),
+        Some(Command::KafkaTools(KafkaToolsCommand::Install { dir })) => kafka::install(&dir),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "corelog", &mut script);

@@ -5,6 +5,8 @@
 
 // The simulated io runs no real node.
 #[cfg(not(feature = "sim"))]
+mod kafka_tools;
+#[cfg(not(feature = "sim"))]
 mod node;
 
 use std::io::Write;
@@ -45,7 +47,7 @@ fn run_with_input(line: &str, input: &str) -> Run {
 }
 
 /// Lines whose help is kept, and the file that it is kept in.
-const HELP: [(&str, &str); 20] = [
+const HELP: [(&str, &str); 22] = [
     ("--help", "corelog"),
     ("start --help", "start"),
     ("topic --help", "topic"),
@@ -66,6 +68,8 @@ const HELP: [(&str, &str); 20] = [
     ("config alter --help", "config-alter"),
     ("demo --help", "demo"),
     ("doctor --help", "doctor"),
+    ("kafka-tools --help", "kafka-tools"),
+    ("kafka-tools install --help", "kafka-tools-install"),
 ];
 
 #[test]
