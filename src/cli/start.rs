@@ -126,6 +126,14 @@ fn share_open_files(files: u64, cores: u64) -> Option<(u64, u64)> {
     Some((left - chunks, chunks))
 }
 
+/// What a start with these arguments would run with, and what it would remark.
+pub(super) fn resolved(
+    arguments: &StartArguments,
+) -> Result<(BrokerConfig, Vec<config::Notice>), Failure> {
+    let (values, notices) = load(arguments)?;
+    Ok((config::resolve(values).map_err(refuse)?, notices))
+}
+
 fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>), Failure> {
     let file = match &arguments.file {
         None => None,
@@ -161,7 +169,7 @@ fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>
     config::load(&sources).map_err(refuse)
 }
 
-fn refuse(errors: ConfigErrors) -> Failure {
+pub(super) fn refuse(errors: ConfigErrors) -> Failure {
     let ConfigErrors(sentences) = errors;
     match sentences.as_slice() {
         [one] => Failure::config(format!("the configuration cannot be used: {one}")),

@@ -104,5 +104,5 @@ pub use open::{CoreSpec, DirLock, Open, Space, Sync};
 pub use process::{give_back_memory, raise_open_files_limit};
 pub use statistics::Stats;
 pub use task::Task;
-pub use thread::{available_cpus, block_on_tokio, spawn_thread};
+pub use thread::{available_cpus, block_on_tokio, pin_thread, spawn_thread};
 pub use time::{sleep, timeout};
