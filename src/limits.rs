@@ -315,6 +315,10 @@ pub const METRICS_COMMITTED_MAX: usize = 50_000;
 pub const METRICS_PARTITIONS_EVERY: u64 = 5;
 /// Cores of one node.
 pub const CORES_MAX: usize = 1024;
+/// The ids of virtual brokers begin here; a node that has some has a smaller id.
+pub const VIRTUAL_BROKERS_FROM: i32 = 1_000_000;
+/// The ids of virtual brokers that each node may use, one a core.
+pub const VIRTUAL_BROKERS_PER_NODE: i32 = 10_000;
 /// How long a stopping node waits for requests that are being served, in milliseconds.
 pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
 /// How long a starting node waits for a port that a killed one may still hold, in milliseconds.

@@ -167,6 +167,22 @@ figures! {
         ConnectionsRefused = "connections_refused",
         /// Messages sent to other cores.
         CrossCoreMessages = "cross_core_messages",
+        /// Of these, produce requests, or parts of them, for partitions of another core.
+        ProduceHops = "produce_hops",
+        /// Of these, reads of fetch requests, or parts of them, from partitions of another core.
+        FetchHops = "fetch_hops",
+        /// Of these, watches that a waiting fetch placed on partitions of another core.
+        WatchHops = "watch_hops",
+        /// Of these, questions about offsets of partitions of another core.
+        OffsetsHops = "offsets_hops",
+        /// Of these, requests for a group whose coordinator is on another core.
+        GroupHops = "group_hops",
+        /// Of these, looks at the partitions of another core.
+        InspectHops = "inspect_hops",
+        /// Of these, requests for the controller on core 0.
+        ControlHops = "control_hops",
+        /// Of these, changes of the metadata that core 0 told another core.
+        ApplyHops = "apply_hops",
         /// Times that a connection was not read from because a budget was used up.
         BackPressurePauses = "back_pressure_pauses",
     }

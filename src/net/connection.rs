@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::Server;
 use super::receive::{ReceiveEnd, Received, Receiver};
-use crate::handlers::{self, Client, PhaseTwo, Reply};
+use crate::handlers::{self, Client, Entrance, PhaseTwo, Reply};
 use crate::io::sync::mpsc;
 use crate::io::{self, TcpStream};
 use crate::limits::{CONNECTION_REQUESTS_MAX, RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
@@ -40,7 +40,7 @@ pub(super) async fn serve(
     server: Rc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
-    listener: usize,
+    entrance: Entrance,
 ) {
     let stream = Rc::new(stream);
     let (sender, receiver) = mpsc::channel(CONNECTION_REQUESTS_MAX);
@@ -49,7 +49,7 @@ pub(super) async fn serve(
         server.handlers.clone(),
         server.shard.clone(),
         peer,
-        listener,
+        entrance,
     ));
     let end = read_requests(&server, &stream, &client, sender).await;
     // The reader dropped its end of the queue: the writer sends what was accepted, then ends.

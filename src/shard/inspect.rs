@@ -55,6 +55,11 @@ impl Shard {
         states.collect()
     }
 
+    /// Reports on the partitions of this core only.
+    pub fn inspect_own(&self) -> Vec<PartitionState> {
+        self.inspect_local(&PartitionsWanted::All)
+    }
+
     pub(super) fn inspect_local(&self, wanted: &PartitionsWanted) -> Vec<PartitionState> {
         let partitions = self.partitions.borrow();
         let state = |partition: &crate::partition::Partition, producers: bool| PartitionState {

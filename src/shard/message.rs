@@ -14,6 +14,7 @@ use super::offsets::{OffsetsCall, OffsetsResult};
 use super::produce::ProduceResult;
 use crate::controller::Record;
 use crate::log::Batch;
+use crate::metrics::Counter;
 use crate::model::{CoreId, Offset, PartitionId};
 
 /// One piece of mail.
@@ -74,6 +75,22 @@ pub enum Call {
     Control(ControlCall),
     /// Apply metadata that is durable, in this order.
     Apply(Arc<[Record]>),
+}
+
+impl Call {
+    /// What counts the calls of this kind that went to another core.
+    pub(super) fn counter(&self) -> Counter {
+        match self {
+            Call::Produce { .. } => Counter::ProduceHops,
+            Call::Fetch { .. } => Counter::FetchHops,
+            Call::Watch(_) => Counter::WatchHops,
+            Call::Offsets(_) => Counter::OffsetsHops,
+            Call::Inspect(_) => Counter::InspectHops,
+            Call::Group(_) => Counter::GroupHops,
+            Call::Control(_) => Counter::ControlHops,
+            Call::Apply(_) => Counter::ApplyHops,
+        }
+    }
 }
 
 /// What comes back. Each variant answers the call of the same name.

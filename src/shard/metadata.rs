@@ -11,7 +11,7 @@ use crate::io;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::{Found, Log, LogConfig, Replay};
 use crate::model::OFFSETS_TOPIC;
-use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use crate::model::{LeaderEpoch, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
 
 /// A topic as this shard knows it.
@@ -47,17 +47,6 @@ impl Topic {
     }
 }
 
-/// A broker as clients of one listener see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertised {
-    /// The id to tell.
-    pub id: NodeId,
-    /// The host to tell.
-    pub host: Arc<str>,
-    /// The port to tell.
-    pub port: u16,
-}
-
 impl Shard {
     /// The topic of an id.
     pub fn topic(&self, id: TopicId) -> Option<Rc<Topic>> {
@@ -73,19 +62,6 @@ impl Shard {
     /// Looks at the whole image, for answers that list things.
     pub fn with_image<T>(&self, look: impl FnOnce(&crate::controller::Image) -> T) -> T {
         look(&self.image.borrow())
-    }
-
-    /// The broker that clients of `listener` are told leads `partition`, or of which they are
-    /// told in general. The only place that maps a node to what is advertised, so that one
-    /// listener can later advertise a broker for each core.
-    pub fn advertised(&self, listener: usize, partition: Option<PartitionId>) -> Advertised {
-        let _same_for_all = partition;
-        let (host, port) = self.launch.advertised(listener);
-        Advertised {
-            id: self.config().node_id,
-            host,
-            port,
-        }
     }
 
     /// The node's cluster id.

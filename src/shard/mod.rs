@@ -9,6 +9,7 @@
 //! look-ups of the image. Each finds the owner core, calls it in place or sends one message per
 //! owner, and puts the results back in order.
 
+mod brokers;
 mod budget;
 mod control;
 mod fetch;
@@ -23,13 +24,14 @@ mod start;
 mod upkeep;
 
 pub use crate::log::{Batch, PlacedBatch};
+pub use brokers::{Advertised, AdvertisedListener};
 pub use budget::{Budget, Hold};
 pub use control::{ControlAnswer, ControlCall};
 pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult, Fetched};
 pub use groups::{GroupAnswer, GroupCall};
 pub use inspect::{PartitionState, PartitionsWanted};
 pub use message::{Message, ProducePart};
-pub use metadata::{Advertised, Topic};
+pub use metadata::Topic;
 pub use offsets::{OffsetsAnswer, OffsetsCall, OffsetsQuestion, OffsetsRefused, OffsetsResult};
 pub use produce::{ProduceError, ProduceResult, Produced};
 pub use start::{Identity, Launch, StartError};

@@ -75,6 +75,7 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         let slot = self.routes.waiting.borrow_mut().insert(sender);
         metrics::add(Counter::CrossCoreMessages, 1);
+        metrics::add(call.counter(), 1);
         self.routes
             .sender(to)
             .send(Message::Call {

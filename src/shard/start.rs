@@ -19,7 +19,7 @@ use super::groups::Groups;
 use super::message::Message;
 use super::produce::Backlog;
 use super::route::Routes;
-use super::{Budget, Shard, metadata};
+use super::{AdvertisedListener, Budget, Shard, metadata};
 use crate::config::{self, BrokerConfig, SharedConfig};
 use crate::controller::{
     self, Controller, DirectoryError, DirectoryIdentity, Image, JournalError, Record,
@@ -38,7 +38,7 @@ pub struct Launch {
     config: SharedConfig,
     board: Board,
     /// What each listener tells its clients, once it is bound.
-    advertised: OnceLock<Vec<(Arc<str>, u16)>>,
+    advertised: OnceLock<Vec<AdvertisedListener>>,
     mail: Vec<Mutex<Option<Mail>>>,
     seed_senders: Mutex<Vec<oneshot::Sender<Seed>>>,
     seed_receivers: Vec<Mutex<Option<oneshot::Receiver<Seed>>>>,
@@ -155,18 +155,16 @@ impl Launch {
         &self.board
     }
 
-    /// Says what each listener tells its clients. Once, when all are bound.
-    pub fn set_advertised(&self, advertised: Vec<(Arc<str>, u16)>) {
-        assert!(
-            self.advertised.set(advertised).is_ok(),
-            "listeners are bound once"
-        );
+    /// Says what each listener tells its clients, when all are bound and before any accepts. Each
+    /// core says the same.
+    pub fn set_advertised(&self, advertised: impl FnOnce() -> Vec<AdvertisedListener>) {
+        self.advertised.get_or_init(advertised);
     }
 
     /// What a listener tells its clients.
-    pub(super) fn advertised(&self, listener: usize) -> (Arc<str>, u16) {
+    pub(super) fn advertised(&self, listener: usize) -> &AdvertisedListener {
         let advertised = self.advertised.get();
-        advertised.expect("a client came in by a listener that is bound")[listener].clone()
+        &advertised.expect("a client came in by a listener that is bound")[listener]
     }
 
     /// The number of cores that start together.
@@ -362,7 +360,7 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
     if log.end_offset() == Offset::ZERO && others {
         return Err(StartError::MetadataLost(config.data_dir.clone()));
     }
-    let controller = Controller::open(log).await;
+    let controller = Controller::open(log, cores_count).await;
     let controller = Rc::new(controller.map_err(StartError::Metadata)?);
     let records = controller.snapshot();
 
