@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::Server;
 use super::receive::{ReceiveEnd, Received, Receiver};
@@ -149,22 +150,34 @@ async fn write_replies(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<Pending>
     }
 }
 
-/// Waits for the first reply and sends it together with the ready ones behind it.
+/// Waits for the first reply and sends it together with those behind it that are ready by then: a
+/// write to the disk completes for several requests at once.
 async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> bool {
     let mut slices = Vec::new();
     let mut sent: Vec<Pending> = Vec::new();
+    let mut closes = false;
     while let Some(mut pending) = gathered.pop_front() {
         let reply = std::mem::replace(&mut pending.reply, PendingReply::Ready(Vec::new()));
         match reply {
             PendingReply::Ready(body) => slices.extend(body),
-            PendingReply::Later(phase_two) if slices.is_empty() => match phase_two.await {
-                Some(body) => slices.extend(body),
-                None => return false,
-            },
-            PendingReply::Later(phase_two) => {
-                pending.reply = PendingReply::Later(phase_two);
-                gathered.push_front(pending);
-                break;
+            PendingReply::Later(mut phase_two) => {
+                let done = match slices.is_empty() {
+                    true => Some((&mut phase_two).await),
+                    false => (&mut phase_two).now_or_never(),
+                };
+                match done {
+                    Some(Some(body)) => slices.extend(body),
+                    // What is complete before it is still owed.
+                    Some(None) => {
+                        closes = true;
+                        break;
+                    }
+                    None => {
+                        pending.reply = PendingReply::Later(phase_two);
+                        gathered.push_front(pending);
+                        break;
+                    }
+                }
             }
         }
         sent.push(pending);
@@ -175,5 +188,5 @@ async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> boo
     let sent_in_time = io::timeout(stall_max, stream.write_all(slices)).await;
     metrics::add(Counter::SentBytes, bytes as u64);
     metrics::record(Stage::Respond, io::now() - started);
-    matches!(sent_in_time, Some(Ok(())))
+    !closes && matches!(sent_in_time, Some(Ok(())))
 }
