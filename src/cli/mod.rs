@@ -3,10 +3,10 @@
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
 //! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `kafka-tools`,
 //! `completions`. Called by the name of one of Apache Kafka's tools (`kafka-topics.sh`) it is that
-//! tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
-//! helps, and which is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no
-//! broker answers, 78 the configuration is wrong, 130 a signal ended it. With `--output json` it is
-//! an object, too. `doctor` ends with 2 where a check failed.
+//! tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely
+//! cause and what helps, and which is the exit code: 1 the operation failed, 2 the command line is
+//! wrong, 3 no broker answers, 78 the configuration is wrong, 130 a signal ended it. With
+//! `--output json` it is an object, too. `doctor` ends with 2 where a check failed.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
 //! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
