@@ -35,7 +35,19 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let measured = Measured::of_pairs(&pairs, ["broker MB/s", "disk MB/s"], |slice, floor| {
         (megabytes(&plan, slice), floor.bytes_per_second / 1e6)
     });
+    let busy = Measured::of_pairs(&pairs, ["", ""], |slice, floor| {
+        (
+            slice.broker_cpu_seconds.unwrap_or(f64::NAN),
+            floor.cpu_seconds,
+        )
+    });
     let measured = measured.map(|measured| measured.figure("disk's depth", load.depth as f64));
+    let measured = measured.map(|measured| match &busy {
+        Ok(busy) => measured
+            .figure("broker CPU s", busy.figures[0].1)
+            .figure("disk's CPU s", busy.figures[1].1),
+        Err(_) => measured,
+    });
     let target = Target::AtLeast(0.9);
     Ok(vec![Part::new(
         "MB/s / disk with data sync",

@@ -7,9 +7,14 @@
 pub(crate) mod entry;
 pub(crate) mod stage;
 
+mod cores;
+mod flatness;
 mod ingest;
+mod kafka;
 mod latency;
 mod requests;
+mod start;
+mod tails;
 
 use std::path::Path;
 
@@ -72,7 +77,7 @@ const GOALS: [Goal; 12] = [
         name: "1,000 active partitions / 1",
         durability: "sync",
         target: Target::AtLeast(0.85),
-        measure: NOT_YET,
+        measure: Ok(flatness::partitions),
     },
     Goal {
         number: 6,
@@ -100,28 +105,28 @@ const GOALS: [Goal; 12] = [
         name: "tail through rolls and retention / of synced writes",
         durability: "sync",
         target: Target::AtMost(2.0),
-        measure: NOT_YET,
+        measure: Ok(tails::rolls_and_retention),
     },
     Goal {
         number: 10,
         name: "wrong core / right core",
-        durability: "sync",
+        durability: "written",
         target: Target::AtLeast(0.85),
-        measure: NOT_YET,
+        measure: Ok(cores::wrong_core),
     },
     Goal {
         number: 11,
         name: "corelog / Apache Kafka",
         durability: "sync",
         target: Target::AtLeast(3.0),
-        measure: NOT_YET,
+        measure: Ok(kafka::against_kafka),
     },
     Goal {
         number: 12,
         name: "idle partitions and restart",
         durability: "sync",
         target: Target::AtMost(16.0),
-        measure: NOT_YET,
+        measure: Ok(start::idle_and_restart),
     },
 ];
 
