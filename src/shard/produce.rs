@@ -209,11 +209,12 @@ impl Shard {
 
     /// Lets the partition know of a batch that there is no room for; later, if it is not open yet.
     fn note_refused(self: &Rc<Self>, part: &ProducePart) {
-        let (id, batch) = (part.partition, part.batch.clone());
+        let id = part.partition;
         if let Ok(partition) = self.local(id) {
-            partition.refuse_for_now(&batch);
+            partition.refuse_for_now(&part.batch);
         } else if !self.are_open([id].into_iter()) {
-            let header = batch.get(..BATCH_HEADER_BYTES).unwrap_or_default().to_vec();
+            let header = part.batch.get(..BATCH_HEADER_BYTES).unwrap_or_default();
+            let header = header.to_vec();
             let shard = self.clone();
             io::spawn(async move {
                 shard.opened(id).await;
