@@ -90,6 +90,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) cpus: &'a [usize],
     /// The directory for its temporary directory.
     pub(crate) parent: &'a Path,
+    /// More settings, KEY=VALUE; Kafka gets none of them.
+    pub(crate) overrides: &'a [String],
 }
 
 /// How often retention is enforced, in milliseconds: a run writes more than a disk may hold.
@@ -131,6 +133,9 @@ impl Corelog {
             &format!("corelog.durability={}", settings.durability.as_str()),
             &format!("corelog.cores={}", settings.cpus.len()),
         ] {
+            command.args(["--override", setting]);
+        }
+        for setting in settings.overrides {
             command.args(["--override", setting]);
         }
         let log = blocking::create_file(dir.path().join("log")).map_err(failed)?;
@@ -344,6 +349,7 @@ mod tests {
             durability: Durability::Sync,
             cpus: &[0],
             parent: &std::env::temp_dir(),
+            overrides: &[],
         };
         let problem = Corelog::start(Path::new("/no/such/corelog"), &settings);
         let text = problem.expect_err("there is none").to_string();
