@@ -159,8 +159,8 @@ fn ports_of(listener: &Listener, cores_count: usize) -> Result<PortsOfCores, Str
     if room < cores_count || listener.port == u16::MAX && first == u16::MAX {
         return Err(format!(
             "Invalid value {first}..{last} for configuration {KEY}: listener {} needs a port for \
-             each of {cores_count} cores; allowed is a longer range, for example {KEY}={}:9093..{}, \
-             or fewer cores: corelog.cores",
+             each of {cores_count} cores; allowed is a longer range, for example \
+             {KEY}={}:9093..{}, or fewer cores: corelog.cores",
             listener.name,
             listener.name,
             9092 + cores_count

@@ -1,10 +1,11 @@
 //! FindCoordinator (key 10), versions 0 to 6.
 //!
-//! Every group's coordinator is on this node: the broker that leads its offsets partition. The offsets topic is made when the first client
-//! looks for its coordinator. There are no transactions yet, and no share groups: looking for
-//! their coordinators is refused at once, so that a client fails instead of waiting. For a
-//! transactional id that takes TRANSACTIONAL_ID_AUTHORIZATION_FAILED: it is the one error that
-//! both Kafka's client and librdkafka, which retries any other, take for the end.
+//! Every group's coordinator is on this node: the broker that leads its offsets partition. The
+//! offsets topic is made when the first client looks for its coordinator. There are no transactions
+//! yet, and no share groups: looking for their coordinators is refused at once, so that a client
+//! fails instead of waiting. For a transactional id that takes
+//! TRANSACTIONAL_ID_AUTHORIZATION_FAILED: it is the one error that both Kafka's client and
+//! librdkafka, which retries any other, take for the end.
 
 use std::rc::Rc;
 
