@@ -36,7 +36,7 @@ pub(super) async fn handle(
         wanted
     });
     let states = match client.is_to_core {
-        true => client.shard.inspect_own(),
+        true => client.shard.inspect_own().await,
         false => client.shard.inspect(PartitionsWanted::All).await,
     };
     let directory = client.shard.config().data_dir.clone();

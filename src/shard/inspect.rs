@@ -56,11 +56,20 @@ impl Shard {
     }
 
     /// Reports on the partitions of this core only.
-    pub fn inspect_own(&self) -> Vec<PartitionState> {
-        self.inspect_local(&PartitionsWanted::All)
+    pub async fn inspect_own(self: &Rc<Self>) -> Vec<PartitionState> {
+        self.inspect_local(&PartitionsWanted::All).await
     }
 
-    pub(super) fn inspect_local(&self, wanted: &PartitionsWanted) -> Vec<PartitionState> {
+    pub(super) async fn inspect_local(
+        self: &Rc<Self>,
+        wanted: &PartitionsWanted,
+    ) -> Vec<PartitionState> {
+        match wanted {
+            PartitionsWanted::All => self.open_everything().await,
+            PartitionsWanted::These(ids) | PartitionsWanted::WithProducers(ids) => {
+                self.all_opened(ids.iter().copied()).await;
+            }
+        }
         let partitions = self.partitions.borrow();
         let state = |partition: &crate::partition::Partition, producers: bool| PartitionState {
             partition: partition.id(),

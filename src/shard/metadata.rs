@@ -90,6 +90,8 @@ impl Shard {
                 self.open_new(id, from).await;
             }
             Change::TopicDeleted(topic) => {
+                // Every log of it, and every coordinator that keeps offsets of it.
+                self.open_everything().await;
                 self.topics.borrow_mut().remove(&topic.id);
                 self.unseat_coordinators(topic.id);
                 self.forget_offsets_of(topic.name.as_str());
@@ -181,6 +183,10 @@ impl Shard {
         match opened {
             Ok(log) => {
                 report(&topic.name, id, &log);
+                // The topic may have been changed meanwhile.
+                if let Some(topic) = self.topic(id.topic_id) {
+                    log.set_config(self.log_config(&topic));
+                }
                 let epoch = topic.leader_epochs[id.index as usize];
                 let partition = Partition::new(id, topic.name.clone(), epoch, log, producers);
                 if topic.name.as_str() == OFFSETS_TOPIC {

@@ -18,6 +18,7 @@ mod inspect;
 mod message;
 mod metadata;
 mod offsets;
+mod opening;
 mod produce;
 mod route;
 mod start;
@@ -50,6 +51,7 @@ use crate::log::ChunkStore;
 use crate::model::{CoreId, PartitionId, TopicId};
 use crate::partition::Partition;
 use groups::Groups;
+use opening::Opening;
 use produce::Backlog;
 use route::Routes;
 
@@ -72,6 +74,8 @@ pub struct Shard {
     image: RefCell<Image>,
     topics: RefCell<HashMap<TopicId, Rc<Topic>>>,
     partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
+    /// Partitions whose log is not open yet; whoever asks for one waits.
+    opening: Opening,
     /// Partitions whose log could not be opened; they answer with a storage error.
     offline: RefCell<HashSet<PartitionId>>,
     groups: Groups,

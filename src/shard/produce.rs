@@ -11,12 +11,12 @@ use futures_util::future::{Either, join_all};
 use super::message::{Answer, Call, ProducePart};
 use super::{Shard, ShardError};
 use crate::config::TimestampType;
-use crate::frame::{self, BatchError, BatchHeader};
+use crate::frame::{self, BATCH_HEADER_BYTES, BatchError, BatchHeader};
 use crate::io;
 use crate::io::sync::oneshot;
 use crate::limits::BACKLOG_REQUEST_BUDGETS_MAX;
 use crate::metrics::{self, Counter, Stage};
-use crate::model::{Offset, Timestamp};
+use crate::model::{Offset, PartitionId, Timestamp};
 use crate::partition::{AppendRefused, Appended, Partition};
 
 /// Where a batch went.
@@ -88,6 +88,17 @@ impl Backlog {
     fn push(&self, waiting: Waiting) {
         self.node_bytes.fetch_add(waiting.bytes, Ordering::Relaxed);
         self.waiting.borrow_mut().push_back(waiting);
+    }
+
+    /// The partitions of the request that is next.
+    fn first(&self) -> Vec<PartitionId> {
+        let waiting = self.waiting.borrow();
+        let parts = waiting.front().map(|first| &first.parts);
+        parts
+            .into_iter()
+            .flatten()
+            .map(|part| part.partition)
+            .collect()
     }
 
     fn pop(&self) -> Option<Waiting> {
@@ -164,17 +175,21 @@ impl Shard {
         parts: Vec<ProducePart>,
         wait_durable: bool,
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
-        if self.backlog.is_empty() && self.store.has_room() {
+        let open = self.are_open(parts.iter().map(|part| part.partition));
+        if open && self.backlog.is_empty() && self.store.has_room() {
             return Either::Left(self.append_all(parts, wait_durable));
         }
-        metrics::add(Counter::BackPressurePauses, 1);
+        if open {
+            metrics::add(Counter::BackPressurePauses, 1);
+        }
+        parts
+            .iter()
+            .for_each(|part| self.begin_open(part.partition));
         let (sender, receiver) = oneshot::channel();
         let bytes = parts.iter().map(|part| part.batch.len()).sum();
         if !self.backlog.takes(bytes) {
             let refuse = |part: &ProducePart| {
-                if let Ok(partition) = self.local(part.partition) {
-                    partition.refuse_for_now(&part.batch);
-                }
+                self.note_refused(part);
                 Err(ProduceError::Refused(AppendRefused::Busy))
             };
             let _ = sender.send(parts.iter().map(refuse).collect());
@@ -192,9 +207,30 @@ impl Shard {
         Either::Right(answer_of(receiver))
     }
 
-    /// Appends what waits, in order, as the disk makes room.
+    /// Lets the partition know of a batch that there is no room for; later, if it is not open yet.
+    fn note_refused(self: &Rc<Self>, part: &ProducePart) {
+        let (id, batch) = (part.partition, &part.batch);
+        if let Ok(partition) = self.local(id) {
+            partition.refuse_for_now(batch);
+        } else if !self.are_open([id].into_iter()) {
+            let header = batch.get(..BATCH_HEADER_BYTES).unwrap_or_default().to_vec();
+            let shard = self.clone();
+            io::spawn(async move {
+                shard.opened(id).await;
+                if let Ok(partition) = shard.local(id) {
+                    partition.refuse_for_now(&header);
+                }
+            })
+            .detach();
+        }
+    }
+
+    /// Appends what waits, in order, as logs open and the disk makes room.
     async fn drain_backlog(self: Rc<Self>) {
         loop {
+            // What stands in the backlog keeps others behind it, so it stays there meanwhile.
+            let asked = self.backlog.first();
+            self.all_opened(asked.into_iter()).await;
             self.store.wait_room().await;
             let Some(waiting) = self.backlog.pop() else {
                 break;

@@ -232,7 +232,7 @@ impl Shard {
                 Answer::Watch
             }
             Call::Offsets(calls) => Answer::Offsets(self.offsets_local(calls).await),
-            Call::Inspect(wanted) => Answer::Inspect(self.inspect_local(&wanted)),
+            Call::Inspect(wanted) => Answer::Inspect(self.inspect_local(&wanted).await),
             Call::Group(call) => Answer::Group(self.group_local(call).await),
             Call::Control(call) => Answer::Control(self.control_local(call).await),
             Call::Apply(records) => {

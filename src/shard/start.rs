@@ -1,8 +1,8 @@
 //! From a data directory to open shards, and back to a directory that was left in order.
 //!
 //! Core 0 claims the directory, scans it, replays the metadata log, and gives each core its seed.
-//! Each core then opens its partitions; none answers before all are open. A crash at any point of
-//! this leaves what the next start can open again.
+//! With that the node serves; each core opens the logs of its partitions meanwhile (`opening`). A
+//! crash at any point of this leaves what the next start can open again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,6 +17,7 @@ use futures_util::stream;
 
 use super::groups::Groups;
 use super::message::Message;
+use super::opening::Opening;
 use super::produce::Backlog;
 use super::route::Routes;
 use super::{AdvertisedListener, Budget, Shard, metadata};
@@ -218,8 +219,8 @@ fn take<T>(place: &Mutex<Option<T>>) -> T {
 }
 
 impl Shard {
-    /// Opens this core's part of the node. Returns when every core has opened its own, so that
-    /// each may call every other.
+    /// Opens this core's part of the node. Returns when every core has its own, so that each may
+    /// call every other; logs are opened behind it, those that are asked for first.
     pub async fn open(launch: Arc<Launch>, core: CoreId) -> Result<Rc<Shard>, StartError> {
         let opened = Self::open_alone(&launch, core).await;
         let shard = opened.map_err(|error| launch.fail(error))?;
@@ -227,7 +228,18 @@ impl Shard {
             .progress
             .send_modify(|progress| progress.opened_count += 1);
         launch.all(|progress| progress.opened_count).await?;
-        shard.start_upkeep();
+        shard.start_figures();
+        let began = io::now();
+        let opening = shard.clone();
+        io::spawn(async move {
+            opening.open_everything().await;
+            let count = opening.partitions.borrow().len();
+            let ms = (io::now() - began).as_millis();
+            let core = core.0;
+            tracing::info!("core {core}: all {count} partitions are open after {ms} ms more");
+            opening.start_upkeep();
+        })
+        .detach();
         Ok(shard)
     }
 
@@ -270,6 +282,7 @@ impl Shard {
             image: RefCell::new(image),
             topics: RefCell::new(HashMap::new()),
             partitions: RefCell::new(HashMap::new()),
+            opening: Opening::default(),
             offline: RefCell::new(Default::default()),
             groups: Groups::default(),
             backlog,
@@ -287,27 +300,18 @@ impl Shard {
         for orphan in seed.orphans {
             shard.store.adopt(orphan);
         }
-        shard.open_partitions(seed.found).await;
+        shard.refresh_all_topics();
+        shard.opening.put(seed.found);
         io::spawn(shard.clone().read_mail(mailbox)).detach();
         Ok(shard)
-    }
-
-    /// Opens the logs that recovery found for this core, many at a time.
-    async fn open_partitions(self: &Rc<Self>, found: Vec<(PartitionId, Found)>) {
-        self.refresh_all_topics();
-        let opens = found
-            .into_iter()
-            .map(|(id, found)| self.open_partition(id, found));
-        stream::iter(opens)
-            .buffer_unordered(PARTITIONS_OPENED_AT_ONCE_MAX)
-            .for_each(|()| std::future::ready(()))
-            .await;
     }
 
     /// Leaves everything durable and sealed. Call it after the node has stopped to take requests;
     /// returns when every core has done so.
     pub async fn close(self: &Rc<Self>) {
         self.stopping.set(true);
+        // A checkpoint without those that are not open yet would make the next start replay them.
+        self.open_everything().await;
         self.unseat_all_coordinators();
         let partitions: Vec<_> = self.partitions.borrow().values().cloned().collect();
         let closes = partitions.iter().map(|partition| partition.log().close());

@@ -17,12 +17,17 @@ use crate::model::TopicPartition;
 use crate::partition::Partition;
 
 impl Shard {
-    /// Starts the tasks that keep the shard's house in order. They end when the shard closes.
-    pub(super) fn start_upkeep(self: &Rc<Self>) {
-        let config = self.config();
+    /// Starts to publish the shard's figures.
+    pub(super) fn start_figures(self: &Rc<Self>) {
         self.every(UPKEEP_TICK_MS, |shard| async move {
             shard.publish_figures().await
         });
+    }
+
+    /// Starts the tasks that keep the shard's house in order, when all partitions are open. They
+    /// end when the shard closes.
+    pub(super) fn start_upkeep(self: &Rc<Self>) {
+        let config = self.config();
         self.every(MEMORY_GIVE_BACK_MS, |shard| async move {
             shard.give_back_memory()
         });
