@@ -31,12 +31,17 @@ pub(crate) enum Command {
     /// Serve floors F1 to F4: what `goals` starts
     #[command(hide = true)]
     FloorServer(FloorServerArguments),
+    /// Draw results: the spectrum of latencies and throughput over time, as SVG
+    Plot(PlotArguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// The workload, for example perf/workloads/w1-durable-ingest.toml
     pub(crate) workload: PathBuf,
+    /// Set a key of the workload to something else, for example load.rate=10000
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// A broker that runs; without it a corelog is started for the run
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) bootstrap: Option<String>,
@@ -53,6 +58,9 @@ pub(crate) struct RunArguments {
     /// Write the latencies' percentiles for HdrHistogram's plotters
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
+    /// Draw the spectrum of latencies and the throughput over time into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) svg: Option<PathBuf>,
     /// Where the broker's temporary directory is made [default: as the workload says, or
     /// target/perf]
     #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
@@ -79,6 +87,9 @@ pub(crate) struct FloorsArguments {
 pub(crate) struct CompareArguments {
     /// The workload, for example perf/workloads/w1-durable-ingest.toml
     pub(crate) workload: PathBuf,
+    /// Set a key of the workload to something else, for example load.rate=10000
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// `kafka` starts an Apache Kafka with the workload's durability on the same CPUs, by ci/kafka
     #[arg(long, value_name = "kafka|HOST:PORT")]
     pub(crate) peer: String,
@@ -130,6 +141,17 @@ pub(crate) struct FloorServerArguments {
     /// Bytes of each
     #[arg(long)]
     pub(crate) file_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlotArguments {
+    /// What `perf run --json` or `perf compare --json` wrote; several in one picture, each with
+    /// the name that the legend shall show
+    #[arg(required = true, value_name = "[NAME=]RESULT.json")]
+    pub(crate) results: Vec<String>,
+    /// Where the pictures go
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         durability: workload.broker.durability,
         cpus: &seats.broker,
         parent: course.parent,
-        overrides: &[],
+        overrides: &workload.broker.settings,
     };
     let corelog = Corelog::start(course.binary, &settings)?;
     let opponent = Opponent::start(course.peer, &settings)?;
@@ -148,7 +148,6 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
     let context = Context::new(machine, seats.clone(), corelog.facts.clone());
     let pids = [corelog.facts.pid, peer.pid];
     let bar = session::progress(&workload.name);
-    bar.set_length(1000);
     for (plan, pid) in plans.iter_mut().zip(pids) {
         plan.warm_up = SLICE_WARM_UP;
         plan.length = COMPARE_WARM_UP;

@@ -18,10 +18,13 @@ mod request;
 mod schedule;
 
 mod book;
+mod fetch;
 mod load;
 mod session;
 
 mod report;
+
+mod plot;
 
 mod floors;
 mod loops;
@@ -39,14 +42,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use corelog::io::{blocking, raise_open_files_limit};
+use serde_json::Value;
 
 use self::arguments::{
     Arguments, Command, CompareArguments, FloorServerArguments, FloorsArguments, GoalsArguments,
-    RunArguments,
+    PlotArguments, RunArguments,
 };
 use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
-use self::limits::FLOOR_FILE_BYTES;
+use self::limits::{FLOOR_FILE_BYTES, RESULT_FILE_BYTES_MAX};
 use self::machine::{Machine, Seats};
 use self::problem::Problem;
 use self::report::Context;
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => run_compare(arguments),
         Command::Goals(arguments) => run_goals(arguments),
         Command::FloorServer(arguments) => serve_floors(arguments),
+        Command::Plot(arguments) => run_plot(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,7 +79,7 @@ fn main() -> ExitCode {
 
 /// `perf run`.
 fn run(arguments: &RunArguments) -> Result<(), Problem> {
-    let mut workload = Workload::read(&arguments.workload)?;
+    let mut workload = Workload::read(&arguments.workload, &arguments.set)?;
     if let Some(seconds) = arguments.seconds {
         workload.run.seconds = seconds;
     }
@@ -93,7 +98,7 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
                 durability: workload.broker.durability,
                 cpus: &seats.broker,
                 parent: &parent_dir(arguments.dir.as_deref(), &workload)?,
-                overrides: &[],
+                overrides: &workload.broker.settings,
             };
             let broker = Corelog::start(&binary(arguments.broker.as_deref())?, &settings)?;
             let facts = broker.facts.clone();
@@ -110,9 +115,12 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
     }
     let context = Context::new(machine, seats, facts);
     print(&report::table(&context, &workload, &slice))?;
+    let object = report::to_json(&context, &workload, &slice);
     if let Some(path) = &arguments.json {
-        let object = report::to_json(&context, &workload, &slice);
-        write(path, &format!("{object:#}\n"))?;
+        write(path, &format!("{object}\n"))?;
+    }
+    if let Some(dir) = &arguments.svg {
+        draw(&[(None, object)], dir)?;
     }
     if let Some(path) = &arguments.hdr {
         write(path, &report::hgrm(&slice.book.latency))?;
@@ -146,7 +154,7 @@ fn run_floors(arguments: &FloorsArguments) -> Result<(), Problem> {
 
 /// `perf compare`.
 fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
-    let workload = Workload::read(&arguments.workload)?;
+    let workload = Workload::read(&arguments.workload, &arguments.set)?;
     let peer = match arguments.peer.as_str() {
         // Where this was built: the harness is run from a checkout.
         "kafka" => Peer::Kafka(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/kafka")),
@@ -190,6 +198,40 @@ fn serve_floors(arguments: &FloorServerArguments) -> Result<(), Problem> {
         files: arguments.files,
         file_bytes: arguments.file_bytes,
     })
+}
+
+/// `perf plot`.
+fn run_plot(arguments: &PlotArguments) -> Result<(), Problem> {
+    let results = arguments.results.iter().map(|argument| {
+        let (label, path) = match argument.split_once('=') {
+            Some((label, path)) => (Some(label.to_owned()), path),
+            None => (None, argument.as_str()),
+        };
+        let failed = |what: String| Problem::new(format!("{path}: {what}"));
+        let bytes = blocking::read_file(path).map_err(|error| failed(error.to_string()))?;
+        if bytes.len() > RESULT_FILE_BYTES_MAX {
+            return Err(failed(format!(
+                "{} bytes; a result has at most {RESULT_FILE_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let result = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        Ok((label, result))
+    });
+    draw(&results.collect::<Result<Vec<_>, _>>()?, &arguments.out)
+}
+
+/// Draws results that belong together, and says where the pictures are.
+fn draw(results: &[(Option<String>, Value)], dir: &Path) -> Result<(), Problem> {
+    let pictures = plot::pictures(results)?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Problem::new(format!("cannot make {}: {error}", dir.display())))?;
+    for picture in pictures {
+        let path = dir.join(&picture.file_name);
+        write(&path, &picture.svg)?;
+        print(&format!("{}\n", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The broker's binary: as told, or the release build beside this one's.

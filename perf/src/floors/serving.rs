@@ -71,7 +71,7 @@ impl Sink {
             return Err(Problem::new(what));
         }
         Ok(Plan {
-            address: self.addresses[step as usize],
+            leaders: vec![self.addresses[step as usize]; plan.leaders.len()],
             dir: None,
             ..plan.clone()
         })

@@ -346,12 +346,12 @@ mod tests {
     use corelog::protocol::ErrorCode;
 
     use super::*;
-    use crate::request::tests::workload;
+    use crate::request::tests::{places, workload};
     use crate::request::{read_answer, take_answer, templates};
 
     #[test]
     fn requests_end_where_they_end_however_they_come() {
-        let templates = templates(&workload(), "t", 12);
+        let templates = templates(&workload(), &places(3), 1, 12).remove(0);
         let mut sent = BytesMut::new();
         for id in 0..5 {
             for slice in templates[0].request(id) {
