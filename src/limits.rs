@@ -52,6 +52,25 @@ pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
 /// A second write begins while the first is in flight only if this much waits, in bytes.
 pub const LOG_SECOND_WRITE_BYTES: usize = 64 << 10;
+/// Bytes of one log that wait; from this on they go straight to its chunk, not to the journal.
+pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+/// One write of a core's journal, in bytes.
+pub const JOURNAL_ROUND_BYTES_MAX: usize = 1 << 20;
+/// The least size of a journal's chunk, in bytes.
+pub const JOURNAL_CHUNK_BYTES: u64 = 16 << 20;
+/// Chunks of one core's journal. When they are used up, logs go straight to their chunks until the
+/// oldest one is free again.
+pub const JOURNAL_CHUNKS_MAX: usize = 4;
+/// The largest buffer of a group that stays open because the journal has its batches, in bytes.
+pub const JOURNAL_GROUP_BYTES_MAX: usize = 64 << 10;
+/// Buffers of all such groups of one core, in bytes; further logs go straight to their chunks.
+pub const JOURNAL_GROUPS_BYTES_MAX: usize = 64 << 20;
+/// The longest that such a group stays open, in ms; it is looked at when idle logs are.
+pub const JOURNAL_GROUP_AGE_MS_MAX: u64 = 10_000;
+/// Logs that one core writes back at the same time to free a chunk of its journal.
+pub const JOURNAL_WRITE_BACKS_MAX: usize = 16;
+/// How often a core looks whether what a start found in the journals has reached the logs, in ms.
+pub const JOURNAL_REPLAY_LOOK_MS: u64 = 500;
 /// Frames start at multiples of this and are padded to it, in bytes: the physical sector of today's
 /// devices, so that no write touches a sector with acknowledged bytes.
 pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
@@ -213,6 +232,10 @@ const _: () = assert!(LOG_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES))
 const _: () = assert!(LOG_GROUP_BYTES_MIN.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(LOG_LARGE_BATCH_BYTES < LOG_GROUP_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
+const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX < JOURNAL_ROUND_BYTES_MAX);
+const _: () = assert!(JOURNAL_ROUND_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!((JOURNAL_ROUND_BYTES_MAX as u64) < JOURNAL_CHUNK_BYTES);
+const _: () = assert!(JOURNAL_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;

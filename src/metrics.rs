@@ -155,6 +155,14 @@ figures! {
         PrewrittenBytes = "prewritten_bytes",
         /// Chunks that a log took with blocks that nothing was written to yet.
         UnwrittenChunksTaken = "unwritten_chunks_taken",
+        /// Rounds of the journal, each one write for the small groups of many partitions.
+        JournalRounds = "journal_rounds",
+        /// What those rounds held: one part of one partition each.
+        JournalEntries = "journal_entries",
+        /// Bytes of those rounds, with headers and padding.
+        JournalBytes = "journal_bytes",
+        /// Groups that the journal had, or a part of them, when they went to their partition's chunk.
+        JournalWriteBacks = "journal_write_backs",
         /// Reads that the disk served because no buffer held the bytes.
         ColdReads = "cold_reads",
         /// Bytes of those reads.
@@ -209,6 +217,8 @@ figures! {
         FreeChunks = "free_chunks",
         /// Those of them whose blocks are all written.
         PrewrittenChunks = "prewritten_chunks",
+        /// Chunks that the journal occupies.
+        JournalChunks = "journal_chunks",
         /// Files that are open.
         OpenFiles = "open_files",
     }

@@ -148,7 +148,11 @@ impl Log {
         }
         if wake {
             let log = self.me.upgrade().expect("a method of it is running");
+            let woken_count = &self.store.journal.woken_count;
+            woken_count.set(woken_count.get() + 1);
             io::spawn(async move {
+                let woken_count = &log.store.journal.woken_count;
+                woken_count.set(woken_count.get() - 1);
                 log.state.borrow_mut().wake_scheduled = false;
                 log.kick();
             })
@@ -167,7 +171,7 @@ fn header_of(batch: &[u8]) -> BatchHeader {
 impl State {
     /// The group that a batch joins: the open one, or a new one if it has no room, is of another
     /// epoch, or the batch is so large that it is a frame of its own.
-    fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
+    pub(super) fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
         let alone = batch_bytes >= LOG_LARGE_BATCH_BYTES;
         let joins = self
             .open

@@ -1,14 +1,21 @@
 //! A group: the batches that go to disk together, being copied into what will be one frame.
 
-use bytes::Bytes;
+use std::time::Duration;
 
-use crate::frame::{BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, FrameKind};
-use crate::io::AlignedBuf;
-use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MIN};
+use bytes::{Bytes, BytesMut};
+
+use crate::frame::{
+    BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, FrameKind, split_batch,
+};
+use crate::io::{self, AlignedBuf, Instant};
+use crate::limits::{
+    FRAME_ALIGNMENT_BYTES, JOURNAL_GROUP_AGE_MS_MAX, LOG_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MIN,
+};
 use crate::metrics;
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::batch::PlacedBatch;
+use super::journal::HeldOpen;
 
 /// Where a batch's base offset and partition leader epoch stand; its CRC covers neither.
 const BASE_OFFSET_AT: std::ops::Range<usize> = 0..8;
@@ -31,6 +38,12 @@ pub(super) struct Group {
     pub(super) log_start_offset: Offset,
     /// Nobody waits for it: it is dropped if it finds no place.
     pub(super) is_seal: bool,
+    /// Records are missing before it, which were durable and could not be read.
+    pub(super) is_behind_a_loss: bool,
+    /// Of its batches, the bytes that were handed to the journal, and where these end.
+    journaled_bytes: usize,
+    journaled_end: Offset,
+    held_open: Option<(HeldOpen, Instant)>,
 }
 
 /// The length of a frame with `payload_bytes` of batches.
@@ -81,6 +94,10 @@ impl Group {
             max_timestamp: Timestamp::NONE,
             log_start_offset: Offset::ZERO,
             is_seal: false,
+            is_behind_a_loss: false,
+            journaled_bytes: 0,
+            journaled_end: offset,
+            held_open: None,
         }
     }
 
@@ -128,6 +145,92 @@ impl Group {
     /// The bytes of the batches.
     pub(super) fn payload_bytes(&self) -> usize {
         self.used_bytes - FRAME_HEADER_BYTES
+    }
+
+    /// The batches as they stand there.
+    pub(super) fn batches(&self) -> &[u8] {
+        &self.buffer[FRAME_HEADER_BYTES..self.used_bytes]
+    }
+
+    /// A copy of the batches from the one that contains `offset` on, and where they begin: of those
+    /// below `upto`, as many as fit into `max_bytes`, but one at least.
+    pub(super) fn copy_from(
+        &self,
+        offset: Offset,
+        upto: Offset,
+        max_bytes: usize,
+    ) -> Option<(Offset, Bytes)> {
+        let batches = self.batches();
+        let (mut rest, mut wanted, mut base_offset) = (batches, 0..0, None);
+        while let Some((header, batch, after)) = split_batch(rest) {
+            let at = batches.len() - rest.len();
+            rest = after;
+            if header.last_offset() < offset {
+                continue;
+            }
+            let first = base_offset.is_none();
+            let fits = at + batch.len() - wanted.start <= max_bytes;
+            if header.last_offset() >= upto || !(first || fits) {
+                break;
+            }
+            if first {
+                base_offset = Some(header.base_offset);
+                wanted.start = at;
+            }
+            wanted.end = at + batch.len();
+        }
+        let mut copy = BytesMut::zeroed(wanted.len());
+        metrics::copy_payload(&mut copy, &batches[wanted]);
+        Some((base_offset?, copy.freeze()))
+    }
+
+    /// The batches that the journal has not, nor is about to have.
+    pub(super) fn unjournaled(&self) -> &[u8] {
+        &self.batches()[self.journaled_bytes..]
+    }
+
+    /// Their length: what of the group waits for its frame.
+    pub(super) fn unjournaled_bytes(&self) -> usize {
+        self.payload_bytes() - self.journaled_bytes
+    }
+
+    /// Whether the journal was handed a part of it.
+    pub(super) fn is_journaled(&self) -> bool {
+        self.journaled_bytes > 0
+    }
+
+    /// The offset from which on the journal was handed nothing.
+    pub(super) fn journaled_end(&self) -> Offset {
+        self.journaled_end
+    }
+
+    /// Nobody waits for the frame because of what is in the group now: the journal was handed all
+    /// of it.
+    pub(super) fn settle(&mut self) {
+        self.journaled_bytes = self.payload_bytes();
+        self.journaled_end = self.end_offset;
+    }
+
+    /// The memory that staying open would take from others; none if it is counted already.
+    pub(super) fn memory_to_hold_bytes(&self) -> usize {
+        match self.held_open {
+            Some(_) => 0,
+            None => self.buffer.len(),
+        }
+    }
+
+    /// From now on the group stays open for the journal's sake.
+    pub(super) fn hold_open(&mut self, count: impl FnOnce(usize) -> HeldOpen) {
+        if self.held_open.is_none() {
+            self.held_open = Some((count(self.buffer.len()), io::now()));
+        }
+    }
+
+    /// Whether it was held open for long enough.
+    pub(super) fn is_aged(&self) -> bool {
+        let limit = Duration::from_millis(JOURNAL_GROUP_AGE_MS_MAX);
+        let since = self.held_open.as_ref().map(|(_, since)| *since);
+        since.is_some_and(|since| io::now() - since >= limit)
     }
 
     /// The frame's length, padding included.
@@ -188,11 +291,12 @@ impl GroupSize {
         (self.0 as usize).min(limit).max(frame_bytes(batch_bytes))
     }
 
-    /// Learns from a group that goes out; `full` if a batch found no room in it.
-    pub(super) fn learn(&mut self, frame_bytes: usize, full: bool) {
+    /// Learns from a group that goes out; `full` if a batch found no room in it. Groups that the
+    /// journal keeps open grow to `limit_bytes` only.
+    pub(super) fn learn(&mut self, frame_bytes: usize, full: bool, limit_bytes: usize) {
         let now = self.0 as usize;
         let next = if full {
-            (now * 2).min(LOG_GROUP_BYTES_MAX)
+            (now * 2).min(limit_bytes.max(now))
         } else if frame_bytes <= now / 4 {
             (now / 2).max(LOG_GROUP_BYTES_MIN)
         } else {
@@ -209,7 +313,7 @@ mod tests {
     fn check(sizes: &[(usize, bool)], expected: usize) {
         let mut size = GroupSize::new();
         for (frame_bytes, full) in sizes {
-            size.learn(*frame_bytes, *full);
+            size.learn(*frame_bytes, *full, LOG_GROUP_BYTES_MAX);
         }
         assert_eq!(size.capacity(1, u64::MAX), expected, "{sizes:?}");
     }

@@ -65,7 +65,8 @@
 //! # The files, in reading order
 //!
 //! `append` copies a batch into a `group`; `write` makes the group a frame of a chunk and submits
-//! it; `state` releases what has completed, in order. `read` serves from the `hot` buffers or the
+//! it; `state` releases what has completed, in order. Small groups of many logs first share a round
+//! of the core's `journal`, and become frames later. `read` serves from the `hot` buffers or the
 //! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
 //! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
 //! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, those
@@ -79,6 +80,8 @@ mod batch;
 mod group;
 mod state;
 mod write;
+
+mod journal;
 
 mod find;
 mod hot;

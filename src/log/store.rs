@@ -22,6 +22,7 @@ use super::chunk::{Chunk, frame_capacity};
 use super::files::Files;
 use super::handle::Log;
 use super::hot::HotTails;
+use super::journal::Journal;
 use super::pool::{CreateError, FreeChunk, FreeChunks};
 use super::prewrite::Prewriting;
 use super::scan::{Found, Pool};
@@ -43,6 +44,7 @@ pub struct ChunkStore {
     pub(super) creating: Semaphore,
     pub(super) indexes: IndexCache,
     pub(super) hot: HotTails,
+    pub(super) journal: Journal,
     pub(super) cold_reads: Semaphore,
     pub(super) writes: Semaphore,
     seals: Arc<Semaphore>,
@@ -135,6 +137,7 @@ impl ChunkStore {
             creating: Semaphore::new(CHUNKS_CREATING_MAX),
             indexes: IndexCache::new(),
             hot: HotTails::new(config.hot_bytes),
+            journal: Journal::new(config.journal_chunk_bytes()),
             cold_reads: Semaphore::new(COLD_READS_MAX),
             writes: Semaphore::new(CHUNK_WRITES_MAX),
             seals: Arc::new(Semaphore::new(SEALS_MAX)),
@@ -160,7 +163,17 @@ impl ChunkStore {
             store.config.seal_idle,
         ))
         .detach();
+        if !pool.journals.is_empty() {
+            let given_back =
+                ChunkStore::give_back_replayed(Rc::downgrade(&store), pool.journals, pool.owed);
+            io::spawn(given_back).detach();
+        }
         store
+    }
+
+    /// Whose it is.
+    pub(super) fn core(&self) -> CoreId {
+        self.core
     }
 
     /// Whether a write or a sync of the data directory failed, on whichever core.
@@ -198,6 +211,9 @@ impl ChunkStore {
             .into_iter()
             .map(|header| FreeChunk::used(header.id, header.stamp.generation, header.size_bytes));
         self.give_back(free.collect());
+        if let Some(debt) = found.debt {
+            debt.paid();
+        }
     }
 
     /// Takes chunks that nobody uses and nobody has read.
@@ -521,6 +537,7 @@ impl ChunkStore {
     /// What a shard must see that nothing tells it: that another one has stopped the data
     /// directory, or has no space.
     fn look_around(&self) {
+        self.reclaim_journal();
         if self.is_stopped() {
             self.wake_all();
         } else if self.free_bytes_max() == 0 {

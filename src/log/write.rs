@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
 use crate::io::{self, AlignedBuf, Sync};
 use crate::limits::{
-    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES,
-    LOG_WRITES_IN_FLIGHT_MAX, STORAGE_RETRY_MS,
+    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, JOURNAL_ENTRY_BYTES_MAX, LOG_GROUP_BYTES_MAX,
+    LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
@@ -44,6 +44,8 @@ struct Write {
     slices: Vec<Bytes>,
     position: u64,
     sync: Sync,
+    /// A small group that somebody waits for: one that others could share a round with.
+    small: bool,
 }
 
 /// What a frame's header and a chunk's header say beside what the state knows.
@@ -55,8 +57,17 @@ struct Writer {
 }
 
 impl Log {
-    /// Starts every write that may start now.
+    /// Starts every write that may start now; what is small may wait for a round of the journal.
     pub(super) fn kick(&self) {
+        self.start_writes(!self.is_metadata());
+    }
+
+    /// The same, without the journal.
+    pub(super) fn kick_direct(&self) {
+        self.start_writes(false);
+    }
+
+    fn start_writes(&self, may_journal: bool) {
         loop {
             if self.store.is_stopped() {
                 self.give_up();
@@ -68,7 +79,14 @@ impl Log {
                 durability: self.durability(),
                 now: io::wall_clock(),
             };
-            let step = self.state.borrow_mut().next_step(&self.store, &writer);
+            let mut state = self.state.borrow_mut();
+            if may_journal && self.store.journal.suits(&state) {
+                drop(state);
+                self.join_journal();
+                return;
+            }
+            let step = state.next_step(&self.store, &writer);
+            drop(state);
             match step {
                 Step::Wait => return,
                 Step::NeedChunk { wanted, least } => {
@@ -77,6 +95,7 @@ impl Log {
                 }
                 Step::Write(writes) => {
                     for write in writes {
+                        self.count_small(&write, 1);
                         io::spawn(self.rc().run_write(write)).detach();
                     }
                 }
@@ -91,11 +110,13 @@ impl Log {
     async fn run_write(self: Rc<Log>, write: Write) {
         let began = io::now();
         let length: usize = write.slices.iter().map(Bytes::len).sum();
-        if let Err(error) = self
+        let slices = write.slices.clone();
+        let written = self
             .store
-            .write(&write.chunk, write.slices, write.position, write.sync)
-            .await
-        {
+            .write(&write.chunk, slices, write.position, write.sync)
+            .await;
+        self.count_small(&write, -1);
+        if let Err(error) = written {
             let file = write.chunk.id.file_name();
             self.store
                 .stop(&format!("write of {length} bytes to {file}: {error}"));
@@ -107,6 +128,13 @@ impl Log {
         let released = self.state.borrow_mut().complete(flight, self.durability());
         self.carry_out(released);
         self.kick();
+    }
+
+    fn count_small(&self, write: &Write, change: isize) {
+        if write.small && !self.is_metadata() {
+            let small_writes = &self.store.journal.small_writes;
+            small_writes.set(small_writes.get().saturating_add_signed(change));
+        }
     }
 
     /// What "durable" means here. Metadata is always synced: a topic that a power cut takes back
@@ -152,14 +180,18 @@ impl Log {
         self.kick();
     }
 
-    /// Writes have stopped: whoever waits is told so, what is not on the disk is dropped.
+    /// Writes have stopped: whoever waits is told so, what is not on the disk is dropped. What is
+    /// durable in the journal stays, for readers.
     pub(super) fn give_up(&self) {
         let mut state = self.state.borrow_mut();
         let waiters = std::mem::take(&mut state.waiters);
         let waiting = state.queued.iter().chain(&state.open);
-        let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
-        state.queued.clear();
-        state.open = None;
+        let waiting: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
+        let durable = state.durable_offset();
+        state.queued.retain(|group| group.base_offset < durable);
+        state.open.take_if(|group| group.base_offset >= durable);
+        let State { queued, open, .. } = &mut *state;
+        queued.iter_mut().chain(open).for_each(Group::settle);
         let tell = !std::mem::replace(&mut state.told_stopped, true);
         drop(state);
         self.store.sub_pending(waiting);
@@ -247,6 +279,12 @@ impl State {
         let writes_in_flight = self.writes_in_flight();
         let waiting = self.queued.iter().chain(&self.open);
         let waiting_bytes: usize = waiting.map(|group| group.frame_bytes()).sum();
+        let Some(group) = self.queued.front().or(self.unsettled()) else {
+            return Step::Wait;
+        };
+        if group.is_behind_a_loss && !self.pass_loss() {
+            return Step::Wait;
+        }
         let Some(group) = self.queued.front().or(self.open.as_ref()) else {
             return Step::Wait;
         };
@@ -269,6 +307,37 @@ impl State {
             return Step::Write(Vec::new());
         }
         self.next_step_in_a_new_chunk(store, writer, frame_bytes, rolls)
+    }
+
+    /// The open group, if it has something that only its own frame can make durable.
+    fn unsettled(&self) -> Option<&Group> {
+        let open = self.open.as_ref();
+        open.filter(|group| group.unjournaled_bytes() > 0)
+    }
+
+    /// The group that goes out next stands behind records that are damaged. They keep a sequence of
+    /// their own, and the frames behind them begin in another chunk: so each start finds the gap,
+    /// and that it is none of a torn write. False if frames before it are in flight.
+    fn pass_loss(&mut self) -> bool {
+        if !self.in_flight.is_empty() {
+            return false;
+        }
+        let next = self.queued.front_mut().or(self.open.as_mut());
+        let next = next.expect("the caller has seen it");
+        next.is_behind_a_loss = false;
+        let base_offset = next.base_offset;
+        let position = self.chunks.back_mut().map(|last| {
+            last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+            last.end_offset = base_offset;
+            last.end_position
+        });
+        for boundary in [&mut self.released, &mut self.synced] {
+            boundary.sequence = self.next_sequence;
+            boundary.end_offset = base_offset;
+            boundary.position = position.unwrap_or(0);
+        }
+        self.next_sequence += 1;
+        true
     }
 
     fn next_step_in_a_new_chunk(
@@ -379,6 +448,7 @@ impl State {
             slices: vec![footer.freeze()],
             position: size - bytes,
             sync: Sync::None,
+            small: false,
         })
     }
 
@@ -420,6 +490,7 @@ impl State {
             slices: vec![header_blocks(&header)],
             position: 0,
             sync: Sync::Data,
+            small: false,
         }
     }
 
@@ -429,9 +500,10 @@ impl State {
         let mut bytes = first.frame_bytes();
         let flight = self.new_flight();
         let mut write = self.build(first, flight, writer);
-        while let Some(next) = self.queued.front().or(self.open.as_ref()) {
+        while let Some(next) = self.queued.front().or(self.unsettled()) {
             bytes += next.frame_bytes();
             let joins = next.kind == FrameKind::Data
+                && !next.is_behind_a_loss
                 && bytes <= LOG_GROUP_BYTES_MAX
                 && write.sync == self.sync_of(next.kind, writer)
                 && !self.must_roll(next, writer.now)
@@ -441,6 +513,7 @@ impl State {
             }
             let next = self.take_group();
             let more = self.build(next, flight, writer);
+            write.small &= more.small;
             write.slices.extend(more.slices);
         }
         write
@@ -454,6 +527,8 @@ impl State {
             .expect("the caller has seen to a chunk");
         let position = last.end_position;
         let memory_bytes = group.memory_bytes();
+        let pending_bytes = group.unjournaled_bytes();
+        metrics::add(Counter::JournalWriteBacks, u64::from(group.is_journaled()));
         let mut header = group.header(FrameHeader {
             kind: group.kind,
             batch_count: 0,
@@ -503,6 +578,7 @@ impl State {
                 durable_through: header.durable_through,
                 after,
                 payload: payload_of(&frame, &header),
+                pending_bytes,
                 memory_bytes,
             }),
         );
@@ -513,6 +589,7 @@ impl State {
             slices: vec![frame],
             position,
             sync,
+            small: pending_bytes > 0 && pending_bytes < JOURNAL_ENTRY_BYTES_MAX,
         }
     }
 

@@ -54,6 +54,7 @@ pub fn tiny_store() -> StoreConfig {
     StoreConfig {
         chunk_bytes: vec![32 << 10, 64 << 10, 2 << 20],
         hot_bytes: 64 << 10,
+        journal_bytes: 64 << 10,
         reserve_bytes: 0,
         seal_idle: Duration::from_secs(3),
         ..StoreConfig::default()
