@@ -116,8 +116,9 @@ impl Journal {
         if self.chunk_bytes == 0 {
             return false;
         }
-        let shared =
-            self.running.get() || self.woken_count.get() > 0 || self.small_writes.get() > 0;
+        // The log itself may have been woken again.
+        let others_woken = self.woken_count.get() > usize::from(state.wake_scheduled);
+        let shared = self.running.get() || others_woken || self.small_writes.get() > 0;
         let memory_bytes = state
             .open
             .as_ref()
@@ -139,6 +140,14 @@ impl Journal {
                 Held::Full(holders) => holders.retain(|(other, _)| *other != partition),
             }
         }
+    }
+
+    /// Whether no other log is about to join the only one that waits.
+    fn is_alone(&self) -> bool {
+        let waiting = self.waiting.borrow();
+        let woken = |log: &&Rc<Log>| log.state.borrow().wake_scheduled;
+        let woken_count = waiting.iter().filter(woken).count();
+        waiting.len() < 2 && self.woken_count.get() <= woken_count && self.small_writes.get() == 0
     }
 
     /// How long the next round may be in the chunk that is being written to.
@@ -230,9 +239,7 @@ impl ChunkStore {
         loop {
             self.reclaim_journal();
             let wanted = self.wanted_bytes();
-            let alone = journal.waiting.borrow().len() < 2
-                && journal.woken_count.get() == 0
-                && journal.small_writes.get() == 0;
+            let alone = journal.is_alone();
             if self.is_stopped()
                 || wanted == 0
                 || alone
