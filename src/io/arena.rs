@@ -236,7 +236,8 @@ impl Arena {
         start
     }
 
-    /// Gives the pages back of blocks that nobody needed since this was called before.
+    /// Gives the pages back of blocks that nobody needed since this was called before
+    /// (`kernel-notes/hugepages.md`).
     fn give_back(&mut self) {
         let mut left = ARENA_GIVE_BACK_BLOCKS_MAX;
         for (class, free) in self.free.iter_mut().enumerate() {
