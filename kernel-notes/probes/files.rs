@@ -71,7 +71,11 @@ fn with_file(path: &Path) -> io::Result<Vec<Row>> {
     let synced = told(write(0, libc::RWF_DSYNC), written);
     rows.push(row("rwf-dsync", "a write with RWF_DSYNC", synced));
     let zeroes = told(allocate(&file, WRITE_ZEROES), |()| "yes".into());
-    rows.push(row("write-flags", "FALLOC_FL_WRITE_ZEROES", zeroes));
+    rows.push(row(
+        "fallocate-write-zeroes",
+        "FALLOC_FL_WRITE_ZEROES",
+        zeroes,
+    ));
     let atomic = told(write(0, RWF_ATOMIC), written);
     rows.push(row("write-flags", "a write with RWF_ATOMIC", atomic));
     let uncached = told(write(0, RWF_DONTCACHE), written);

@@ -139,8 +139,9 @@ impl Region {
                 0,
             )
         };
-        // SAFETY: the mapping is new and ours; the call changes how it is backed, not what it holds.
-        // Where the kernel refuses, small pages serve as well.
+        // Where the kernel refuses, small pages serve as well (`kernel-notes/hugepages.md`).
+        // SAFETY: the mapping is new and ours; the call changes how it is backed, not what it
+        // holds.
         unsafe { libc::madvise(memory, ARENA_REGION_BYTES, libc::MADV_HUGEPAGE) };
         match NonNull::new(memory.cast::<u8>()) {
             Some(memory) if memory.as_ptr().cast() != libc::MAP_FAILED => Region { memory },

@@ -193,6 +193,22 @@ fn names_are_checked_before_the_cluster_is_asked() {
 }
 
 #[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&format!("completions {shell}")).out;
+        for name in [
+            "doctor",
+            "kafka-tools",
+            "install",
+            "reset-offsets",
+            "completions",
+        ] {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+}
+
+#[test]
 fn the_doctor_says_of_each_check_what_why_and_how() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let line = format!(
@@ -224,6 +240,11 @@ fn the_doctor_says_of_each_check_what_why_and_how() {
     assert_eq!(run.code, 2, "{}", run.out);
     let left = std::fs::read_dir(dir.path()).expect("it is there").count();
     assert_eq!(left, 0, "the probe's file is removed");
+    let wrong = "doctor --only broker --jitter 0 --override num.partitions=0";
+    let refused = run_with_input(wrong, "");
+    let said =
+        refused.out.contains("FAIL  configuration") && refused.out.contains("num.partitions");
+    assert!(said && refused.code == 2, "{}", refused.out);
     let none = "doctor --only cpu,memory --jitter 0";
     let text = run_with_input(none, "").out;
     assert!(

@@ -11,7 +11,7 @@ const SIZE: Question = Question::new(
 const HUGE: Question = Question::new(
     Area::Memory,
     "transparent hugepages",
-    "With `always` the kernel stops a thread to build hugepages that nobody asked for.",
+    "Buffers ask for hugepages; with `always` the kernel also makes those that nobody asked for.",
 );
 const SWAP: Question = Question::new(
     Area::Memory,
@@ -75,8 +75,8 @@ fn judge_size(total: Option<u64>, bound: Option<u64>, cores: usize) -> Check {
 fn judge_huge(text: Option<&str>) -> Check {
     match text.map(chosen) {
         None => HUGE.unknown("this kernel has none"),
-        Some("always") => HUGE.warn(
-            "always",
+        Some(mode @ ("always" | "never")) => HUGE.warn(
+            mode,
             "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
         ),
         Some(mode) => HUGE.ok(mode),
@@ -129,6 +129,7 @@ mod tests {
         let huge = |text| judge_huge(text).verdict();
         assert_eq!(huge(Some("[always] madvise never")), Verdict::Warn);
         assert_eq!(huge(Some("always [madvise] never")), Verdict::Ok);
+        assert_eq!(huge(Some("always madvise [never]")), Verdict::Warn);
         assert_eq!(huge(None), Verdict::Unknown);
         assert_eq!(judge_swap(Some(1), Some(60)).verdict(), Verdict::Warn);
         assert_eq!(judge_swap(Some(1), Some(1)).verdict(), Verdict::Ok);

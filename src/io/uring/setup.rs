@@ -5,9 +5,8 @@
 //! What is not asked for here has its page too, with what was tried and why it stayed out: other
 //! flags (`kernel-notes/ring-flags.md`, `kernel-notes/sqpoll-iopoll.md`), tables of the ring
 //! (`kernel-notes/registered-files-and-buffers.md`), operations (`kernel-notes/multishot.md`,
-//! `kernel-notes/zero-copy-send.md`, `kernel-notes/msg-ring.md`), and what sockets, files and
-//! memory could do besides (`kernel-notes/busy-poll.md`, `kernel-notes/ktls.md`,
-//! `kernel-notes/write-flags.md`, `kernel-notes/hugepages.md`).
+//! `kernel-notes/zero-copy-send.md`, `kernel-notes/msg-ring.md`), and what sockets and files could
+//! do besides (`kernel-notes/busy-poll.md`, `kernel-notes/ktls.md`, `kernel-notes/write-flags.md`).
 
 use std::fmt;
 
