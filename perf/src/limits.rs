@@ -104,6 +104,13 @@ pub(crate) const SINK_READ_BYTES: usize = 256 << 10;
 /// Writes of one connection of a floor's server that wait for their end; it reads no further then.
 pub(crate) const SINK_WRITES_MAX: usize = 2;
 
+/// What is sent at once when nothing is asked for: pieces as large as a batch, as many as a fetch
+/// response has from 8 partitions.
+pub(crate) const SEND_PIECE_BYTES: usize = 128 << 10;
+pub(crate) const SEND_PIECES: usize = 8;
+/// What its readers take from a connection at once, at most, in bytes.
+pub(crate) const DRAIN_READ_BYTES: usize = 1 << 20;
+
 /// Bytes of a broker's /metrics.
 pub(crate) const METRICS_PAGE_BYTES_MAX: u64 = 64 << 20;
 

@@ -6,6 +6,7 @@
 //! | F2 | F1 and a CRC-32C over every byte | the same |
 //! | F3 | F2 and a direct write of every byte before the answer | the same |
 //! | F4 | F3 with data sync | the same |
+//! | F1 the other way round | bytes sent over TCP as fast as readers take them | `sink`, `drain` |
 //! | F5 | round trip over TCP loopback | `loops::tcp_round_trip` |
 //! | F6 | direct writes and reads, at depths of 1 to 32 | `disk` |
 //! | F7 | round trip between cores | `loops::mailbox_round_trip` |
@@ -17,6 +18,7 @@
 //! its space costs the device no more than that. `survey` is `perf floors`.
 
 pub(crate) mod disk;
+pub(crate) mod drain;
 pub(crate) mod hiccup;
 pub(crate) mod serving;
 pub(crate) mod sink;

@@ -63,6 +63,11 @@ impl Sink {
         self.child.id()
     }
 
+    /// Where this floor listens.
+    pub(crate) fn address(&self, step: Step) -> SocketAddr {
+        self.addresses[step as usize]
+    }
+
     /// The same load on this floor. The requests stay as they are, names and all.
     pub(crate) fn plan(&self, step: Step, plan: &Plan) -> Result<Plan, Problem> {
         if plan.version < 9 {

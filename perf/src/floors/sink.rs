@@ -1,7 +1,8 @@
 //! F1 to F4: a server that does only what cannot be left out of a durable produce: receive the
-//! bytes, checksum them, write them, answer. It knows of a request where it ends, and no more.
+//! bytes, checksum them, write them, answer. It knows of a request where it ends, and no more. And
+//! F1 the other way round: it sends whatever a connection takes.
 //!
-//! Each core listens on the same four ports, one for each floor. Bytes are received into aligned
+//! Each core listens on the same ports, one for each floor. Bytes are received into aligned
 //! memory and written from there; a write takes whatever has come when it begins, so that many
 //! small requests share one.
 
@@ -15,25 +16,33 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::{Bytes, BytesMut};
 use corelog::io::sync::{mpsc as queue, watch};
-use corelog::io::{self, CoreSpec, File, Sync, Task, TcpListener, TcpStream, blocking};
+use corelog::io::{self, AlignedBuf, CoreSpec, File, Sync, Task, TcpListener, TcpStream, blocking};
 use corelog::model::CoreId;
 use serde_json::json;
 
 use super::disk::open_all;
-use crate::limits::{SINK_READ_BYTES, SINK_WRITES_MAX};
+use crate::limits::{SEND_PIECE_BYTES, SEND_PIECES, SINK_READ_BYTES, SINK_WRITES_MAX};
 use crate::problem::Problem;
 
-/// How far a request gets before it is answered: F1, F2, F3, F4.
+/// How far a request gets before it is answered: F1, F2, F3, F4; or nothing is asked for and all is
+/// sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Receive,
     Checksum,
     Write,
     Sync,
+    Send,
 }
 
 impl Step {
-    pub(crate) const ALL: [Step; 4] = [Step::Receive, Step::Checksum, Step::Write, Step::Sync];
+    pub(crate) const ALL: [Step; 5] = [
+        Step::Receive,
+        Step::Checksum,
+        Step::Write,
+        Step::Sync,
+        Step::Send,
+    ];
 }
 
 /// What the server is started with.
@@ -159,8 +168,19 @@ async fn listen(
     Ok(addresses)
 }
 
+/// Sends the same pieces of memory until the other end has gone.
+async fn send_all(stream: TcpStream) -> io::Result<()> {
+    let piece = AlignedBuf::zeroed(SEND_PIECE_BYTES).freeze();
+    loop {
+        stream.write_all(vec![piece.clone(); SEND_PIECES]).await?;
+    }
+}
+
 /// One connection, to its end.
 async fn serve_one(stream: TcpStream, step: Step, store: Rc<Store>) -> io::Result<()> {
+    if step == Step::Send {
+        return send_all(stream).await;
+    }
     let (written, answers) = queue::channel(SINK_WRITES_MAX);
     let answerer = io::spawn(answer_written(stream.clone(), answers, Rc::clone(&store)));
     let mut framing = Framing::default();
@@ -278,7 +298,7 @@ impl Store {
         };
         let sync = match step {
             Step::Sync => Sync::Data,
-            Step::Receive | Step::Checksum | Step::Write => Sync::None,
+            Step::Receive | Step::Checksum | Step::Write | Step::Send => Sync::None,
         };
         self.files[number]
             .write_at(bytes.clone(), offset, sync)

@@ -44,10 +44,37 @@ pub(super) fn wrong_core(stage: &Stage) -> Result<Vec<Part>, Problem> {
         .zip(results)
         .map(|((name, target), result)| Part::new(name, target, result))
         .collect();
-    let name = "messages between cores, with core-direct routing";
-    let why = "the broker has no core-direct routing yet".to_owned();
-    parts.push(Part::new(name, Target::AtMost(0.0), Err(why)));
+    let name = "messages between cores per request, with core-direct routing";
+    let hops = match stage.seats.broker.len() {
+        0 | 1 => Err("it takes two CPUs for the broker".to_owned()),
+        _ => core_direct(stage)?,
+    };
+    parts.push(Part::new(name, Target::AtMost(0.0), hops));
     Ok(parts)
+}
+
+/// Messages between cores for each acknowledged request while clients send to the core that owns
+/// the partition.
+fn core_direct(stage: &Stage) -> Result<Result<Measured, String>, Problem> {
+    let mode = ["corelog.listener.mode=core".to_owned()];
+    let broker = stage.corelog(Durability::Written, &mode)?;
+    let plan = stage.plan(&ingest(), &broker.facts, broker.dir.path())?;
+    blocking::sleep(PUBLISHED);
+    let before = Page::read(&broker.facts)?;
+    let slice = stage.slice(&plan, broker.facts.pid)?;
+    blocking::sleep(PUBLISHED);
+    let after = Page::read(&broker.facts)?;
+    broker.stop()?;
+    let more = |name| after.sum(name) - before.sum(name);
+    let (messages, requests) = (more("cross_core_messages"), more("acknowledged_requests"));
+    if requests <= 0.0 {
+        return Ok(Err("the broker counted no acknowledged request".to_owned()));
+    }
+    let measured = Measured::once(messages / requests)
+        .figure("messages", messages)
+        .figure("requests", requests)
+        .figure("MB/s", megabytes(&plan, &slice));
+    Ok(Ok(measured))
 }
 
 fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {

@@ -1,7 +1,7 @@
 //! Goals 5 and 6: what many partitions and many connections cost.
 
 use super::entry::{Measured, Part, Target};
-use super::stage::{Stage, ingest_in, megabytes};
+use super::stage::{Stage, ingest_in, megabytes, workload};
 use crate::problem::Problem;
 use crate::workload::{Durability, Spread, Workload};
 
@@ -18,6 +18,16 @@ pub(super) fn partitions(stage: &Stage) -> Result<Vec<Part>, Problem> {
         parts.push(Part::new(name, target, measured));
     }
     Ok(parts)
+}
+
+/// Goal 6: MB/s of 400 connections whose records have keys / of 4 without, over 100 partitions,
+/// idempotent as Kafka's producers are.
+pub(super) fn connections(stage: &Stage) -> Result<Vec<Part>, Problem> {
+    let keyed = workload(include_str!("../../workloads/w5-keyed.toml"));
+    let unkeyed = workload(include_str!("../../workloads/w5-unkeyed.toml"));
+    let measured = compare(stage, [&keyed, &unkeyed], ["keyed MB/s", "unkeyed MB/s"])?;
+    let name = "MB/s, 400 keyed connections / 4 unkeyed";
+    Ok(vec![Part::new(name, Target::AtLeast(0.7), measured)])
 }
 
 /// Four connections, each of which sends to all partitions in turn. Segments are small where there
