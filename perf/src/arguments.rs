@@ -102,6 +102,9 @@ pub(crate) struct CompareArguments {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draw both brokers' spectrum of latencies into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) svg: Option<PathBuf>,
     /// Where the brokers' temporary directories are made [default: as the workload says, or
     /// target/perf]
     #[arg(long, value_name = "DIR")]

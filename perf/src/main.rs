@@ -169,8 +169,12 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
         slice: Duration::from_secs(arguments.slice_seconds.into()),
     })?;
     print(&outcome.table(&workload))?;
-    match &arguments.json {
-        Some(path) => write(path, &format!("{:#}\n", outcome.to_json(&workload))),
+    let object = outcome.to_json(&workload);
+    if let Some(path) = &arguments.json {
+        write(path, &format!("{object:#}\n"))?;
+    }
+    match &arguments.svg {
+        Some(dir) => draw(&[(None, object)], dir),
         None => Ok(()),
     }
 }

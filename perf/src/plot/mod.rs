@@ -115,7 +115,7 @@ fn spectrum_chart(whole: &Reading) -> (Chart, Axis, Axis) {
         series,
     };
     let y = match most > LINEAR_RANGE_MAX * least.max(1e-3) {
-        true => Axis::log((least.max(1e-3), most), chart.y_span(), time_text),
+        true => Axis::log((least.max(1e-3), most * 1.1), chart.y_span(), time_text),
         false => Axis::linear(most, chart.y_span(), time_text),
     };
     (chart, Axis::nines(x_most, X_SPAN), y)
@@ -156,7 +156,7 @@ fn throughput_chart(whole: &Reading) -> (Chart, Axis, Axis) {
     let chart = Chart {
         title: whole.title("Throughput over time"),
         subtitle: whole.question.clone(),
-        columns: vec!["least", "mean", "most"],
+        columns: vec!["least MB/s", "mean MB/s", "most MB/s"],
         series,
         x_title: "seconds of the part that counts".to_owned(),
         y_title: "MB/s of values".to_owned(),
