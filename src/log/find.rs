@@ -54,6 +54,16 @@ impl Log {
     /// The largest timestamp of the durable batches that begin at `from` or behind it;
     /// `Timestamp::NONE` if there are none.
     pub async fn max_timestamp_from(&self, from: Offset) -> Result<Timestamp, ReadError> {
+        let (newest, first, framed_end) = self.newest_known(from);
+        let Some(first) = first else {
+            return Ok(newest);
+        };
+        Ok(newest.max(self.newest_in(&first, from..framed_end).await?))
+    }
+
+    /// The largest timestamp from `from` on as far as memory knows it, the chunk that has to be
+    /// read for the rest, and where what is in frames ends.
+    fn newest_known(&self, from: Offset) -> (Timestamp, Option<Candidate>, Offset) {
         let (mut newest, mut first) = (Timestamp::NONE, None);
         let state = self.state.borrow();
         let framed_end = state.released.end_offset;
@@ -72,11 +82,7 @@ impl Log {
                 });
             }
         }
-        drop(state);
-        if let Some(first) = first {
-            newest = newest.max(self.newest_in(&first, from..framed_end).await?);
-        }
-        Ok(newest)
+        (newest, first, framed_end)
     }
 
     /// The largest timestamp of the batches of one chunk that begin in `range`.
