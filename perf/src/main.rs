@@ -2,8 +2,8 @@
 //! run it, `perf/README.md` how to read what it prints.
 //!
 //! `load` sends and measures, `book` keeps what is counted, `session` is a slice of load against
-//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns; `goals`
-//! holds brokers against floors.
+//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns;
+//! `goals` holds brokers against floors.
 
 mod limits;
 mod problem;

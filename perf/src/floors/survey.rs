@@ -18,7 +18,8 @@ use crate::machine::Machine;
 use crate::problem::Problem;
 use crate::report::percentiles;
 
-/// The sizes of writes and reads, in bytes: the smallest that a direct write may be, and a full batch.
+/// The sizes of writes and reads, in bytes: the smallest that a direct write may be, and a full
+/// batch.
 const SIZES: [usize; 2] = [4 << 10, 128 << 10];
 
 /// All floors of one machine and one disk.
