@@ -202,16 +202,17 @@ impl Entry {
 
     /// What is missing or doubtful, part by part.
     fn why(&self) -> Option<String> {
+        let same = self.parts[0].why();
+        if self.parts.iter().all(|part| part.why() == same) {
+            return same.map(str::to_owned);
+        }
         let mut whys: Vec<String> = Vec::new();
         for part in &self.parts {
             if let Some(why) = part.why() {
-                match self.parts.len() {
-                    1 => whys.push(why.to_owned()),
-                    _ => whys.push(format!("{}: {why}", part.name)),
-                }
+                whys.push(format!("{}: {why}", part.name));
             }
         }
-        (!whys.is_empty()).then(|| whys.join("; "))
+        Some(whys.join("; "))
     }
 
     /// The entry of summary.json.
