@@ -72,6 +72,8 @@ pub(crate) const PLOT_POINTS_MAX: usize = 200;
 /// Bytes of a result's file.
 pub(crate) const RESULT_FILE_BYTES_MAX: usize = 64 << 20;
 
+/// How long a broker may take until it gives producer ids, in seconds.
+pub(crate) const PRODUCER_ID_SECONDS: u64 = 30;
 /// How long a broker may take to start, and to stop, in seconds.
 pub(crate) const BROKER_START_SECONDS: u64 = 60;
 pub(crate) const BROKER_STOP_SECONDS: u64 = 30;

@@ -30,7 +30,9 @@ use self::consumer::Tail;
 use self::producer::Line;
 use crate::book::Book;
 use crate::fetch::Position;
-use crate::limits::{DRAIN_SECONDS, SECONDS_MAX, SPACE_LEFT_BYTES_MIN, WATCH_CLOCK_NS};
+use crate::limits::{
+    DRAIN_SECONDS, PRODUCER_ID_SECONDS, SECONDS_MAX, SPACE_LEFT_BYTES_MIN, WATCH_CLOCK_NS,
+};
 use crate::problem::Problem;
 use crate::request::{Identity, Place, Template};
 use crate::workload::{Start, Workload};
@@ -171,7 +173,8 @@ impl Load {
     }
 
     /// Puts load on the broker, and returns what was written down about it. What counts begins
-    /// after the warm-up.
+    /// after the warm-up. Where nothing comes any more, consumers end with their last fetch's
+    /// `max_wait_ms`: short ones make short slices.
     pub(crate) fn slice(
         &mut self,
         warm_up: Duration,
@@ -302,18 +305,27 @@ fn identities(plan: &Plan) -> Result<Vec<Identity>, Problem> {
     let mut request = InitProducerIdRequest::default();
     request.transactional_id = None;
     request.transaction_timeout_ms = i32::MAX;
+    let give_up = io::now() + Duration::from_secs(PRODUCER_ID_SECONDS);
     (0..load.connections)
         .map(|_| {
-            let response = client.call(Target::Any, &request)?;
-            match ErrorCode::from_code(response.error_code) {
-                Some(ErrorCode::None) => {}
-                code => {
-                    let name = code.map_or("an unknown error", ErrorCode::name);
-                    return Err(Problem::new(format!("no producer id: {name}")));
+            loop {
+                let response = client.call(Target::Any, &request)?;
+                match ErrorCode::from_code(response.error_code) {
+                    Some(ErrorCode::None) => {
+                        let id = ProducerId(response.producer_id);
+                        let epoch = ProducerEpoch(response.producer_epoch);
+                        return Ok(Identity::new(id, epoch));
+                    }
+                    // Kafka gives none until it has read its transaction log.
+                    Some(code) if code.is_retriable() && io::now() < give_up => {
+                        io::blocking::sleep(Duration::from_millis(100));
+                    }
+                    code => {
+                        let name = code.map_or("an unknown error", ErrorCode::name);
+                        return Err(Problem::new(format!("no producer id: {name}")));
+                    }
                 }
             }
-            let epoch = ProducerEpoch(response.producer_epoch);
-            Ok(Identity::new(ProducerId(response.producer_id), epoch))
         })
         .collect()
 }
