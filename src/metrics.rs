@@ -161,7 +161,6 @@ figures! {
         JournalEntries = "journal_entries",
         /// Bytes of those rounds, with headers and padding.
         JournalBytes = "journal_bytes",
-        /// Groups of which the journal had all or a part when they went to their partition's chunk.
         /// Groups that went to their chunk when the journal had them, or a part of them.
         JournalWriteBacks = "journal_write_backs",
         /// Reads that the disk served because no buffer held the bytes.

@@ -267,7 +267,8 @@ fn after_a_failed_write_what_was_journaled_is_still_there() {
                     };
                     workload::run(&node, &mut Chance::new(day, "day"), habits).await;
                     with_disk(|disk| disk.heal());
-                    for (id, log) in &node.logs.borrow().clone() {
+                    let logs = node.logs.borrow().clone();
+                    for (id, log) in &logs {
                         let mut model = world.models.borrow()[id].clone();
                         let durable = log.durable_offset().0;
                         model.batches.retain(|batch| batch.end <= durable);
@@ -332,7 +333,8 @@ async fn fill_the_disk(world: Rc<World>) {
         }
     }
     assert!(refused > 0, "the disk was never full");
-    for (id, log) in &node.logs.borrow().clone() {
+    let logs = node.logs.borrow().clone();
+    for (id, log) in &logs {
         let mut model = world.models.borrow()[id].clone();
         model
             .batches
