@@ -328,6 +328,9 @@ pub const RETENTIONS_AT_ONCE_MAX: usize = 16;
 pub const RETENTION_WAIT_MS_MAX: u64 = 2_000;
 /// How often a shard publishes its figures and looks for idle logs, in milliseconds.
 pub const UPKEEP_TICK_MS: u64 = 1000;
+/// How often a shard gives the pages back of buffers that it has not needed since it did before, in
+/// milliseconds.
+pub const BUFFERS_GIVE_BACK_MS: u64 = 2_000;
 /// How often a shard gives memory back that idle logs have freed, in milliseconds.
 pub const MEMORY_GIVE_BACK_MS: u64 = 5_000;
 /// As long as less than this was freed, it is kept for later use, in bytes.

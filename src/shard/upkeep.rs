@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use super::Shard;
 use crate::io;
 use crate::limits::{
-    MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, RETENTION_WAIT_MS_MAX,
-    RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
+    BUFFERS_GIVE_BACK_MS, MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY,
+    RETENTION_WAIT_MS_MAX, RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
 };
 use crate::log::checkpoint;
 use crate::metrics::{self, Gauge, PartitionFigures};
@@ -28,6 +28,7 @@ impl Shard {
     /// end when the shard closes.
     pub(super) fn start_upkeep(self: &Rc<Self>) {
         let config = self.config();
+        self.every(BUFFERS_GIVE_BACK_MS, |_| async { io::give_back_buffers() });
         self.every(MEMORY_GIVE_BACK_MS, |shard| async move {
             shard.give_back_memory()
         });
@@ -84,7 +85,6 @@ impl Shard {
 
     /// An idle partition costs no buffers; the allocator has to be told so.
     fn give_back_memory(&self) {
-        io::give_back_buffers();
         let freed_bytes = self.store.freed_bytes();
         if freed_bytes - self.memory_given_back.get() >= MEMORY_GIVE_BACK_BYTES {
             self.memory_given_back.set(freed_bytes);
