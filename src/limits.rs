@@ -53,7 +53,7 @@ pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
 /// A second write begins while the first is in flight only if this much waits, in bytes.
 pub const LOG_SECOND_WRITE_BYTES: usize = 64 << 10;
 /// Bytes of one log that wait; from this on they go straight to its chunk, not to the journal.
-pub const JOURNAL_ENTRY_BYTES_MAX: usize = 32 << 10;
+pub const JOURNAL_ENTRY_BYTES_MAX: usize = 12 << 10;
 /// One write of a core's journal, in bytes.
 pub const JOURNAL_ROUND_BYTES_MAX: usize = 1 << 20;
 /// The least size of a journal's chunk, in bytes.
@@ -76,6 +76,8 @@ pub const JOURNAL_REPLAY_LOOK_MS: u64 = 500;
 pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
 /// The size classes of chunk files, in bytes, ascending.
 pub const CHUNK_BYTES: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20];
+/// A segment of which less than this part is left begins no further chunk.
+pub const SEGMENT_REST_SHARE: u64 = 8;
 /// A chunk that filled faster than this is followed by one of the next larger class, in ms.
 pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
 /// A chunk that took longer than this is followed by one of the next smaller class, in ms.

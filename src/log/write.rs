@@ -9,7 +9,7 @@ use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
 use crate::io::{self, AlignedBuf, Sync};
 use crate::limits::{
     CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, JOURNAL_ENTRY_BYTES_MAX, LOG_GROUP_BYTES_MAX,
-    LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, STORAGE_RETRY_MS,
+    LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_REST_SHARE, STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
@@ -188,8 +188,13 @@ impl Log {
         let waiting = state.queued.iter().chain(&state.open);
         let waiting: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
         let durable = state.durable_offset();
-        state.queued.retain(|group| group.base_offset < durable);
-        state.open.take_if(|group| group.base_offset >= durable);
+        // A round in flight may still make what it holds durable, and then it is read from here.
+        let in_round = state.journaling;
+        let stays = |group: &Group| {
+            group.base_offset < durable || (in_round && group.journaled_end() > group.base_offset)
+        };
+        state.queued.retain(stays);
+        state.open.take_if(|group| !stays(group));
         let State { queued, open, .. } = &mut *state;
         queued.iter_mut().chain(open).for_each(Group::settle);
         let tell = !std::mem::replace(&mut state.told_stopped, true);
@@ -238,7 +243,7 @@ impl ChunkStore {
     }
 
     /// The size of the next chunk: the class after the one that filled fast, before the one that
-    /// filled slowly, not much larger than a segment, and large enough for the frame.
+    /// filled slowly, not larger than a segment unless that is smaller than any.
     fn next_class(&self, last: Option<&LogChunk>, segment_bytes: u64, now: Timestamp) -> u64 {
         let classes = &self.config.chunk_bytes;
         let index = match last {
@@ -256,8 +261,9 @@ impl ChunkStore {
                 }
             }
         };
-        let whole_segment = classes.partition_point(|class| frame_capacity(*class) < segment_bytes);
-        let class = |index: usize| classes[index.min(whole_segment).min(classes.len() - 1)];
+        let within_segment = classes.partition_point(|class| *class <= segment_bytes);
+        let largest = within_segment.saturating_sub(1);
+        let class = |index: usize| classes[index.min(largest)];
         // A log that has filled its last chunk fast will fill this one soon.
         let fast = last.is_some_and(|last| now.0 - last.stamped.0 < CHUNK_FILL_FAST_MS);
         self.foresee(class(index), fast.then(|| class(index + 1)));
@@ -296,6 +302,7 @@ impl State {
         }
         let room = room_of(group);
         let frame_bytes = group.frame_bytes() as u64;
+        let is_data = group.kind == FrameKind::Data;
         let rolls = self.must_roll(group, writer.now);
         if !rolls && self.has_place(frame_bytes, room) {
             return Step::Write(vec![self.build_waiting(writer)]);
@@ -306,6 +313,7 @@ impl State {
             self.sealed = self.queued.is_empty() && self.open.is_none();
             return Step::Write(Vec::new());
         }
+        let rolls = rolls || (is_data && self.is_segment_nearly_full());
         self.next_step_in_a_new_chunk(store, writer, frame_bytes, rolls)
     }
 
@@ -412,9 +420,23 @@ impl State {
 
     /// Whether the group begins a new segment, by size or by age.
     fn must_roll(&self, group: &Group, now: Timestamp) -> bool {
-        let Some(last) = self.chunks.back() else {
+        let Some((bytes, began)) = self.last_segment() else {
             return false;
         };
+        let grown = bytes + group.payload_bytes() as u64 > self.config.segment_bytes;
+        let aged = now.0.saturating_sub(began.0) >= self.config.segment_ms;
+        group.kind == FrameKind::Data && bytes > 0 && (grown || aged)
+    }
+
+    /// Whether what is left of the last segment is not worth a chunk of its own.
+    fn is_segment_nearly_full(&self) -> bool {
+        let full = self.config.segment_bytes - self.config.segment_bytes / SEGMENT_REST_SHARE;
+        self.last_segment().is_some_and(|(bytes, _)| bytes >= full)
+    }
+
+    /// The bytes of the last segment's batches, and when it began.
+    fn last_segment(&self) -> Option<(u64, Timestamp)> {
+        let last = self.chunks.back()?;
         let segment = self
             .chunks
             .iter()
@@ -424,9 +446,7 @@ impl State {
             bytes += chunk.payload_bytes;
             began = began.min(chunk.stamped);
         }
-        let grown = bytes + group.payload_bytes() as u64 > self.config.segment_bytes;
-        let aged = now.0.saturating_sub(began.0) >= self.config.segment_ms;
-        group.kind == FrameKind::Data && bytes > 0 && (grown || aged)
+        Some((bytes, began))
     }
 
     /// The footer of the last chunk, which gets no more frames; its index leaves memory.

@@ -174,7 +174,12 @@ fn the_brokers_own_appends_do_not_wait_for_producers() {
 
 #[test]
 fn what_one_core_has_freed_another_can_use() {
-    let small = Small::new(600_000, tiny_store(), &[p(), q()]);
+    // A chunk holds several frames, so that the disk is large enough for what is appended.
+    let store = StoreConfig {
+        chunk_bytes: vec![64 << 10, 2 << 20],
+        ..tiny_store()
+    };
+    let small = Small::new(600_000, store, &[p(), q()]);
     small.world.cores.set(2);
     small.run(|node| async move {
         fill(&node, p()).await;
