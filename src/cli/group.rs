@@ -9,8 +9,7 @@ use super::failure::Failure;
 use super::screen::{Screen, Table};
 use super::{connect, reset, screen_of};
 use crate::client::{
-    Client, ClientError, CommittedOffset, GroupDescription, GroupListing, MemberDescription,
-    OffsetSpec,
+    Client, CommittedOffset, GroupDescription, GroupListing, MemberDescription, OffsetSpec,
 };
 use crate::model::{Offset, TopicPartition};
 
@@ -70,21 +69,21 @@ fn list_json(group: &GroupListing) -> Value {
 }
 
 /// One group as it is shown.
-pub(super) struct Standing {
-    pub(super) group: GroupDescription,
-    pub(super) rows: Vec<Row>,
+struct Standing {
+    group: GroupDescription,
+    rows: Vec<Row>,
 }
 
 /// What a group has to do with one partition: an offset, a member, or both.
-pub(super) struct Row {
-    pub(super) partition: TopicPartition,
-    pub(super) committed: Option<Offset>,
-    pub(super) end: Option<Offset>,
-    pub(super) member: Option<MemberDescription>,
+struct Row {
+    partition: TopicPartition,
+    committed: Option<Offset>,
+    end: Option<Offset>,
+    member: Option<MemberDescription>,
 }
 
 impl Row {
-    pub(super) fn lag(&self) -> Option<i64> {
+    fn lag(&self) -> Option<i64> {
         Some((self.end? - self.committed?).max(0))
     }
 }
@@ -100,9 +99,19 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
     };
     let mut standings = Vec::new();
     for name in names {
-        standings.push(standing(client, &name)?.ok_or_else(|| {
-            Failure::new(format!("there is no group {name}")).try_this("corelog group list")
-        })?);
+        let group = client.describe_group(&name)?;
+        let committed = client.committed_offsets(&name, None)?;
+        if group.state == "Dead" && committed.is_empty() {
+            return Err(
+                Failure::new(format!("there is no group {name}")).try_this("corelog group list")
+            );
+        }
+        let mut rows = join(&group, committed);
+        let ends = ends(client, rows.iter().map(|row| &row.partition))?;
+        for row in &mut rows {
+            row.end = ends.get(&row.partition).copied();
+        }
+        standings.push(Standing { group, rows });
     }
     screen.show(
         || {
@@ -114,21 +123,6 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
         },
         || standings.iter().map(describe_json).collect(),
     )
-}
-
-/// What is known of a group; `None` if there is none of that name.
-pub(super) fn standing(client: &mut Client, name: &str) -> Result<Option<Standing>, ClientError> {
-    let group = client.describe_group(name)?;
-    let committed = client.committed_offsets(name, None)?;
-    if group.state == "Dead" && committed.is_empty() {
-        return Ok(None);
-    }
-    let mut rows = join(&group, committed);
-    let ends = ends(client, rows.iter().map(|row| &row.partition))?;
-    for row in &mut rows {
-        row.end = ends.get(&row.partition).copied();
-    }
-    Ok(Some(Standing { group, rows }))
 }
 
 /// Committed offsets and assigned partitions, by partition.
@@ -159,7 +153,7 @@ fn join(group: &GroupDescription, committed: Vec<CommittedOffset>) -> Vec<Row> {
 fn ends<'a>(
     client: &mut Client,
     partitions: impl Iterator<Item = &'a TopicPartition>,
-) -> Result<HashMap<TopicPartition, Offset>, ClientError> {
+) -> Result<HashMap<TopicPartition, Offset>, Failure> {
     let topics = client.topics()?;
     let exists = |partition: &TopicPartition| {
         let topic = topics.iter().find(|topic| topic.name == partition.topic);

@@ -21,7 +21,6 @@ pub(super) async fn handle(
     _version: i16,
 ) -> AlterConfigsResponse {
     let config = client.shard.config();
-    let brokers = client.shard.broker_ids();
     let mut response = AlterConfigsResponse::default();
     let names = request
         .resources
@@ -34,7 +33,7 @@ pub(super) async fn handle(
         answer.resource_name = resource.resource_name.clone();
         answer.error_message = None;
         let name = resource.resource_name.as_str();
-        match Resource::of(resource.resource_type, name, brokers) {
+        match Resource::of(resource.resource_type, name, config.node_id) {
             _ if !once => {
                 answer.error_code = ErrorCode::InvalidRequest.code();
                 answer.error_message = Some(StrBytes::from(configs::STANDS_TWICE));

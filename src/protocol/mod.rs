@@ -21,7 +21,6 @@
 //! every message under an allocation cap.
 
 mod api;
-pub mod arriving;
 mod error_code;
 mod header;
 

@@ -13,7 +13,5 @@ mod workload;
 mod everywhere;
 mod faults;
 mod full;
-mod journal;
 mod random;
-mod reserve;
 mod scenarios;

@@ -4,7 +4,6 @@
 //! and talks to it over TCP with the blocking client.
 
 mod admin;
-mod core_direct;
 mod running;
 
 use corelog::client::{

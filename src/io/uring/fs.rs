@@ -129,8 +129,7 @@ async fn write_and_sync(path: &Path, bytes: Bytes) -> Result<()> {
     let length = bytes.len();
     let mut request = Request::Write {
         file: file.clone(),
-        slices: vec![bytes],
-        vectors: Vec::new(),
+        bytes,
         written: 0,
         offset: 0,
         sync: Sync::None,
