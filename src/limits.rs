@@ -4,8 +4,21 @@
 
 /// Memory of every buffer that a file operation uses is aligned to this, in bytes.
 pub const IO_ALIGNMENT_BYTES: usize = 4096;
+/// The largest block that a thread's arena keeps for reuse, in bytes; longer buffers are
+/// allocations of their own.
+pub const ARENA_BLOCK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of address space that an arena takes from the system at a time; memory is used as it is
+/// touched.
+pub const ARENA_REGION_BYTES: usize = 64 << 20;
+/// Blocks whose pages an arena gives back to the system at a time.
+pub const ARENA_GIVE_BACK_BLOCKS_MAX: usize = 4096;
+const _: () = assert!(ARENA_BLOCK_BYTES_MAX.is_power_of_two());
+const _: () = assert!(ARENA_REGION_BYTES.is_multiple_of(ARENA_BLOCK_BYTES_MAX));
+const _: () = assert!(LOG_GROUP_BYTES_MAX < ARENA_BLOCK_BYTES_MAX);
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
+/// Slices of one vectored write to a file; Linux's IOV_MAX.
+pub const WRITE_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
 pub const MAILBOX_MESSAGES_MAX: usize = 4096;
 /// The longest file that `io::fs::read_small` and `write_small` handle, in bytes: checkpoints of
@@ -26,18 +39,45 @@ pub const SIM_POLLS_MAX: u64 = 200_000_000;
 pub const LOG_GROUP_BYTES_MAX: usize = 1 << 20;
 /// A batch of at least this many bytes is a frame of its own.
 pub const LOG_LARGE_BATCH_BYTES: usize = 256 << 10;
+/// A batch of at least this many bytes that has its own memory is written from there, in bytes;
+/// smaller ones are copied into their group. A request's batches from this size on are received
+/// into memory of their own.
+pub const LOG_PLACED_BATCH_BYTES_MIN: usize = 32 << 10;
+const _: () = assert!(LOG_PLACED_BATCH_BYTES_MIN <= LOG_LARGE_BATCH_BYTES);
+const _: () = assert!(LOG_GROUP_BYTES_MAX / FRAME_ALIGNMENT_BYTES <= WRITE_SLICES_MAX);
 /// The first buffer of a group that has no history, in bytes.
 pub const LOG_GROUP_BYTES_MIN: usize = 16 << 10;
-/// Frames of one log that are being written at the same time. Recovery scans as far past a hole as
-/// so many lost frames reach.
+/// Writes of one log in flight, each of one frame or of several that together are no longer than
+/// the longest. Recovery scans as far past a hole as so many lost writes reach.
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 2;
-/// A second frame is written while the first is in flight only if this much waits, in bytes.
-pub const LOG_SECOND_WRITE_BYTES: usize = 256 << 10;
+/// A second write begins while the first is in flight only if this much waits, in bytes.
+pub const LOG_SECOND_WRITE_BYTES: usize = 64 << 10;
+/// Bytes of one log that wait; from this on they go straight to its chunk, not to the journal.
+pub const JOURNAL_ENTRY_BYTES_MAX: usize = 12 << 10;
+/// One write of a core's journal, in bytes.
+pub const JOURNAL_ROUND_BYTES_MAX: usize = 1 << 20;
+/// The least size of a journal's chunk, in bytes.
+pub const JOURNAL_CHUNK_BYTES: u64 = 16 << 20;
+/// Chunks of one core's journal. When they are used up, logs go straight to their chunks until the
+/// oldest one is free again.
+pub const JOURNAL_CHUNKS_MAX: usize = 4;
+/// The largest buffer of a group that stays open because the journal has its batches, in bytes.
+pub const JOURNAL_GROUP_BYTES_MAX: usize = 64 << 10;
+/// Buffers of all such groups of one core, in bytes; further logs go straight to their chunks.
+pub const JOURNAL_GROUPS_BYTES_MAX: usize = 64 << 20;
+/// The longest that such a group stays open, in ms; it is looked at when idle logs are.
+pub const JOURNAL_GROUP_AGE_MS_MAX: u64 = 10_000;
+/// Logs that one core writes back at the same time to free a chunk of its journal.
+pub const JOURNAL_WRITE_BACKS_MAX: usize = 16;
+/// How often a core looks whether what a start found in the journals has reached the logs, in ms.
+pub const JOURNAL_REPLAY_LOOK_MS: u64 = 500;
 /// Frames start at multiples of this and are padded to it, in bytes: the physical sector of today's
 /// devices, so that no write touches a sector with acknowledged bytes.
 pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
 /// The size classes of chunk files, in bytes, ascending.
 pub const CHUNK_BYTES: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20];
+/// A segment of which less than this part is left begins no further chunk.
+pub const SEGMENT_REST_SHARE: u64 = 8;
 /// A chunk that filled faster than this is followed by one of the next larger class, in ms.
 pub const CHUNK_FILL_FAST_MS: i64 = 10_000;
 /// A chunk that took longer than this is followed by one of the next smaller class, in ms.
@@ -59,6 +99,22 @@ pub const CHUNKS_CREATING_MAX: usize = 16;
 /// Free chunks that one core keeps for reuse, in bytes of all together; more are removed, and all
 /// of them while any core has no space.
 pub const CHUNKS_FREE_BYTES_MAX: u64 = 1 << 30;
+/// One write of zeros into a free chunk ahead of need, in bytes; one at a time in a data directory.
+pub const PREWRITE_BYTES: usize = 256 << 10;
+/// While more of a core's batches than this wait for the disk, it writes no zeros, in bytes.
+pub const PREWRITE_PENDING_BYTES_MAX: usize = 64 << 10;
+/// The pause between two writes of zeros, in ms; it doubles while batches wait for the disk.
+pub const PREWRITE_PAUSE_MS: u64 = 4;
+/// The longest pause between two looks at whether the disk is free for zeros, in ms.
+pub const PREWRITE_PAUSE_MS_MAX: u64 = 64;
+/// Written chunks of the smallest class that a core keeps ready.
+pub const PREWRITTEN_SMALLEST_COUNT: usize = 4;
+/// Written chunks of each other class that its logs have asked for.
+pub const PREWRITTEN_COUNT: usize = 1;
+/// Chunks that one core creates to be written ahead of need, in bytes of all together.
+pub const PREWRITTEN_BYTES_MAX: u64 = 256 << 20;
+/// The same, as a part of the free space: one in so many bytes.
+pub const PREWRITTEN_SPACE_SHARE: u64 = 64;
 /// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
 pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;
 /// How often a core without space tries to create a chunk again, in ms.
@@ -178,6 +234,10 @@ const _: () = assert!(LOG_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES))
 const _: () = assert!(LOG_GROUP_BYTES_MIN.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(LOG_LARGE_BATCH_BYTES < LOG_GROUP_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
+const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX < JOURNAL_ROUND_BYTES_MAX);
+const _: () = assert!(JOURNAL_ROUND_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+const _: () = assert!((JOURNAL_ROUND_BYTES_MAX as u64) < JOURNAL_CHUNK_BYTES);
+const _: () = assert!(JOURNAL_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
@@ -188,6 +248,9 @@ pub const RECEIVE_EXPECTED_BYTES: usize = 64 * 1024;
 /// If a connection's requests of late reach this size, each is received into a buffer of its own.
 pub const RECEIVE_EXACT_BYTES: usize = 1024;
 const _: () = assert!(RECEIVE_EXACT_BYTES < RECEIVE_BUFFER_BYTES);
+/// The fields in front of a request's first batch, and between two, about, in bytes: so much is
+/// read to find where a large batch begins.
+pub const RECEIVE_FIELDS_BYTES: usize = 256;
 /// How much a receive buffer grows when a request's bytes have filled it.
 pub const RECEIVE_GROWTH_FACTOR: usize = 4;
 /// How long a request may take from its size to its last byte, in milliseconds.
@@ -267,6 +330,9 @@ pub const RETENTIONS_AT_ONCE_MAX: usize = 16;
 pub const RETENTION_WAIT_MS_MAX: u64 = 2_000;
 /// How often a shard publishes its figures and looks for idle logs, in milliseconds.
 pub const UPKEEP_TICK_MS: u64 = 1000;
+/// How often a shard gives the pages back of buffers that it has not needed since it did before, in
+/// milliseconds.
+pub const BUFFERS_GIVE_BACK_MS: u64 = 2_000;
 /// How often a shard gives memory back that idle logs have freed, in milliseconds.
 pub const MEMORY_GIVE_BACK_MS: u64 = 5_000;
 /// As long as less than this was freed, it is kept for later use, in bytes.
@@ -277,6 +343,10 @@ pub const METRICS_COMMITTED_MAX: usize = 50_000;
 pub const METRICS_PARTITIONS_EVERY: u64 = 5;
 /// Cores of one node.
 pub const CORES_MAX: usize = 1024;
+/// The ids of virtual brokers begin here; a node that has some has a smaller id.
+pub const VIRTUAL_BROKERS_FROM: i32 = 1_000_000;
+/// The ids of virtual brokers that each node may use, one a core.
+pub const VIRTUAL_BROKERS_PER_NODE: i32 = 10_000;
 /// How long a stopping node waits for requests that are being served, in milliseconds.
 pub const GRACEFUL_STOP_MS_MAX: u64 = 3_000;
 /// How long a starting node waits for a port that a killed one may still hold, in milliseconds.

@@ -151,6 +151,18 @@ figures! {
         WrittenBytes = "written_bytes",
         /// Data syncs of the disk, whether with a write or alone.
         Syncs = "syncs",
+        /// Bytes of zeros written into free chunks ahead of need.
+        PrewrittenBytes = "prewritten_bytes",
+        /// Chunks that a log took with blocks that nothing was written to yet.
+        UnwrittenChunksTaken = "unwritten_chunks_taken",
+        /// Rounds of the journal, each one write for the small groups of many partitions.
+        JournalRounds = "journal_rounds",
+        /// What those rounds held: one part of one partition each.
+        JournalEntries = "journal_entries",
+        /// Bytes of those rounds, with headers and padding.
+        JournalBytes = "journal_bytes",
+        /// Groups that went to their chunk when the journal had them, or a part of them.
+        JournalWriteBacks = "journal_write_backs",
         /// Reads that the disk served because no buffer held the bytes.
         ColdReads = "cold_reads",
         /// Bytes of those reads.
@@ -163,6 +175,22 @@ figures! {
         ConnectionsRefused = "connections_refused",
         /// Messages sent to other cores.
         CrossCoreMessages = "cross_core_messages",
+        /// Of these, produce requests, or parts of them, for partitions of another core.
+        ProduceHops = "produce_hops",
+        /// Of these, reads of fetch requests, or parts of them, from partitions of another core.
+        FetchHops = "fetch_hops",
+        /// Of these, watches that a waiting fetch placed on partitions of another core.
+        WatchHops = "watch_hops",
+        /// Of these, questions about offsets of partitions of another core.
+        OffsetsHops = "offsets_hops",
+        /// Of these, requests for a group whose coordinator is on another core.
+        GroupHops = "group_hops",
+        /// Of these, looks at the partitions of another core.
+        InspectHops = "inspect_hops",
+        /// Of these, requests for the controller on core 0.
+        ControlHops = "control_hops",
+        /// Of these, changes of the metadata that core 0 told another core.
+        ApplyHops = "apply_hops",
         /// Times that a connection was not read from because a budget was used up.
         BackPressurePauses = "back_pressure_pauses",
     }
@@ -187,6 +215,10 @@ figures! {
         WritesInFlight = "writes_in_flight",
         /// Preallocated chunks that wait for use.
         FreeChunks = "free_chunks",
+        /// Those of them whose blocks are all written.
+        PrewrittenChunks = "prewritten_chunks",
+        /// Chunks that the journal occupies.
+        JournalChunks = "journal_chunks",
         /// Files that are open.
         OpenFiles = "open_files",
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::goals::GOALS_COUNT;
 use crate::limits::{PAIRS_MAX, SECONDS_MAX};
 
 /// What a broker does on this machine, and what the machine could do.
@@ -25,12 +26,22 @@ pub(crate) enum Command {
     Floors(FloorsArguments),
     /// Put a workload on corelog and on another broker in turns, and compare slice by slice
     Compare(CompareArguments),
+    /// Measure the twelve goals: corelog against the machine's floors and against Apache Kafka
+    Goals(GoalsArguments),
+    /// Serve floors F1 to F4: what `goals` starts
+    #[command(hide = true)]
+    FloorServer(FloorServerArguments),
+    /// Draw results: the spectrum of latencies and throughput over time, as SVG
+    Plot(PlotArguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// The workload, for example perf/workloads/w1-durable-ingest.toml
     pub(crate) workload: PathBuf,
+    /// Set a key of the workload to something else, for example load.rate=10000
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// A broker that runs; without it a corelog is started for the run
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) bootstrap: Option<String>,
@@ -47,6 +58,9 @@ pub(crate) struct RunArguments {
     /// Write the latencies' percentiles for HdrHistogram's plotters
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
+    /// Draw the spectrum of latencies and the throughput over time into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) svg: Option<PathBuf>,
     /// Where the broker's temporary directory is made [default: as the workload says, or
     /// target/perf]
     #[arg(long, value_name = "DIR", conflicts_with = "bootstrap")]
@@ -73,6 +87,9 @@ pub(crate) struct FloorsArguments {
 pub(crate) struct CompareArguments {
     /// The workload, for example perf/workloads/w1-durable-ingest.toml
     pub(crate) workload: PathBuf,
+    /// Set a key of the workload to something else, for example load.rate=10000
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// `kafka` starts an Apache Kafka with the workload's durability on the same CPUs, by ci/kafka
     #[arg(long, value_name = "kafka|HOST:PORT")]
     pub(crate) peer: String,
@@ -85,6 +102,9 @@ pub(crate) struct CompareArguments {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draw both brokers' spectrum of latencies into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) svg: Option<PathBuf>,
     /// Where the brokers' temporary directories are made [default: as the workload says, or
     /// target/perf]
     #[arg(long, value_name = "DIR")]
@@ -92,6 +112,49 @@ pub(crate) struct CompareArguments {
     /// The corelog to start [default: the release build]
     #[arg(long, value_name = "BINARY")]
     pub(crate) broker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GoalsArguments {
+    /// Fewer pairs and shorter slices
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only the goals with these numbers
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=i64::from(GOALS_COUNT)))]
+    pub(crate) only: Vec<u8>,
+    /// Where summary.json is written [default: target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the temporary directories of brokers and floors are made; the disk that is measured
+    /// [default: target/perf]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The corelog to start [default: the release build]
+    #[arg(long, value_name = "BINARY")]
+    pub(crate) broker: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FloorServerArguments {
+    /// Where the floors' files are
+    pub(crate) dir: PathBuf,
+    /// How many there are
+    #[arg(long)]
+    pub(crate) files: usize,
+    /// Bytes of each
+    #[arg(long)]
+    pub(crate) file_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlotArguments {
+    /// What `perf run --json` or `perf compare --json` wrote; several in one picture, each with
+    /// the name that the legend shall show
+    #[arg(required = true, value_name = "[NAME=]RESULT.json")]
+    pub(crate) results: Vec<String>,
+    /// Where the pictures go
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) out: PathBuf,
 }
 
 #[cfg(test)]

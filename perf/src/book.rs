@@ -7,7 +7,7 @@ use corelog::io::Instant;
 use corelog::protocol::ErrorCode;
 use hdrhistogram::Histogram;
 
-use crate::limits::LATENCY_NS_MAX;
+use crate::limits::{LATENCY_NS_MAX, STEP, STEPS_COUNT_MAX};
 
 /// The part of a run that counts, and the requests in it. One per core; they add up.
 #[derive(Clone, Debug)]
@@ -15,15 +15,22 @@ pub(crate) struct Book {
     begin: Instant,
     end: Instant,
     batch_records: u32,
+    /// How long a step of the time series is.
+    pub(crate) step: Duration,
     /// From the intended send time to the answer, of all requests that were meant to be sent in
     /// the part that counts, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// From the intended send time to the hand-over to the kernel, of the same requests.
     pub(crate) send_delay: Histogram<u64>,
-    /// By the second in which the answer came, counted from the begin of what counts.
-    pub(crate) seconds: Vec<Second>,
+    /// From the intended send time to the arrival at a consumer, of every record whose batch was
+    /// meant to be sent in the part that counts.
+    pub(crate) end_to_end: Histogram<u64>,
+    /// Step by step, counted from the begin of what counts, by when it happened.
+    pub(crate) steps: Vec<Step>,
     /// Records whose answer came before the part that counts.
     pub(crate) warm_up_records: u64,
+    /// Records acknowledged, whenever, that were meant to be sent in the part that counts.
+    pub(crate) counted_records: u64,
     /// Requests whose answer never came, or that were not even sent: the broker was too far
     /// behind. They are in `latency` with the age that they had reached.
     pub(crate) unanswered: u64,
@@ -31,26 +38,59 @@ pub(crate) struct Book {
     pub(crate) refused: BTreeMap<&'static str, u64>,
 }
 
-/// What happened in one second.
+/// What happened in one step of the time series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Second {
+pub(crate) struct Step {
+    /// Records and requests that were acknowledged.
     pub(crate) records: u64,
     pub(crate) requests: u64,
     pub(crate) latency_max_ns: u64,
+    /// Records that consumers got, and the bytes of their batches as they came.
+    pub(crate) fetched_records: u64,
+    pub(crate) fetched_bytes: u64,
+    /// Records that were there for a consumer and that it had not got, at most.
+    pub(crate) lag_records_max: u64,
+}
+
+impl Step {
+    fn add(&mut self, other: &Step) {
+        self.records += other.records;
+        self.requests += other.requests;
+        self.latency_max_ns = self.latency_max_ns.max(other.latency_max_ns);
+        self.fetched_records += other.fetched_records;
+        self.fetched_bytes += other.fetched_bytes;
+        // Of the consumers of several cores together, at different times within the step: the sum
+        // is what it may have been at most.
+        self.lag_records_max += other.lag_records_max;
+    }
+}
+
+/// A batch that a consumer got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// When it was meant to be sent, if it says so.
+    pub(crate) intended: Option<Instant>,
 }
 
 impl Book {
     /// An empty book of what is meant to be sent from `begin` and before `begin` + `length`.
     pub(crate) fn new(begin: Instant, length: Duration, batch_records: u32) -> Book {
-        let seconds = length.as_secs_f64().ceil() as usize;
+        let longest = length.div_duration_f64(STEP) / f64::from(STEPS_COUNT_MAX);
+        let step = STEP * longest.ceil().max(1.0) as u32;
+        let steps = length.div_duration_f64(step).ceil() as usize;
         Book {
             begin,
             end: begin + length,
             batch_records,
+            step,
             latency: histogram(),
             send_delay: histogram(),
-            seconds: vec![Second::default(); seconds],
+            end_to_end: histogram(),
+            steps: vec![Step::default(); steps],
             warm_up_records: 0,
+            counted_records: 0,
             unanswered: 0,
             refused: BTreeMap::new(),
         }
@@ -59,25 +99,45 @@ impl Book {
     /// A request was handed to the kernel.
     pub(crate) fn sent(&mut self, intended: Instant, now: Instant) {
         if self.counts(intended) {
-            record(&mut self.send_delay, now - intended);
+            record(&mut self.send_delay, now - intended, 1);
         }
     }
 
-    /// A request was acknowledged. Throughput belongs to the second of the answer, latency to the
+    /// A request was acknowledged. Throughput belongs to the step of the answer, latency to the
     /// request: so what is acknowledged late is counted late, and is not forgotten.
     pub(crate) fn acknowledged(&mut self, intended: Instant, now: Instant) {
+        let records = u64::from(self.batch_records);
         if self.counts(intended) {
-            record(&mut self.latency, now - intended);
+            record(&mut self.latency, now - intended, 1);
+            self.counted_records += records;
         }
         if now < self.begin {
-            self.warm_up_records += u64::from(self.batch_records);
-        } else if now < self.end {
-            let second = (now - self.begin).as_secs() as usize;
-            let second = &mut self.seconds[second];
-            second.records += u64::from(self.batch_records);
-            second.requests += 1;
+            self.warm_up_records += records;
+        } else if let Some(step) = self.step_at(now) {
+            step.records += records;
+            step.requests += 1;
             let latency_ns = u64::try_from((now - intended).as_nanos()).unwrap_or(u64::MAX);
-            second.latency_max_ns = second.latency_max_ns.max(latency_ns);
+            step.latency_max_ns = step.latency_max_ns.max(latency_ns);
+        }
+    }
+
+    /// A batch came to a consumer; true if its records' latency counts.
+    pub(crate) fn arrived(&mut self, arrival: Arrival, now: Instant) -> bool {
+        if let Some(step) = self.step_at(now) {
+            step.fetched_records += arrival.records;
+            step.fetched_bytes += arrival.bytes;
+        }
+        let counted = arrival.intended.filter(|&intended| self.counts(intended));
+        if let Some(intended) = counted {
+            record(&mut self.end_to_end, now - intended, arrival.records);
+        }
+        counted.is_some()
+    }
+
+    /// So many records wait for this core's consumers.
+    pub(crate) fn lagging(&mut self, records: u64, now: Instant) {
+        if let Some(step) = self.step_at(now) {
+            step.lag_records_max = step.lag_records_max.max(records);
         }
     }
 
@@ -89,7 +149,7 @@ impl Book {
     /// A request was given up, without an answer or even before it was sent.
     pub(crate) fn given_up(&mut self, intended: Instant, now: Instant) {
         if self.counts(intended) {
-            record(&mut self.latency, now - intended);
+            record(&mut self.latency, now - intended, 1);
             self.unanswered += 1;
         }
     }
@@ -100,14 +160,14 @@ impl Book {
         let added = self
             .latency
             .add(&other.latency)
-            .and(self.send_delay.add(&other.send_delay));
+            .and(self.send_delay.add(&other.send_delay))
+            .and(self.end_to_end.add(&other.end_to_end));
         added.expect("histograms have the same bounds");
-        for (second, other) in self.seconds.iter_mut().zip(&other.seconds) {
-            second.records += other.records;
-            second.requests += other.requests;
-            second.latency_max_ns = second.latency_max_ns.max(other.latency_max_ns);
+        for (step, other) in self.steps.iter_mut().zip(&other.steps) {
+            step.add(other);
         }
         self.warm_up_records += other.warm_up_records;
+        self.counted_records += other.counted_records;
         self.unanswered += other.unanswered;
         for (name, count) in &other.refused {
             *self.refused.entry(name).or_default() += count;
@@ -116,12 +176,33 @@ impl Book {
 
     /// Records acknowledged within the part that counts.
     pub(crate) fn records(&self) -> u64 {
-        self.seconds.iter().map(|second| second.records).sum()
+        self.steps.iter().map(|step| step.records).sum()
     }
 
     /// Requests acknowledged within the part that counts.
     pub(crate) fn requests(&self) -> u64 {
-        self.seconds.iter().map(|second| second.requests).sum()
+        self.steps.iter().map(|step| step.requests).sum()
+    }
+
+    /// Records that consumers got within the part that counts.
+    pub(crate) fn fetched_records(&self) -> u64 {
+        self.steps.iter().map(|step| step.fetched_records).sum()
+    }
+
+    /// Bytes of their batches.
+    pub(crate) fn fetched_bytes(&self) -> u64 {
+        self.steps.iter().map(|step| step.fetched_bytes).sum()
+    }
+
+    pub(crate) fn fetched_records_per_second(&self) -> f64 {
+        self.fetched_records() as f64 / self.length_seconds()
+    }
+
+    /// The largest lag, and the last one.
+    pub(crate) fn lag_records(&self) -> (u64, u64) {
+        let mut lags = self.steps.iter().map(|step| step.lag_records_max);
+        let last = lags.next_back().unwrap_or(0);
+        (lags.max().unwrap_or(0).max(last), last)
     }
 
     /// How long the part that counts is, in seconds.
@@ -136,6 +217,15 @@ impl Book {
     fn counts(&self, intended: Instant) -> bool {
         (self.begin..self.end).contains(&intended)
     }
+
+    /// The step of a time within the part that counts.
+    fn step_at(&mut self, now: Instant) -> Option<&mut Step> {
+        if !self.counts(now) {
+            return None;
+        }
+        let at = (now - self.begin).as_nanos() / self.step.as_nanos();
+        self.steps.get_mut(at as usize)
+    }
 }
 
 /// A histogram of nanoseconds with three digits.
@@ -143,8 +233,9 @@ pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds are in order")
 }
 
-fn record(histogram: &mut Histogram<u64>, time: Duration) {
-    histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+fn record(histogram: &mut Histogram<u64>, time: Duration, count: u64) {
+    let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    histogram.saturating_record_n(ns, count);
 }
 
 #[cfg(test)]
@@ -199,10 +290,53 @@ mod tests {
         other.acknowledged(at(2100), at(2103));
         other.refused(ErrorCode::NotLeaderOrFollower);
         one.add(&other);
-        let latency_max_ns = |second: &Second| second.latency_max_ns / 1_000_000;
-        let latencies: Vec<u64> = one.seconds.iter().map(latency_max_ns).collect();
-        assert_eq!(latencies, [1, 3]);
+        let latency_max_ms = |step: usize| one.steps[step].latency_max_ns / 1_000_000;
+        assert_eq!((latency_max_ms(1), latency_max_ms(11)), (1, 3));
+        assert_eq!(one.steps.len(), 20);
         assert_eq!(one.latency.len(), 2);
         assert_eq!(one.refused["NOT_LEADER_OR_FOLLOWER"], 1);
+    }
+
+    #[test]
+    fn what_consumers_get_is_counted_by_record_and_by_when_it_came() {
+        let (mut one, mut other) = (book(), book());
+        let mut arrive = |intended: Option<u64>, now, expected| {
+            let arrival = Arrival {
+                records: 10,
+                bytes: 1000,
+                intended: intended.map(at),
+            };
+            assert_eq!(
+                one.arrived(arrival, at(now)),
+                expected,
+                "{intended:?} {now}"
+            );
+        };
+        arrive(Some(1000), 1004, true);
+        arrive(Some(2999), 3010, true);
+        arrive(Some(999), 1001, false);
+        arrive(None, 1500, false);
+        other.lagging(7, at(1001));
+        one.lagging(3, at(1099));
+        one.lagging(2, at(2999));
+        one.add(&other);
+        // What came at 3010 came after the end.
+        assert_eq!((one.fetched_records(), one.fetched_bytes()), (30, 3000));
+        assert_eq!(one.end_to_end.len(), 20);
+        assert_eq!(one.end_to_end.max() / 1_000_000, 11);
+        assert_eq!(one.lag_records(), (10, 2));
+    }
+
+    #[test]
+    fn a_long_run_has_longer_steps() {
+        let check = |seconds, step_ms| {
+            let book = Book::new(at(0), Duration::from_secs(seconds), 1);
+            assert_eq!(book.step.as_millis(), step_ms, "{seconds}");
+            assert!(book.steps.len() <= STEPS_COUNT_MAX as usize);
+        };
+        check(1, 100);
+        check(3600, 100);
+        check(3601, 200);
+        check(24 * 3600, 2400);
     }
 }

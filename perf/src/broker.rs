@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use corelog::io;
@@ -24,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) product: String,
     pub(crate) version: Option<String>,
     pub(crate) address: String,
+    /// Where its /metrics is.
+    pub(crate) admin: Option<String>,
     /// What an acknowledgement promises, as the broker itself says; of Kafka, as it was started.
     pub(crate) durability: String,
     /// Whether its data lies in memory, where a sync costs and keeps nothing.
@@ -42,6 +45,7 @@ impl Facts {
                 product: "unknown".to_owned(),
                 version: None,
                 address: address.to_owned(),
+                admin: None,
                 durability: "unknown".to_owned(),
                 in_memory: false,
                 cores: None,
@@ -75,6 +79,7 @@ fn read_ready(bytes: &[u8]) -> Result<Facts, Problem> {
         product: "corelog".to_owned(),
         version: text(&ready["version"]),
         address,
+        admin: text(&ready["admin"]),
         durability,
         in_memory: ready["in_memory"].as_bool().unwrap_or(false),
         cores: ready["cores"].as_u64(),
@@ -90,6 +95,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) cpus: &'a [usize],
     /// The directory for its temporary directory.
     pub(crate) parent: &'a Path,
+    /// More settings, KEY=VALUE; Kafka gets none of them.
+    pub(crate) overrides: &'a [String],
 }
 
 /// How often retention is enforced, in milliseconds: a run writes more than a disk may hold.
@@ -101,15 +108,25 @@ pub(crate) struct Corelog {
     child: Child,
     /// Its standard input: when it closes, for whatever reason, the broker stops.
     life_line: Option<ChildStdin>,
-    pub(crate) dir: ScratchDir,
+    pub(crate) dir: Arc<ScratchDir>,
     pub(crate) facts: Facts,
 }
 
 impl Corelog {
-    /// Starts the binary and waits until it serves.
+    /// Starts the binary in a new directory and waits until it serves.
     pub(crate) fn start(binary: &Path, settings: &Settings<'_>) -> Result<Corelog, Problem> {
-        let dir = scratch(settings.parent)?;
+        let dir = Arc::new(scratch(settings.parent)?);
+        Corelog::start_in(binary, dir, settings)
+    }
+
+    /// Starts it on what an earlier one has left.
+    pub(crate) fn start_in(
+        binary: &Path,
+        dir: Arc<ScratchDir>,
+        settings: &Settings<'_>,
+    ) -> Result<Corelog, Problem> {
         let ready_file = dir.path().join("ready.json");
+        let _ = std::fs::remove_file(&ready_file);
         let failed = |error: io::Error| {
             Problem::new(format!("cannot start {}: {error}", binary.display()))
                 .hint("cargo build --release --locked --bin corelog, or --broker BINARY")
@@ -131,6 +148,9 @@ impl Corelog {
             &format!("corelog.durability={}", settings.durability.as_str()),
             &format!("corelog.cores={}", settings.cpus.len()),
         ] {
+            command.args(["--override", setting]);
+        }
+        for setting in settings.overrides {
             command.args(["--override", setting]);
         }
         let log = blocking::create_file(dir.path().join("log")).map_err(failed)?;
@@ -160,8 +180,15 @@ impl Corelog {
                 let words = last_words(&self.dir.path().join("log"));
                 return Err(Problem::new(format!("the broker did not start:\n{words}")));
             }
-            blocking::sleep(Duration::from_millis(10));
+            blocking::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Ends it as a crash would (SIGKILL), and keeps its directory.
+    pub(crate) fn kill(mut self) -> Result<Arc<ScratchDir>, Problem> {
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        ended.map_err(|error| Problem::new(format!("the broker cannot be killed: {error}")))?;
+        Ok(Arc::clone(&self.dir))
     }
 
     /// Stops it gracefully; anything but exit code 0 is a problem, because then its figures are
@@ -248,6 +275,7 @@ impl Kafka {
             product: "kafka".to_owned(),
             version: version_of(script),
             address: said("address"),
+            admin: None,
             durability: durability.to_owned(),
             in_memory: blocking::lies_in_memory(kafka.dir.path()),
             cores: None,
@@ -344,6 +372,7 @@ mod tests {
             durability: Durability::Sync,
             cpus: &[0],
             parent: &std::env::temp_dir(),
+            overrides: &[],
         };
         let problem = Corelog::start(Path::new("/no/such/corelog"), &settings);
         let text = problem.expect_err("there is none").to_string();

@@ -3,16 +3,18 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::book::histogram;
 use crate::broker::{Corelog, Facts, Kafka, Settings};
 use crate::limits::{COMPARE_WARM_UP, SLICE_WARM_UP};
 use crate::load::Plan;
 use crate::machine::{Machine, Seats, cpu_list};
 use crate::paired::{Ratio, first_begins, median};
 use crate::problem::Problem;
-use crate::report::{Context, doubts, megabytes_per_second};
+use crate::report::{Context, doubts, megabytes_per_second, percentiles, spectrum};
 use crate::session::{self, Slice};
 use crate::workload::Workload;
 
@@ -88,6 +90,8 @@ pub(crate) struct Outcome {
     peer: Facts,
     /// Corelog's slice and the peer's, pair by pair.
     pairs: Vec<(Figures, Figures)>,
+    /// Latencies of all of corelog's slices together, and of the peer's.
+    latencies: [Histogram<u64>; 2],
     doubts: Vec<String>,
 }
 
@@ -131,6 +135,7 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         durability: workload.broker.durability,
         cpus: &seats.broker,
         parent: course.parent,
+        overrides: &workload.broker.settings,
     };
     let corelog = Corelog::start(course.binary, &settings)?;
     let opponent = Opponent::start(course.peer, &settings)?;
@@ -147,7 +152,6 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
     let context = Context::new(machine, seats.clone(), corelog.facts.clone());
     let pids = [corelog.facts.pid, peer.pid];
     let bar = session::progress(&workload.name);
-    bar.set_length(1000);
     for (plan, pid) in plans.iter_mut().zip(pids) {
         plan.warm_up = SLICE_WARM_UP;
         plan.length = COMPARE_WARM_UP;
@@ -157,6 +161,7 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         plan.length = course.slice;
     }
     let mut pairs = Vec::new();
+    let mut latencies = [histogram(), histogram()];
     let mut found = Vec::new();
     for pair in 0..course.pairs as usize {
         bar.set_prefix(format!("{} {}/{}", workload.name, pair + 1, course.pairs));
@@ -165,6 +170,8 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         for who in turns {
             let slice = slice_of(&plans[who], pids[who], &bar)?;
             figures[who] = Some(Figures::of(workload, &slice));
+            let added = latencies[who].add(&slice.book.latency);
+            added.expect("histograms have the same bounds");
             let of_whom = [&context.broker.product, &peer.product][who];
             for doubt in doubts(&context, workload, &slice) {
                 let doubt = format!("{of_whom}: {doubt}");
@@ -187,6 +194,7 @@ pub(crate) fn run(course: &Course<'_>) -> Result<Outcome, Problem> {
         context,
         peer,
         pairs,
+        latencies,
         doubts: found,
     })
 }
@@ -278,12 +286,25 @@ impl Outcome {
         let pairs: Vec<Value> = pairs
             .map(|(own, other)| json!({ "corelog": own, "peer": other }))
             .collect();
+        let curves = [&self.context.broker, &self.peer]
+            .into_iter()
+            .zip(&self.latencies);
+        let curves: Vec<Value> = curves
+            .map(|(broker, latency)| {
+                json!({
+                    "broker": broker,
+                    "latency": percentiles(latency),
+                    "spectrum": spectrum(latency),
+                })
+            })
+            .collect();
         json!({
             "context": self.context,
             "peer": self.peer,
             "workload": workload,
             "ratios": ratios,
             "pairs": pairs,
+            "curves": curves,
             "doubts": self.doubts,
         })
     }
@@ -306,6 +327,14 @@ mod tests {
         }
     }
 
+    fn times(ns: &[u64]) -> Histogram<u64> {
+        let mut times = histogram();
+        for ns in ns {
+            times.record(*ns).expect("within bounds");
+        }
+        times
+    }
+
     fn outcome(peer_cpu: Option<f64>) -> Outcome {
         let context = context();
         let mut peer = context.broker.clone();
@@ -314,6 +343,7 @@ mod tests {
             context,
             peer,
             pairs: vec![(figures(200.0, Some(1.0)), figures(100.0, peer_cpu)); 3],
+            latencies: [times(&[1_000_000]), times(&[2_000_000, 3_000_000])],
             doubts: vec!["kafka: slow".to_owned()],
         }
     }
@@ -333,6 +363,13 @@ mod tests {
         let object = outcome(Some(4.0)).to_json(&workload());
         assert_eq!(object["ratios"]["MB/s"]["median"], 2.0);
         assert_eq!(object["pairs"][2]["peer"]["megabytes_per_second"], 100.0);
+        assert_eq!(object["curves"][1]["latency"]["count"], 2);
+        let pictures = crate::plot::pictures(&[(None, object)]).expect("it can be drawn");
+        let names: Vec<&str> = pictures.iter().map(|picture| &*picture.file_name).collect();
+        assert_eq!(names, ["w1-latency.svg"]);
+        for name in ["corelog 0.1.0, sync", "kafka 0.1.0, sync"] {
+            assert!(pictures[0].svg.contains(name), "{name}");
+        }
     }
 
     #[test]

@@ -3,52 +3,61 @@
 //!
 //! A stall of the broker cannot hide here (no coordinated omission): at a fixed rate a request
 //! that has to wait for the answers before it keeps the time at which it was meant to be sent.
+//!
+//! `Load::open` connects everybody; `Load::slice` puts load on the broker for a while and returns
+//! what was written down, as often as one likes: between slices the connections stay open and
+//! nothing happens on them. `producer` and `consumer` are the two ends of one connection each.
+
+mod consumer;
+mod producer;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use corelog::io::sync::{Semaphore, watch};
+use corelog::client::{Client, ClientOptions, OffsetSpec, Target};
+use corelog::io::sync::watch;
 use corelog::io::{self, CoreSpec, Instant, TcpStream};
-use corelog::model::CoreId;
+use corelog::model::{CoreId, Offset, ProducerEpoch, ProducerId, TopicName, TopicPartition};
 use corelog::protocol::ErrorCode;
+use corelog::protocol::messages::InitProducerIdRequest;
 
+use self::consumer::Tail;
+use self::producer::Line;
 use crate::book::Book;
-use crate::limits::{DRAIN_SECONDS, SPACE_LEFT_BYTES_MIN, WATCH_CLOCK_NS};
+use crate::fetch::Position;
+use crate::limits::{
+    DRAIN_SECONDS, PRODUCER_ID_SECONDS, SECONDS_MAX, SPACE_LEFT_BYTES_MIN, WATCH_CLOCK_NS,
+};
 use crate::problem::Problem;
-use crate::request::{Template, read_answer, take_answer};
-use crate::schedule::Schedule;
-use crate::workload::{Acks, Rate, Spread, Workload};
+use crate::request::{Identity, Place, Template};
+use crate::workload::{Start, Workload};
 
 /// Everything that one run of load needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
-    pub(crate) address: SocketAddr,
-    /// The version of produce requests.
+    /// HOST:PORT of the broker.
+    pub(crate) bootstrap: String,
+    /// The addresses that lead partitions.
+    pub(crate) leaders: Vec<SocketAddr>,
+    /// The partitions, those of one topic in a row.
+    pub(crate) places: Arc<Vec<Place>>,
+    /// The versions of produce and of fetch requests.
     pub(crate) version: i16,
-    /// One request for each partition.
-    pub(crate) templates: Arc<Vec<Template>>,
+    pub(crate) fetch_version: i16,
+    /// The requests for each leader.
+    pub(crate) templates: Arc<Vec<Vec<Template>>>,
     /// One core of the client each; the connections are dealt to them in turn.
     pub(crate) cpus: Vec<Option<usize>>,
     pub(crate) warm_up: Duration,
     pub(crate) length: Duration,
     /// A directory whose file system must not run full.
-    pub(crate) dir: Option<std::path::PathBuf>,
-}
-
-/// What the thread that started a load sees of it while it runs.
-#[derive(Debug, Default)]
-pub(crate) struct Gauges {
-    /// Records acknowledged so far, warm-up included.
-    pub(crate) records: AtomicU64,
-    /// Set when the run has no sense any more: everybody comes to an end.
-    pub(crate) is_stopped: AtomicBool,
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// What happens on the thread that started a load, at the times that matter.
@@ -59,379 +68,533 @@ pub(crate) trait Watcher {
     fn tick(&mut self, share: f64, records: u64);
 }
 
-/// Runs the load, and returns what was written down about it.
-pub(crate) fn run(plan: &Plan, watcher: &mut impl Watcher) -> Result<Book, Problem> {
-    let gauges = Arc::new(Gauges::default());
-    let (start, started) = watch::channel(None);
-    let (ready, all_ready) = mpsc::channel();
-    let outcomes = Arc::new(Mutex::new(Vec::new()));
-    let thread = {
-        let (plan, gauges, outcomes) = (plan.clone(), Arc::clone(&gauges), Arc::clone(&outcomes));
-        io::spawn_thread("perf load", move || {
-            let core_count = plan.cpus.len();
-            let cores: Vec<CoreSpec> = (0..core_count)
-                .map(|core| CoreSpec {
-                    id: CoreId(core as u16),
-                    cpu: plan.cpus[core],
+/// A load whose connections are open. They close with it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    plan: Plan,
+    gauges: Arc<Gauges>,
+    commands: Option<watch::Sender<Option<Command>>>,
+    books: mpsc::Receiver<Result<Book, Problem>>,
+    thread: Option<std::thread::JoinHandle<io::Result<()>>>,
+    /// A slice went wrong: there will be no other one.
+    is_broken: bool,
+}
+
+/// What the cores are to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Command {
+    start: Instant,
+    begin: Instant,
+    length: Duration,
+    /// Enough, whatever the time.
+    records_max: u64,
+}
+
+/// What the threads of a load see of each other while a slice runs.
+#[derive(Debug, Default)]
+struct Gauges {
+    /// Records acknowledged, and records fetched, so far, warm-up included.
+    records: AtomicU64,
+    fetched: AtomicU64,
+    /// Records that were meant to be sent while it counts: acknowledged, and come to a consumer.
+    counted: AtomicU64,
+    arrived: AtomicU64,
+    /// Set when `records_max` is reached: no more requests.
+    is_enough: AtomicBool,
+    /// Set when the run has no sense any more: everybody comes to an end.
+    is_stopped: AtomicBool,
+}
+
+impl Gauges {
+    fn is_over(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed) || self.is_enough.load(Ordering::Relaxed)
+    }
+}
+
+impl Load {
+    /// Opens all connections. Consumers that begin at the end do so at the end as it is now.
+    pub(crate) fn open(plan: &Plan) -> Result<Load, Problem> {
+        let identities = identities(plan)?;
+        let positions = positions(plan)?;
+        let gauges = Arc::new(Gauges::default());
+        let (commands, commanded) = watch::channel(None);
+        let (ready, all_ready) = mpsc::channel();
+        let (tell, books) = mpsc::channel();
+        let thread = {
+            let (plan, gauges) = (plan.clone(), Arc::clone(&gauges));
+            io::spawn_thread("perf load", move || {
+                let cores: Vec<CoreSpec> = (0..)
+                    .zip(&plan.cpus)
+                    .map(|(core, &cpu)| CoreSpec {
+                        id: CoreId(core),
+                        cpu,
+                    })
+                    .collect();
+                // Each core takes its own parts of what was asked for before.
+                let parts = Mutex::new((identities, positions));
+                io::run(&cores, |core| {
+                    let (plan, gauges) = (plan.clone(), Arc::clone(&gauges));
+                    let commanded = commanded.clone();
+                    let (ready, tell) = (ready.clone(), tell.clone());
+                    let parts = parts.lock().expect("no core panicked").clone();
+                    async move {
+                        let connected = connect(&plan, core, parts).await;
+                        // The thread that listens does so until every core has told.
+                        match connected {
+                            Ok((lines, tails)) => {
+                                let _ = ready.send(Ok(()));
+                                let core = Core::new(&plan, core, gauges);
+                                run_core(core, lines, tails, commanded, tell).await;
+                            }
+                            Err(problem) => {
+                                let _ = ready.send(Err(problem));
+                            }
+                        }
+                    }
                 })
-                .collect();
-            io::run(&cores, |core| {
-                let (plan, gauges) = (plan.clone(), Arc::clone(&gauges));
-                let (started, ready) = (started.clone(), ready.clone());
-                let outcomes = Arc::clone(&outcomes);
-                async move {
-                    let outcome = run_core(&plan, core, &gauges, started, ready).await;
-                    outcomes.lock().expect("no core panicked").push(outcome);
-                }
             })
-        })
-        .map_err(|error| Problem::new(format!("cannot start the load's thread: {error}")))?
-    };
-    let is_ready = (0..plan.cpus.len()).all(|_| matches!(all_ready.recv(), Ok(true)));
-    if is_ready {
-        let begin = io::now() + Duration::from_millis(20);
-        start.send_replace(Some(begin));
-        watch_over(plan, begin, &gauges, watcher);
-    }
-    // Cores that wait for the start see that there will be none.
-    drop(start);
-    let ended = thread.join().expect("the load's thread does not panic");
-    ended.map_err(|error| Problem::new(format!("cannot start the client's cores: {error}")))?;
-    let outcomes = std::mem::take(&mut *outcomes.lock().expect("no core panicked"));
-    let mut sum: Option<Book> = None;
-    for outcome in outcomes {
-        let book = outcome?;
-        match &mut sum {
-            Some(sum) => sum.add(&book),
-            None => sum = Some(book),
-        }
-    }
-    sum.ok_or_else(|| Problem::new("no core of the client did anything"))
-}
-
-/// Sleeps through the run, at most a tick at a time.
-fn watch_over(plan: &Plan, start: Instant, gauges: &Gauges, watcher: &mut impl Watcher) {
-    let tick = Duration::from_millis(200);
-    let whole = (plan.warm_up + plan.length).as_secs_f64();
-    for edge in [start + plan.warm_up, start + plan.warm_up + plan.length] {
-        loop {
-            let now = io::now();
-            if now >= edge || gauges.is_stopped.load(Ordering::Relaxed) {
-                break;
+            .map_err(|error| Problem::new(format!("cannot start the load's thread: {error}")))?
+        };
+        let mut load = Load {
+            plan: plan.clone(),
+            gauges,
+            commands: Some(commands),
+            books,
+            thread: Some(thread),
+            is_broken: false,
+        };
+        for _ in 0..plan.cpus.len() {
+            match all_ready.recv() {
+                Ok(outcome) => outcome?,
+                Err(_) => return Err(load.why_it_ended()),
             }
-            io::blocking::sleep((edge - now).min(tick));
-            let share = (io::now() - start).as_secs_f64() / whole;
-            watcher.tick(share, gauges.records.load(Ordering::Relaxed));
         }
-        watcher.at_edge();
+        Ok(load)
+    }
+
+    /// Puts load on the broker, and returns what was written down about it. What counts begins
+    /// after the warm-up. Where nothing comes any more, consumers end with their last fetch's
+    /// `max_wait_ms`: short ones make short slices.
+    pub(crate) fn slice(
+        &mut self,
+        warm_up: Duration,
+        length: Duration,
+        watcher: &mut impl Watcher,
+    ) -> Result<Book, Problem> {
+        self.run(warm_up, length, u64::MAX, watcher)
+    }
+
+    /// Produces until so many records are acknowledged.
+    pub(crate) fn fill(&mut self, records: u64, watcher: &mut impl Watcher) -> Result<(), Problem> {
+        let length = Duration::from_secs(SECONDS_MAX.into());
+        let book = self.run(Duration::ZERO, length, records, watcher)?;
+        match book.refused.iter().next() {
+            None => Ok(()),
+            Some((name, count)) => Err(Problem::new(format!(
+                "{count} requests for the backlog were refused: {name}"
+            ))),
+        }
+    }
+
+    fn run(
+        &mut self,
+        warm_up: Duration,
+        length: Duration,
+        records_max: u64,
+        watcher: &mut impl Watcher,
+    ) -> Result<Book, Problem> {
+        if std::mem::replace(&mut self.is_broken, true) {
+            return Err(Problem::new("the load has failed before"));
+        }
+        let gauges = &self.gauges;
+        for gauge in [
+            &gauges.records,
+            &gauges.fetched,
+            &gauges.counted,
+            &gauges.arrived,
+        ] {
+            gauge.store(0, Ordering::Relaxed);
+        }
+        gauges.is_enough.store(false, Ordering::Relaxed);
+        gauges.is_stopped.store(false, Ordering::Relaxed);
+        let start = io::now() + Duration::from_millis(20);
+        let command = Command {
+            start,
+            begin: start + warm_up,
+            length,
+            records_max,
+        };
+        let commands = self.commands.as_ref().expect("it goes with the load");
+        commands.send_replace(Some(command));
+        self.watch_over(&command, watcher);
+        let mut sum: Option<Book> = None;
+        let mut first_problem = None;
+        for _ in 0..self.plan.cpus.len() {
+            match self.books.recv() {
+                Ok(Ok(book)) => match &mut sum {
+                    Some(sum) => sum.add(&book),
+                    None => sum = Some(book),
+                },
+                Ok(Err(problem)) => first_problem = first_problem.or(Some(problem)),
+                Err(_) => return Err(self.why_it_ended()),
+            }
+        }
+        if let Some(problem) = first_problem {
+            return Err(problem);
+        }
+        self.is_broken = false;
+        sum.ok_or_else(|| Problem::new("no core of the client did anything"))
+    }
+
+    /// Sleeps through the slice, at most a tick at a time.
+    fn watch_over(&self, command: &Command, watcher: &mut impl Watcher) {
+        let tick = Duration::from_millis(200);
+        let end = command.begin + command.length;
+        let whole = (end - command.start).as_secs_f64();
+        let gauges = &self.gauges;
+        let records = match self.plan.workload.load.connections {
+            0 => &gauges.fetched,
+            _ => &gauges.records,
+        };
+        for edge in [command.begin, end] {
+            loop {
+                let now = io::now();
+                if now >= edge || gauges.is_over() {
+                    break;
+                }
+                io::blocking::sleep((edge - now).min(tick));
+                let done = records.load(Ordering::Relaxed);
+                let share = match command.records_max {
+                    u64::MAX => (io::now() - command.start).as_secs_f64() / whole,
+                    most => done as f64 / most as f64,
+                };
+                watcher.tick(share, done);
+            }
+            watcher.at_edge();
+        }
+    }
+
+    /// The problem of cores that are gone.
+    fn why_it_ended(&mut self) -> Problem {
+        self.commands = None;
+        let thread = self.thread.take().expect("it is joined once");
+        match thread.join().expect("the load's thread does not panic") {
+            Ok(()) => Problem::new("the client's cores ended"),
+            Err(error) => Problem::new(format!("cannot start the client's cores: {error}")),
+        }
     }
 }
 
-/// One connection's state, shared by the task that sends and the task that reads.
-struct Line {
-    stream: TcpStream,
-    /// Requests whose answer is to come, in their order.
-    waiting: RefCell<VecDeque<Waiting>>,
-    /// How many more may be sent.
-    slots: Semaphore,
-    /// How many were sent.
-    sent_count: Cell<u64>,
-    /// Answers that still come are too late: they were given up.
-    is_over: Cell<bool>,
-    schedule: Option<Schedule>,
-    /// The partitions' requests that it sends, in turn.
-    templates: Vec<Template>,
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Cores that wait for a command see that there will be none.
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
-#[derive(Clone, Copy)]
-struct Waiting {
-    correlation_id: i32,
-    intended: Instant,
+/// A producer id for each connection of an idempotent load.
+fn identities(plan: &Plan) -> Result<Vec<Identity>, Problem> {
+    let load = &plan.workload.load;
+    if !load.idempotent {
+        return Ok(Vec::new());
+    }
+    let mut client = Client::connect(&plan.bootstrap, ClientOptions::default())?;
+    let mut request = InitProducerIdRequest::default();
+    request.transactional_id = None;
+    request.transaction_timeout_ms = i32::MAX;
+    let give_up = io::now() + Duration::from_secs(PRODUCER_ID_SECONDS);
+    (0..load.connections)
+        .map(|_| {
+            loop {
+                let response = client.call(Target::Any, &request)?;
+                match ErrorCode::from_code(response.error_code) {
+                    Some(ErrorCode::None) => {
+                        let id = ProducerId(response.producer_id);
+                        let epoch = ProducerEpoch(response.producer_epoch);
+                        return Ok(Identity::new(id, epoch));
+                    }
+                    // Kafka gives none until it has read its transaction log.
+                    Some(code) if code.is_retriable() && io::now() < give_up => {
+                        io::blocking::sleep(Duration::from_millis(100));
+                    }
+                    code => {
+                        let name = code.map_or("an unknown error", ErrorCode::name);
+                        return Err(Problem::new(format!("no producer id: {name}")));
+                    }
+                }
+            }
+        })
+        .collect()
+}
+
+/// Where consumers begin, place by place.
+fn positions(plan: &Plan) -> Result<Vec<Position>, Problem> {
+    let Some(consume) = &plan.workload.consume else {
+        return Ok(Vec::new());
+    };
+    let mut client = Client::connect(&plan.bootstrap, ClientOptions::default())?;
+    let mut list = |spec| -> Result<Vec<Offset>, Problem> {
+        let wanted = plan.places.iter().map(|place| {
+            let partition = TopicPartition {
+                topic: TopicName::new(&place.topic).expect("a topic that was made"),
+                index: place.index,
+            };
+            (partition, spec)
+        });
+        let listed = client.list_offsets(&wanted.collect::<Vec<_>>())?;
+        let offsets = listed.iter();
+        Ok(offsets
+            .map(|listed| listed.offset.unwrap_or(Offset::ZERO))
+            .collect())
+    };
+    let starts = list(OffsetSpec::Earliest)?;
+    let nexts = match consume.start {
+        Start::Earliest => starts.clone(),
+        Start::Latest => list(OffsetSpec::Latest)?,
+    };
+    let places = plan.places.iter().zip(starts.into_iter().zip(nexts));
+    Ok(places
+        .map(|(place, (start, next))| Position::new(place.clone(), start, next))
+        .collect())
+}
+
+type Ends = (Vec<Rc<Line>>, Vec<Rc<Tail>>);
+
+/// Opens the connections that are this core's.
+async fn connect(
+    plan: &Plan,
+    core: CoreId,
+    (identities, positions): (Vec<Identity>, Vec<Position>),
+) -> Result<Ends, Problem> {
+    let is_own = |connection: u32| connection as usize % plan.cpus.len() == usize::from(core.0);
+    let mut lines = Vec::new();
+    let connections = plan.workload.load.connections;
+    for connection in (0..connections).filter(|&connection| is_own(connection)) {
+        let identity = identities.get(connection as usize).cloned();
+        lines.push(Rc::new(Line::open(plan, connection, identity).await?));
+    }
+    let mut tails = Vec::new();
+    if let Some(consume) = &plan.workload.consume {
+        for connection in (0..consume.connections).filter(|&connection| is_own(connection)) {
+            tails.push(Rc::new(Tail::open(plan, connection, &positions).await?));
+        }
+    }
+    Ok((lines, tails))
+}
+
+/// Which leader a connection is for, which number it has among that leader's connections, and how
+/// many these are.
+fn seat(connection: u32, connections: u32, leaders: usize) -> (usize, u32, u32) {
+    let leaders = leaders as u32;
+    let leader = connection % leaders;
+    let number = connection / leaders;
+    (
+        leader as usize,
+        number,
+        (connections - leader).div_ceil(leaders),
+    )
+}
+
+async fn open_stream(address: SocketAddr, what: &str) -> Result<TcpStream, Problem> {
+    let limit = Duration::from_secs(10);
+    let stream = io::timeout(limit, TcpStream::connect(address)).await;
+    let stream = stream.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
+    stream.map_err(|error| Problem::new(format!("cannot open {what} to {address}: {error}")))
 }
 
 /// What the tasks of one core share.
 struct Core {
-    book: RefCell<Book>,
-    problem: RefCell<Option<Problem>>,
+    id: CoreId,
+    plan: Plan,
     gauges: Arc<Gauges>,
-    batch_records: u64,
-    version: i16,
-    acks: Acks,
-    start: Instant,
-    end: Instant,
+    problem: RefCell<Option<Problem>>,
+    /// Of the slice that runs, or of the last one.
+    command: Cell<Command>,
+    book: RefCell<Book>,
+    /// Consumers stop when they have the answer that they wait for.
+    is_pausing: Cell<bool>,
+    /// Records that wait for this core's consumers.
+    lag: Cell<u64>,
 }
 
 impl Core {
+    fn new(plan: &Plan, id: CoreId, gauges: Arc<Gauges>) -> Rc<Core> {
+        let command = Command {
+            start: Instant::from_nanos(0),
+            begin: Instant::from_nanos(0),
+            length: Duration::ZERO,
+            records_max: u64::MAX,
+        };
+        Rc::new(Core {
+            id,
+            plan: plan.clone(),
+            gauges,
+            problem: RefCell::new(None),
+            command: Cell::new(command),
+            book: RefCell::new(Book::new(command.begin, Duration::ZERO, 0)),
+            is_pausing: Cell::new(true),
+            lag: Cell::new(0),
+        })
+    }
+
+    fn start(&self) -> Instant {
+        self.command.get().start
+    }
+
+    fn end(&self) -> Instant {
+        self.command.get().begin + self.command.get().length
+    }
+
     /// Keeps the first problem and brings everybody to an end.
     fn fail(&self, problem: Problem) {
         self.problem.borrow_mut().get_or_insert(problem);
         self.gauges.is_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nobody should begin anything any more, be it the end or not.
+    fn is_over(&self) -> bool {
+        self.gauges.is_over()
+    }
+
     fn is_stopped(&self) -> bool {
         self.gauges.is_stopped.load(Ordering::Relaxed)
     }
+
+    fn begin_slice(&self, command: Command) {
+        let batch_records = self.plan.workload.load.batch_records;
+        let book = Book::new(command.begin, command.length, batch_records);
+        self.book.replace(book);
+        self.command.set(command);
+        self.is_pausing.set(false);
+    }
+
+    /// Whether every record that was acknowledged has come to a consumer, as far as that can be
+    /// waited for.
+    fn is_all_consumed(&self) -> bool {
+        let workload = &self.plan.workload;
+        let consume = workload.consume.as_ref();
+        let is_tail = consume.is_some_and(|consume| consume.start == Start::Latest);
+        let (counted, arrived) = (&self.gauges.counted, &self.gauges.arrived);
+        !(is_tail && workload.is_stamped())
+            || arrived.load(Ordering::Relaxed) >= counted.load(Ordering::Relaxed)
+    }
 }
 
+/// One core: slice after slice, until there will be none.
 async fn run_core(
-    plan: &Plan,
-    core: CoreId,
-    gauges: &Arc<Gauges>,
-    mut started: watch::Receiver<Option<Instant>>,
-    ready: mpsc::Sender<bool>,
-) -> Result<Book, Problem> {
-    let connected = connect_all(plan, core).await;
-    // The thread that listens does so until every core has told.
-    let _ = ready.send(connected.is_ok());
-    let lines = connected?;
-    let Ok(start) = started.wait_for(Option::is_some).await.map(|start| *start) else {
-        return Err(Problem::new("another core of the client could not connect"));
-    };
-    let start = start.expect("it was waited for");
-    let begin = start + plan.warm_up;
-    let batch_records = plan.workload.load.batch_records;
-    let shared = Rc::new(Core {
-        book: RefCell::new(Book::new(begin, plan.length, batch_records)),
-        problem: RefCell::new(None),
-        gauges: Arc::clone(gauges),
-        batch_records: u64::from(batch_records),
-        version: plan.version,
-        acks: plan.workload.load.acks,
-        start,
-        end: begin + plan.length,
-    });
-    let _space = plan.dir.clone().filter(|_| core == CoreId(0)).map(|dir| {
-        let shared = Rc::clone(&shared);
-        io::spawn(async move { watch_space(&dir, &shared).await })
-    });
+    core: Rc<Core>,
+    lines: Vec<Rc<Line>>,
+    tails: Vec<Rc<Tail>>,
+    mut commanded: watch::Receiver<Option<Command>>,
+    tell: mpsc::Sender<Result<Book, Problem>>,
+) {
+    let _space = core
+        .plan
+        .dir
+        .clone()
+        .filter(|_| core.id == CoreId(0))
+        .map(|dir| {
+            let core = Rc::clone(&core);
+            io::spawn(async move { watch_space(&dir, &core).await })
+        });
     let readers: Vec<_> = lines
         .iter()
-        .map(|line| io::spawn(read_answers(Rc::clone(line), Rc::clone(&shared))))
+        .map(|line| io::spawn(producer::read_answers(Rc::clone(line), Rc::clone(&core))))
         .collect();
-    let writers: Vec<_> = lines
-        .iter()
-        .map(|line| io::spawn(send_requests(Rc::clone(line), Rc::clone(&shared))))
-        .collect();
-    let in_flight = plan.workload.load.in_flight;
-    let give_up = shared.end + Duration::from_secs(DRAIN_SECONDS);
-    let all_answered = async {
-        for writer in writers {
-            writer.await;
-        }
-        for line in &lines {
-            // All slots are free: every answer has come. Closed: the connection has failed.
-            let _ = line.slots.acquire_many(in_flight).await;
-        }
-    };
-    let mut all_answered = std::pin::pin!(all_answered);
-    let look = Duration::from_millis(100);
-    while io::timeout(look, all_answered.as_mut()).await.is_none() {
-        if io::now() >= give_up || shared.is_stopped() {
-            break;
-        }
+    while commanded.changed().await.is_ok() {
+        let command = *commanded.borrow_and_update();
+        let command = command.expect("only commands are sent");
+        core.begin_slice(command);
+        run_slice(&core, &lines, &tails).await;
+        let outcome = match core.problem.borrow_mut().take() {
+            Some(problem) => Err(problem),
+            None => Ok(core.book.borrow().clone()),
+        };
+        // Whoever does not listen any more needs no book.
+        let _ = tell.send(outcome);
     }
     for line in &lines {
-        give_up_rest(line, &shared);
-        line.stream.shutdown();
+        line.close();
     }
     for reader in readers {
         reader.await;
     }
-    if let Some(problem) = shared.problem.borrow_mut().take() {
-        return Err(problem);
-    }
-    let book = shared.book.borrow().clone();
-    Ok(book)
 }
 
-/// Opens the connections that are this core's.
-async fn connect_all(plan: &Plan, core: CoreId) -> Result<Vec<Rc<Line>>, Problem> {
-    let load = &plan.workload.load;
-    let mut lines = Vec::new();
-    for connection in 0..load.connections {
-        if connection as usize % plan.cpus.len() != usize::from(core.0) {
-            continue;
-        }
-        let limit = Duration::from_secs(10);
-        let stream = io::timeout(limit, TcpStream::connect(plan.address)).await;
-        let stream = stream.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(|error| {
-            Problem::new(format!(
-                "cannot open connection {connection} to {}: {error}",
-                plan.address
-            ))
-        })?;
-        let schedule = match load.rate {
-            Rate::Max => None,
-            Rate::RecordsPerSecond(records_per_second) => Some(Schedule {
-                records_per_second,
-                batch_records: load.batch_records,
-                connection,
-                connections: load.connections,
-            }),
-        };
-        let templates = share(
-            load.spread,
-            connection,
-            load.connections,
-            plan.templates.len(),
-        )
-        .into_iter()
-        .map(|partition| plan.templates[partition].clone())
+async fn run_slice(core: &Rc<Core>, lines: &[Rc<Line>], tails: &[Rc<Tail>]) {
+    let senders: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            line.begin_slice();
+            io::spawn(producer::send_requests(Rc::clone(line), Rc::clone(core)))
+        })
         .collect();
-        lines.push(Rc::new(Line {
-            stream,
-            waiting: RefCell::new(VecDeque::new()),
-            slots: Semaphore::new(load.in_flight as usize),
-            sent_count: Cell::new(0),
-            is_over: Cell::new(false),
-            schedule,
-            templates,
-        }));
-    }
-    Ok(lines)
-}
-
-/// The partitions that a connection sends to, in their order.
-fn share(spread: Spread, connection: u32, connections: u32, partitions: usize) -> Vec<usize> {
-    let (connection, connections) = (connection as usize, connections as usize);
-    match spread {
-        Spread::Own if connections >= partitions => vec![connection % partitions],
-        Spread::Own => (connection..partitions).step_by(connections).collect(),
-        Spread::All => {
-            let first = connection * partitions / connections;
-            (0..partitions)
-                .map(|at| (first + at) % partitions)
-                .collect()
+    let consumers: Vec<_> = tails
+        .iter()
+        .map(|tail| io::spawn(consumer::consume(Rc::clone(tail), Rc::clone(core))))
+        .collect();
+    let everything = async {
+        for sender in senders {
+            sender.await;
         }
-    }
-}
-
-/// Sends one connection's requests until what counts is over.
-async fn send_requests(line: Rc<Line>, core: Rc<Core>) {
-    wait_until(core.start).await;
-    while !core.is_stopped() {
-        let number = line.sent_count.get();
-        let due = line
-            .schedule
-            .map(|schedule| core.start + schedule.intended(number));
-        if let Some(due) = due {
-            if due >= core.end {
-                return;
+        for line in lines {
+            line.all_answered().await;
+        }
+        wait_until(core.end(), core).await;
+        while !core.is_all_consumed() {
+            io::sleep(LOOK).await;
+        }
+        core.is_pausing.set(true);
+        for consumer in consumers {
+            consumer.await;
+        }
+    };
+    let mut everything = std::pin::pin!(everything);
+    let patience = Duration::from_secs(DRAIN_SECONDS);
+    let give_up = core.end() + patience;
+    while io::timeout(LOOK, everything.as_mut()).await.is_none() {
+        // A broker that gives no more answers does not keep the consumers either.
+        if io::now() >= give_up || core.is_stopped() {
+            core.is_pausing.set(true);
+            let wait_ms = core
+                .plan
+                .workload
+                .consume
+                .as_ref()
+                .map_or(0, |c| c.max_wait_ms);
+            let wait = Duration::from_millis(wait_ms.into()) + patience;
+            let is_failed = core.problem.borrow().is_some();
+            if !is_failed && !Tail::all_idle(tails, wait).await {
+                core.fail(Problem::new("the broker does not answer a fetch"));
             }
-            wait_until(due).await;
+            break;
         }
-        let Ok(slot) = line.slots.acquire().await else {
-            return;
-        };
-        // Its answer gives it back.
-        slot.forget();
-        let now = io::now();
-        let intended = due.unwrap_or(now);
-        if intended >= core.end || core.is_stopped() {
-            line.slots.add_permits(1);
-            return;
-        }
-        let template = &line.templates[(number % line.templates.len() as u64) as usize];
-        let correlation_id = number as i32;
-        if core.acks != Acks::None {
-            line.waiting.borrow_mut().push_back(Waiting {
-                correlation_id,
-                intended,
-            });
-        }
-        line.sent_count.set(number + 1);
-        core.book.borrow_mut().sent(intended, now);
-        let written = line
-            .stream
-            .write_all(template.request(correlation_id))
-            .await;
-        if let Err(error) = written {
-            core.fail(Problem::new(format!("the broker takes no more: {error}")));
-            line.slots.close();
-            return;
-        }
-        if core.acks == Acks::None {
-            acknowledge(&line, &core, intended, io::now());
-        }
+    }
+    for line in lines {
+        line.give_up_rest(core);
     }
 }
 
-/// Waits for a time, the end of it with an eye on the clock.
-async fn wait_until(due: Instant) {
+/// How often something that nobody tells is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits for a time, the end of it with an eye on the clock; shorter if the slice is over.
+async fn wait_until(due: Instant, core: &Core) {
     let watch = Duration::from_nanos(WATCH_CLOCK_NS);
-    if due - io::now() > watch {
-        io::sleep_until(Instant::from_nanos(due.as_nanos() - WATCH_CLOCK_NS)).await;
+    // A wait may be as long as a run: whoever waits looks whether it still has a sense.
+    let look = Duration::from_millis(50);
+    while due - io::now() > watch {
+        if core.is_over() {
+            return;
+        }
+        let wake = Instant::from_nanos(due.as_nanos() - WATCH_CLOCK_NS);
+        io::sleep_until(wake.min(io::now() + look)).await;
     }
     while io::now() < due {
         io::yield_now().await;
-    }
-}
-
-/// Reads one connection's answers until it is shut down.
-async fn read_answers(line: Rc<Line>, core: Rc<Core>) {
-    if let Err(problem) = read_all(&line, &core).await {
-        core.fail(problem);
-    }
-    line.slots.close();
-}
-
-async fn read_all(line: &Line, core: &Core) -> Result<(), Problem> {
-    let mut arrived = BytesMut::with_capacity(64 << 10);
-    loop {
-        arrived.reserve(4096);
-        let (result, back) = line.stream.read(arrived).await;
-        arrived = back;
-        let now = io::now();
-        match result {
-            _ if line.is_over.get() => return Ok(()),
-            Ok(0) if line.waiting.borrow().is_empty() => return Ok(()),
-            Ok(0) => return Err(Problem::new("the broker closed a connection")),
-            Ok(_) => {}
-            Err(error) => return Err(Problem::new(format!("a connection broke: {error}"))),
-        }
-        while let Some(answer) = take_answer(&mut arrived)? {
-            let (correlation_id, code) = read_answer(&answer, core.version)?;
-            let Some(waiting) = line.waiting.borrow_mut().pop_front() else {
-                return Err(Problem::new("the broker answered what nobody asked"));
-            };
-            if waiting.correlation_id != correlation_id {
-                return Err(Problem::new(format!(
-                    "the broker answered request {correlation_id} instead of {}",
-                    waiting.correlation_id
-                )));
-            }
-            match code {
-                ErrorCode::None => acknowledge(line, core, waiting.intended, now),
-                code => {
-                    core.book.borrow_mut().refused(code);
-                    line.slots.add_permits(1);
-                }
-            }
-        }
-    }
-}
-
-fn acknowledge(line: &Line, core: &Core, intended: Instant, now: Instant) {
-    core.book.borrow_mut().acknowledged(intended, now);
-    core.gauges
-        .records
-        .fetch_add(core.batch_records, Ordering::Relaxed);
-    line.slots.add_permits(1);
-}
-
-/// Writes down what was never answered, and what was meant to be sent and never was.
-fn give_up_rest(line: &Line, core: &Core) {
-    line.is_over.set(true);
-    let now = io::now();
-    let mut book = core.book.borrow_mut();
-    for waiting in line.waiting.borrow_mut().drain(..) {
-        book.given_up(waiting.intended, now);
-    }
-    if let Some(schedule) = line.schedule.filter(|_| !core.is_stopped()) {
-        for number in line.sent_count.get()..schedule.count_before(core.end - core.start) {
-            book.given_up(core.start + schedule.intended(number), now);
-        }
     }
 }
 
@@ -451,5 +614,7 @@ async fn watch_space(dir: &std::path::Path, core: &Core) {
     }
 }
 
+#[cfg(test)]
+mod broker_tests;
 #[cfg(test)]
 mod tests;

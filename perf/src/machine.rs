@@ -122,6 +122,44 @@ pub(crate) fn cpu_seconds_of(pid: u32) -> Option<f64> {
     cpu_seconds_in(&text_of(format!("/proc/{pid}/stat")))
 }
 
+/// Memory of another process that is resident, in bytes; `None` if it is not there.
+pub(crate) fn resident_bytes_of(pid: u32) -> Option<u64> {
+    let status = text_of(format!("/proc/{pid}/status"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kb: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kb * 1024)
+}
+
+/// Time that the host gave to others while these CPUs had something to do, in seconds.
+pub(crate) fn stolen_seconds(cpus: &[usize]) -> f64 {
+    stolen_in(&text_of("/proc/stat"), cpus)
+}
+
+/// The eighth number of the line of each CPU, proc_stat(5).
+fn stolen_in(stat: &str, cpus: &[usize]) -> f64 {
+    let of = |cpu: &usize| -> Option<u64> {
+        let name = format!("cpu{cpu} ");
+        let line = stat.lines().find_map(|line| line.strip_prefix(&name))?;
+        line.split_ascii_whitespace().nth(7)?.parse().ok()
+    };
+    cpus.iter().filter_map(of).sum::<u64>() as f64 / TICKS_PER_SECOND
+}
+
+/// The revision of the checkout that this was built in, `-dirty` with changes that are in no
+/// commit; `None` where there is no git.
+pub(crate) fn revision() -> Option<String> {
+    let mut command = std::process::Command::new("git");
+    command.arg("-C").arg(env!("CARGO_MANIFEST_DIR"));
+    let output = command
+        .args(["describe", "--always", "--dirty"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// The CPUs that another process may use; none if it is not there.
 pub(crate) fn cpus_of(pid: u32) -> Vec<usize> {
     let status = text_of(format!("/proc/{pid}/status"));
@@ -211,6 +249,21 @@ mod tests {
         assert_eq!(cpu_seconds_in(""), None);
         let own = cpu_seconds_of(std::process::id()).expect("this process is there");
         assert!(own < 1e6);
+    }
+
+    #[test]
+    fn stolen_time_is_of_the_cpus_in_question() {
+        let stat = "cpu  9 9 9 9 9 9 9 900 0 0\ncpu0 1 1 1 1 1 1 1 50 0 0\n\
+                    cpu1 1 1 1 1 1 1 1 150 0 0\ncpu10 1 1 1 1 1 1 1 400 0 0\n";
+        assert_eq!(stolen_in(stat, &[0]), 0.5);
+        assert_eq!(stolen_in(stat, &[0, 1]), 2.0);
+        assert_eq!(stolen_in(stat, &[7]), 0.0);
+    }
+
+    #[test]
+    fn a_process_has_memory() {
+        assert!(resident_bytes_of(std::process::id()) > Some(1 << 20));
+        assert_eq!(resident_bytes_of(u32::MAX), None);
     }
 
     #[test]

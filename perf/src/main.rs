@@ -2,7 +2,8 @@
 //! run it, `perf/README.md` how to read what it prints.
 //!
 //! `load` sends and measures, `book` keeps what is counted, `session` is a slice of load against
-//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns.
+//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns;
+//! `goals` holds brokers against floors.
 
 mod limits;
 mod problem;
@@ -17,13 +18,19 @@ mod request;
 mod schedule;
 
 mod book;
+mod fetch;
 mod load;
 mod session;
 
 mod report;
 
+mod plot;
+
 mod floors;
 mod loops;
+mod scrape;
+
+mod goals;
 
 mod compare;
 mod paired;
@@ -35,11 +42,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use corelog::io::{blocking, raise_open_files_limit};
+use serde_json::Value;
 
-use self::arguments::{Arguments, Command, CompareArguments, FloorsArguments, RunArguments};
+use self::arguments::{
+    Arguments, Command, CompareArguments, FloorServerArguments, FloorsArguments, GoalsArguments,
+    PlotArguments, RunArguments,
+};
 use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
-use self::limits::FLOOR_FILE_BYTES;
+use self::limits::{FLOOR_FILE_BYTES, RESULT_FILE_BYTES_MAX};
 use self::machine::{Machine, Seats};
 use self::problem::Problem;
 use self::report::Context;
@@ -53,6 +64,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments),
         Command::Floors(arguments) => run_floors(arguments),
         Command::Compare(arguments) => run_compare(arguments),
+        Command::Goals(arguments) => run_goals(arguments),
+        Command::FloorServer(arguments) => serve_floors(arguments),
+        Command::Plot(arguments) => run_plot(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,7 +79,7 @@ fn main() -> ExitCode {
 
 /// `perf run`.
 fn run(arguments: &RunArguments) -> Result<(), Problem> {
-    let mut workload = Workload::read(&arguments.workload)?;
+    let mut workload = Workload::read(&arguments.workload, &arguments.set)?;
     if let Some(seconds) = arguments.seconds {
         workload.run.seconds = seconds;
     }
@@ -84,6 +98,7 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
                 durability: workload.broker.durability,
                 cpus: &seats.broker,
                 parent: &parent_dir(arguments.dir.as_deref(), &workload)?,
+                overrides: &workload.broker.settings,
             };
             let broker = Corelog::start(&binary(arguments.broker.as_deref())?, &settings)?;
             let facts = broker.facts.clone();
@@ -100,9 +115,12 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
     }
     let context = Context::new(machine, seats, facts);
     print(&report::table(&context, &workload, &slice))?;
+    let object = report::to_json(&context, &workload, &slice);
     if let Some(path) = &arguments.json {
-        let object = report::to_json(&context, &workload, &slice);
-        write(path, &format!("{object:#}\n"))?;
+        write(path, &format!("{object}\n"))?;
+    }
+    if let Some(dir) = &arguments.svg {
+        draw(&[(None, object)], dir)?;
     }
     if let Some(path) = &arguments.hdr {
         write(path, &report::hgrm(&slice.book.latency))?;
@@ -123,20 +141,20 @@ fn run_floors(arguments: &FloorsArguments) -> Result<(), Problem> {
     };
     let spinner = session::progress("floors");
     let time = Duration::from_secs(arguments.seconds.into());
-    let floors = floors::measure(&dir, FLOOR_FILE_BYTES, time, |what| {
+    let floors = floors::survey::measure(&dir, FLOOR_FILE_BYTES, time, |what| {
         spinner.set_message(what.to_owned())
     })?;
     spinner.finish_and_clear();
-    print(&floors::table(&floors))?;
+    print(&floors::survey::table(&floors))?;
     match &arguments.json {
-        Some(path) => write(path, &format!("{:#}\n", floors::to_json(&floors))),
+        Some(path) => write(path, &format!("{:#}\n", floors::survey::to_json(&floors))),
         None => Ok(()),
     }
 }
 
 /// `perf compare`.
 fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
-    let workload = Workload::read(&arguments.workload)?;
+    let workload = Workload::read(&arguments.workload, &arguments.set)?;
     let peer = match arguments.peer.as_str() {
         // Where this was built: the harness is run from a checkout.
         "kafka" => Peer::Kafka(Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/kafka")),
@@ -151,10 +169,73 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
         slice: Duration::from_secs(arguments.slice_seconds.into()),
     })?;
     print(&outcome.table(&workload))?;
-    match &arguments.json {
-        Some(path) => write(path, &format!("{:#}\n", outcome.to_json(&workload))),
+    let object = outcome.to_json(&workload);
+    if let Some(path) = &arguments.json {
+        write(path, &format!("{object:#}\n"))?;
+    }
+    match &arguments.svg {
+        Some(dir) => draw(&[(None, object)], dir),
         None => Ok(()),
     }
+}
+
+/// `perf goals`.
+fn run_goals(arguments: &GoalsArguments) -> Result<(), Problem> {
+    let target = build_dir()?.join("perf");
+    let parent = arguments.dir.as_deref().unwrap_or(&target);
+    let stage = goals::stage::Stage::new(
+        Machine::look(),
+        goals::stage::Effort::new(arguments.quick),
+        &binary(arguments.broker.as_deref())?,
+        parent,
+    );
+    let out = arguments.out.as_deref().unwrap_or(&target);
+    goals::run(&stage, &arguments.only, out, print)
+}
+
+/// `perf floor-server`.
+fn serve_floors(arguments: &FloorServerArguments) -> Result<(), Problem> {
+    floors::sink::serve(floors::sink::Settings {
+        // It was started on the CPUs that it shall have.
+        cpus: corelog::io::available_cpus(),
+        dir: arguments.dir.clone(),
+        files: arguments.files,
+        file_bytes: arguments.file_bytes,
+    })
+}
+
+/// `perf plot`.
+fn run_plot(arguments: &PlotArguments) -> Result<(), Problem> {
+    let results = arguments.results.iter().map(|argument| {
+        let (label, path) = match argument.split_once('=') {
+            Some((label, path)) => (Some(label.to_owned()), path),
+            None => (None, argument.as_str()),
+        };
+        let failed = |what: String| Problem::new(format!("{path}: {what}"));
+        let bytes = blocking::read_file(path).map_err(|error| failed(error.to_string()))?;
+        if bytes.len() > RESULT_FILE_BYTES_MAX {
+            return Err(failed(format!(
+                "{} bytes; a result has at most {RESULT_FILE_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let result = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        Ok((label, result))
+    });
+    draw(&results.collect::<Result<Vec<_>, _>>()?, &arguments.out)
+}
+
+/// Draws results that belong together, and says where the pictures are.
+fn draw(results: &[(Option<String>, Value)], dir: &Path) -> Result<(), Problem> {
+    let pictures = plot::pictures(results)?;
+    std::fs::create_dir_all(dir)
+        .map_err(|error| Problem::new(format!("cannot make {}: {error}", dir.display())))?;
+    for picture in pictures {
+        let path = dir.join(&picture.file_name);
+        write(&path, &picture.svg)?;
+        print(&format!("{}\n", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The broker's binary: as told, or the release build beside this one's.

@@ -19,6 +19,55 @@ pub(crate) struct Ratio {
     pub(crate) pairs: usize,
 }
 
+/// Pairs that were measured, those beside a hiccup apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Pairs<A, B> {
+    kept: Vec<(A, B)>,
+    dropped: Vec<(A, B)>,
+    wanted: usize,
+}
+
+impl<A, B> Pairs<A, B> {
+    pub(crate) fn new(wanted: usize) -> Pairs<A, B> {
+        Pairs {
+            kept: Vec::new(),
+            dropped: Vec::new(),
+            wanted,
+        }
+    }
+
+    pub(crate) fn push(&mut self, first: A, second: B, had_hiccup: bool) {
+        match had_hiccup {
+            true => self.dropped.push((first, second)),
+            false => self.kept.push((first, second)),
+        }
+    }
+
+    /// Whether there are enough, or have been enough tries: half as many again as are wanted.
+    pub(crate) fn is_done(&self) -> bool {
+        let tries = self.kept.len() + self.dropped.len();
+        self.kept.len() >= self.wanted || tries >= self.wanted + self.wanted / 2
+    }
+
+    pub(crate) fn dropped_count(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// Whether so many were dropped that what is left says little: fewer than half, or than 3.
+    pub(crate) fn are_too_few(&self) -> bool {
+        self.kept.len() < self.wanted.div_ceil(2).max(3.min(self.wanted))
+    }
+
+    /// The pairs that count: those without a hiccup, or all of them if these are too few. Who
+    /// uses them says so then.
+    pub(crate) fn counting(&self) -> impl Iterator<Item = &(A, B)> {
+        let others = self.dropped.iter();
+        self.kept
+            .iter()
+            .chain(others.filter(|_| self.are_too_few()))
+    }
+}
+
 /// Whether the first of the two begins in a pair: first, second, second, first, and so on, so that
 /// a steady drift favours neither.
 pub(crate) fn first_begins(pair: usize) -> bool {
@@ -77,6 +126,49 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_beside_a_hiccup_do_not_count_unless_too_few_are_left() {
+        let check = |wanted, hiccups: &[bool], done, few, counting: &[i32]| {
+            let mut pairs = Pairs::new(wanted);
+            for (at, &had_hiccup) in (0..).zip(hiccups) {
+                pairs.push(at, (), had_hiccup);
+            }
+            let got: Vec<i32> = pairs.counting().map(|pair| pair.0).collect();
+            assert_eq!(
+                (pairs.is_done(), pairs.are_too_few()),
+                (done, few),
+                "{hiccups:?}"
+            );
+            assert_eq!(got, counting, "{hiccups:?}");
+            let count = hiccups.iter().filter(|&&had| had).count();
+            assert_eq!(pairs.dropped_count(), count);
+        };
+        check(4, &[false; 4], true, false, &[0, 1, 2, 3]);
+        check(
+            4,
+            &[false, true, false, true, false],
+            false,
+            false,
+            &[0, 2, 4],
+        );
+        check(
+            4,
+            &[true, false, true, false, true, false],
+            true,
+            false,
+            &[1, 3, 5],
+        );
+        check(
+            4,
+            &[true, true, true, false, true, false],
+            true,
+            true,
+            &[3, 5, 0, 1, 2, 4],
+        );
+        check(4, &[true; 3], false, true, &[0, 1, 2]);
+        check(1, &[false], true, false, &[0]);
+    }
 
     #[test]
     fn turns_are_abba() {

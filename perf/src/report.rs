@@ -7,10 +7,12 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::book::{Book, Step};
 use crate::broker::Facts;
+use crate::limits::DRAIN_SECONDS;
 use crate::machine::{Machine, Seats, cpu_list};
 use crate::session::Slice;
-use crate::workload::{Acks, Rate, Workload};
+use crate::workload::{Acks, BatchCodec, Keys, Rate, Start, Workload};
 
 /// The percentiles that are shown, with their names in text and JSON.
 const PERCENTILES: [(f64, &str, &str); 6] = [
@@ -81,6 +83,17 @@ pub(crate) fn doubts(context: &Context, workload: &Workload, slice: &Slice) -> V
             busy * 100.0
         ));
     }
+    if slice.book.lag_records().1 > 0 && workload.load.connections > 0 {
+        let lag = slice.book.lag_records().1;
+        doubts.push(format!("at the end {lag} records had not been fetched"));
+    }
+    let missing = book.counted_records.saturating_sub(book.end_to_end.len());
+    if workload.is_stamped() && missing > 0 {
+        doubts.push(format!(
+            "{missing} acknowledged records had not come to a consumer {DRAIN_SECONDS} s after the \
+             end and are not in its percentiles"
+        ));
+    }
     if workload.load.acks == Acks::None {
         doubts.push("acks=0: latencies end where the kernel took the request".to_owned());
     }
@@ -104,17 +117,12 @@ const CLIENT_BUSY_SHARE: f64 = 0.9;
 pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> String {
     let book = &slice.book;
     let load = &workload.load;
-    let rate = match load.rate {
-        Rate::Max => format!("as fast as it can, {} in flight each", load.in_flight),
-        Rate::RecordsPerSecond(rate) => format!("{rate} records/s, at intended times"),
-    };
     let mut text = format!(
         "{name}: {question}\n\
          machine     {model}, {cpus} CPUs, Linux {kernel}, load before {load_before}\n\
          broker      {product} {version} on CPUs {broker_cpus}, durability {durability}\n\
-         client      CPUs {client_cpus}, {rate}\n\
-         load        connections {connections}, partitions {partitions}, records of {bytes} bytes, \
-         in a batch {records}\n",
+         client      CPUs {client_cpus}\n\
+         load        {load}\n",
         name = workload.name,
         question = workload.question,
         model = context.machine.cpu_model,
@@ -126,11 +134,11 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
         broker_cpus = or_dash(cpu_list(&context.broker.cpus)),
         durability = context.broker.durability,
         client_cpus = cpu_list(&context.seats.client),
-        connections = load.connections,
-        partitions = workload.topic.partitions,
-        records = load.batch_records,
-        bytes = load.record_bytes,
+        load = load_words(workload),
     );
+    if let Some(words) = consume_words(workload) {
+        writeln!(text, "consumers   {words}").expect("a string grows");
+    }
     for doubt in doubts(context, workload, slice) {
         writeln!(text, "note        {doubt}").expect("a string grows");
     }
@@ -138,30 +146,53 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
         Some(seconds) => format!("{seconds:.2}"),
         None => "-".to_owned(),
     };
-    write!(
-        text,
-        "\n\
+    if load.connections > 0 {
+        write!(
+            text,
+            "\n\
          | records/s | MB/s | requests/s | broker CPU s | client CPU s | seconds |\n\
          |---|---|---|---|---|---|\n\
-         | {:.0} | {:.1} | {:.0} | {broker_cpu} | {:.2} | {:.0} |\n\n",
-        book.records_per_second(),
-        megabytes_per_second(workload, slice),
-        book.requests() as f64 / book.length_seconds(),
-        slice.client_cpu_seconds,
-        book.length_seconds(),
-    )
-    .expect("a string grows");
+         | {:.0} | {:.1} | {:.0} | {broker_cpu} | {:.2} | {:.0} |\n",
+            book.records_per_second(),
+            megabytes_per_second(workload, slice),
+            book.requests() as f64 / book.length_seconds(),
+            slice.client_cpu_seconds,
+            book.length_seconds(),
+        )
+        .expect("a string grows");
+    }
+    if workload.consume.is_some() {
+        let (most, last) = lag_words(workload, book);
+        write!(
+            text,
+            "\n\
+             | fetched records/s | fetched MB/s | lag, most | lag, at the end |\n\
+             |---|---|---|---|\n\
+             | {:.0} | {:.1} | {most} | {last} |\n",
+            book.fetched_records_per_second(),
+            fetched_megabytes_per_second(workload, slice),
+        )
+        .expect("a string grows");
+    }
     let heads: Vec<&str> = PERCENTILES.iter().map(|(_, head, _)| *head).collect();
-    writeln!(
-        text,
-        "| us from the intended send | {} |",
-        heads.join(" | ")
-    )
-    .expect("it grows");
-    writeln!(text, "|---|{}", "---|".repeat(heads.len())).expect("it grows");
-    let mut rows = vec![("to the answer", &book.latency)];
-    if load.rate != Rate::Max {
-        rows.push(("to the hand-over to the kernel", &book.send_delay));
+    let mut rows = Vec::new();
+    if load.connections > 0 {
+        rows.push(("to the answer", &book.latency));
+        if load.rate != Rate::Max {
+            rows.push(("to the hand-over to the kernel", &book.send_delay));
+        }
+    }
+    if workload.is_stamped() {
+        rows.push(("to the consumer", &book.end_to_end));
+    }
+    if !rows.is_empty() {
+        let heads = heads.join(" | ");
+        let rule = "---|".repeat(PERCENTILES.len());
+        write!(
+            text,
+            "\n| us from the intended send | {heads} |\n|---|{rule}\n"
+        )
+        .expect("a string grows");
     }
     for (what, times) in rows {
         let cells: Vec<String> = PERCENTILES
@@ -189,20 +220,81 @@ pub(crate) fn megabytes_per_second(workload: &Workload, slice: &Slice) -> f64 {
     slice.book.records_per_second() * f64::from(workload.load.record_bytes) / 1e6
 }
 
+/// The same of what consumers got.
+pub(crate) fn fetched_megabytes_per_second(workload: &Workload, slice: &Slice) -> f64 {
+    slice.book.fetched_records_per_second() * f64::from(workload.load.record_bytes) / 1e6
+}
+
+/// The largest lag and the last one; nothing where a consumer goes back to the start at the end.
+fn lag_words(workload: &Workload, book: &Book) -> (String, String) {
+    if workload
+        .consume
+        .as_ref()
+        .is_some_and(|consume| consume.again)
+    {
+        return ("-".to_owned(), "-".to_owned());
+    }
+    let (most, last) = book.lag_records();
+    (most.to_string(), last.to_string())
+}
+
+/// Who produces what, in words.
+pub(crate) fn load_words(workload: &Workload) -> String {
+    let load = &workload.load;
+    let rate = match load.rate {
+        _ if load.connections == 0 => "nobody produces".to_owned(),
+        Rate::Max => format!("as fast as it can, {} in flight each", load.in_flight),
+        Rate::RecordsPerSecond(rate) => format!("{rate} records/s at intended times"),
+    };
+    let keys = match load.keys {
+        Keys::None => "no keys".to_owned(),
+        Keys::Random => format!("random keys of {} bytes", load.key_bytes),
+        Keys::RoundRobin => format!("keys of {} bytes in turn", load.key_bytes),
+    };
+    let idempotent = if load.idempotent { ", idempotent" } else { "" };
+    let codec = match load.codec {
+        BatchCodec::None => "not compressed",
+        BatchCodec::Lz4 => "lz4",
+    };
+    format!(
+        "connections {}, topics {}, partitions {}, records of {} bytes, in a request {}, {keys}, \
+         {codec}{idempotent}; {rate}",
+        load.connections,
+        workload.topic.count,
+        workload.partitions(),
+        load.record_bytes,
+        load.batch_records,
+    )
+}
+
+/// Who consumes what, in words.
+pub(crate) fn consume_words(workload: &Workload) -> Option<String> {
+    let consume = workload.consume.as_ref()?;
+    let start = match consume.start {
+        Start::Latest => "from the tail",
+        Start::Earliest => "from the first record",
+    };
+    let again = match consume.again {
+        true => ", again and again",
+        false => "",
+    };
+    let backlog = match &workload.backlog {
+        Some(backlog) => format!(", a backlog of {:.0} MB", backlog.bytes as f64 / 1e6),
+        None => String::new(),
+    };
+    Some(format!(
+        "connections {}, {start}{again}{backlog}, fetches of {:.1} MB at most, at least {} bytes, \
+         or {} ms",
+        consume.connections,
+        f64::from(consume.max_bytes) / 1e6,
+        consume.min_bytes,
+        consume.max_wait_ms
+    ))
+}
+
 /// The result of one run for programs.
 pub(crate) fn to_json(context: &Context, workload: &Workload, slice: &Slice) -> Value {
     let book = &slice.book;
-    let seconds: Vec<Value> = book
-        .seconds
-        .iter()
-        .map(|second| {
-            json!({
-                "records": second.records,
-                "requests": second.requests,
-                "latency_max_us": second.latency_max_ns as f64 / 1000.0,
-            })
-        })
-        .collect();
     json!({
         "context": context,
         "workload": workload,
@@ -214,14 +306,56 @@ pub(crate) fn to_json(context: &Context, workload: &Workload, slice: &Slice) -> 
         "megabytes_per_second": megabytes_per_second(workload, slice),
         "client_cpu_seconds": slice.client_cpu_seconds,
         "broker_cpu_seconds": slice.broker_cpu_seconds,
+        "fetched_records": book.fetched_records(),
+        "fetched_bytes": book.fetched_bytes(),
+        "fetched_records_per_second": book.fetched_records_per_second(),
+        "fetched_megabytes_per_second": fetched_megabytes_per_second(workload, slice),
+        "lag_records_max": book.lag_records().0,
+        "lag_records_last": book.lag_records().1,
         "latency": percentiles(&book.latency),
         "send_delay": percentiles(&book.send_delay),
+        "end_to_end": percentiles(&book.end_to_end),
+        "spectrum": {
+            "latency": spectrum(&book.latency),
+            "end_to_end": spectrum(&book.end_to_end),
+        },
         "unanswered": book.unanswered,
         "refused": book.refused,
-        "per_second": seconds,
+        "series": series(book),
         "doubts": doubts(context, workload, slice),
     })
 }
+
+/// The time series: a list for each figure, one entry a step.
+fn series(book: &Book) -> Value {
+    let list = |of: fn(&Step) -> u64| -> Vec<u64> { book.steps.iter().map(of).collect() };
+    json!({
+        "step_ms": book.step.as_millis() as u64,
+        "records": list(|step| step.records),
+        "requests": list(|step| step.requests),
+        "latency_max_us": list(|step| step.latency_max_ns / 1000),
+        "fetched_records": list(|step| step.fetched_records),
+        "fetched_bytes": list(|step| step.fetched_bytes),
+        "lag_records_max": list(|step| step.lag_records_max),
+    })
+}
+
+/// Pairs of a quantile and its value in microseconds, denser towards the slow end.
+pub(crate) fn spectrum(times: &Histogram<u64>) -> Vec<(f64, f64)> {
+    if times.is_empty() {
+        return Vec::new();
+    }
+    let steps = times.iter_quantiles(SPECTRUM_TICKS);
+    steps
+        .map(|step| {
+            let us = step.value_iterated_to() as f64 / 1000.0;
+            (step.quantile_iterated_to(), us)
+        })
+        .collect()
+}
+
+/// Points of a spectrum for each halving of the distance to its end.
+const SPECTRUM_TICKS: u32 = 5;
 
 /// The shown percentiles of times in nanoseconds, for programs.
 pub(crate) fn percentiles(times: &Histogram<u64>) -> Value {
@@ -240,7 +374,7 @@ pub(crate) fn hgrm(times: &Histogram<u64>) -> String {
         "{:>12} {:>14} {:>10} {:>14}\n\n",
         "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
     );
-    for step in times.iter_quantiles(5) {
+    for step in times.iter_quantiles(SPECTRUM_TICKS) {
         let quantile = step.quantile_iterated_to();
         let value = step.value_iterated_to() as f64 / 1000.0;
         let count = times.count_between(0, step.value_iterated_to());
@@ -269,7 +403,7 @@ pub(crate) mod tests {
     use corelog::io::Instant;
 
     use super::*;
-    use crate::book::{Book, histogram};
+    use crate::book::histogram;
     use crate::request::tests::workload;
 
     pub(crate) fn context() -> Context {
@@ -288,6 +422,7 @@ pub(crate) mod tests {
                 product: "corelog".to_owned(),
                 version: Some("0.1.0".to_owned()),
                 address: "127.0.0.1:1".to_owned(),
+                admin: None,
                 durability: "sync".to_owned(),
                 in_memory: false,
                 cores: Some(2),
@@ -311,14 +446,20 @@ pub(crate) mod tests {
         }
     }
 
+    /// A whole result, as it is written.
+    pub(crate) fn result() -> Value {
+        to_json(&context(), &workload(), &slice())
+    }
+
     #[test]
     fn a_result_says_what_it_must_be_read_with() {
         let text = table(&context(), &workload(), &slice());
         for expected in [
             "X, 4 CPUs, Linux 6.18",
             "corelog 0.1.0 on CPUs 0,1, durability sync",
-            "client      CPUs 2,3, as fast as it can, 8 in flight each",
-            "connections 4, partitions 3, records of 100 bytes, in a batch 5",
+            "client      CPUs 2,3",
+            "connections 4, topics 1, partitions 3, records of 100 bytes, in a request 5, no keys",
+            "not compressed; as fast as it can, 8 in flight each",
             "| 500 | 0.1 | 100 | 0.25 | 0.50 | 1 |",
             "| p50 | p90 | p99 | p99.9 | p99.99 | max |",
             "| to the answer | 1000 | 1000 | 1000 | 10002 | 10002 | 10002 |",
@@ -329,7 +470,7 @@ pub(crate) mod tests {
         let object = to_json(&context(), &workload(), &slice());
         assert_eq!(object["latency"]["count"], 100);
         assert_eq!(object["context"]["broker"]["durability"], "sync");
-        assert_eq!(object["per_second"][0]["records"], 500);
+        assert_eq!(object["series"]["records"][0], 495);
         assert_eq!(object["workload"]["load"]["rate"], "max");
     }
 

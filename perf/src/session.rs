@@ -1,20 +1,23 @@
 //! A broker made ready for a workload, and slices of load against it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use corelog::client::{Client, ClientOptions, NewTopic, Target};
-use corelog::model::TopicName;
+use corelog::io::{self, Instant};
+use corelog::model::{NodeId, TopicName};
 use corelog::protocol::ApiKey;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::book::Book;
 use crate::broker::{Facts, resolve};
-use crate::load::{self, Plan, Watcher};
+use crate::fetch::FETCH_VERSION_MAX;
+use crate::load::{Load, Plan, Watcher};
 use crate::machine::{cpu_seconds_of, own_cpu_seconds};
 use crate::problem::Problem;
-use crate::request::{PRODUCE_VERSION_MAX, templates};
-use crate::workload::Workload;
+use crate::request::{PRODUCE_VERSION_MAX, Place, templates};
+use crate::workload::{Acks, Keys, Rate, Spread, Workload};
 
 /// What one slice of load brought.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ pub(crate) struct Slice {
 /// The topic of every run; its broker is new, or is asked to make another one.
 const TOPIC: &str = "perf";
 
-/// Makes the workload's topic, and plans the load on it.
+/// Makes the workload's topics and its backlog, and plans the load on them.
 pub(crate) fn prepare(
     workload: &Workload,
     facts: &Facts,
@@ -37,68 +40,162 @@ pub(crate) fn prepare(
     dir: Option<&std::path::Path>,
 ) -> Result<Plan, Problem> {
     let mut client = Client::connect(&facts.address, ClientOptions::default())?;
-    let suffix = corelog::io::random_u64();
-    let name = format!("{TOPIC}-{suffix:016x}");
-    let topic = TopicName::new(&name).expect("letters and digits");
-    let partitions = workload.topic.partitions as i32;
-    let sizes = [
-        ("segment.bytes", workload.topic.segment_bytes),
-        ("retention.bytes", workload.topic.retention_bytes),
-    ];
-    let configs = sizes
-        .into_iter()
-        .filter_map(|(key, bytes)| Some((key.to_owned(), bytes?.to_string())));
-    client.create_topic(&NewTopic {
-        partition_count: Some(partitions),
-        configs: configs.collect(),
-        ..NewTopic::new(topic.clone())
-    })?;
-    let described = client.topic(&topic)?;
-    let mut leaders: Vec<_> = described.partitions.iter().map(|p| p.leader).collect();
-    leaders.dedup();
-    let [Some(leader)] = leaders[..] else {
-        return Err(Problem::new(
-            "the topic's partitions are led by several brokers; one broker is measured at a time",
-        ));
-    };
-    let address = resolve(&client.address(leader)?)?;
-    let version = client
-        .connection(Target::Node(leader))?
-        .version_at_most(ApiKey::Produce, PRODUCE_VERSION_MAX)?;
-    Ok(Plan {
-        templates: Arc::new(templates(workload, &name, version)),
+    let (places, leaders) = make_topics(workload, &mut client)?;
+    let connection = client.connection(Target::Any)?;
+    let version = connection.version_at_most(ApiKey::Produce, PRODUCE_VERSION_MAX)?;
+    let fetch_version = connection.version_at_most(ApiKey::Fetch, FETCH_VERSION_MAX)?;
+    let plan = Plan {
+        templates: Arc::new(templates(workload, &places, leaders.len(), version)),
         workload: workload.clone(),
-        address,
+        bootstrap: facts.address.clone(),
+        leaders,
+        places: Arc::new(places),
         version,
+        fetch_version,
         cpus: cpus.iter().map(|&cpu| Some(cpu)).collect(),
         warm_up: Duration::from_secs(workload.run.warm_up_seconds.into()),
         length: Duration::from_secs(workload.run.seconds.into()),
         dir: dir.map(std::path::Path::to_path_buf),
-    })
+    };
+    for (what, count) in [
+        ("load", workload.load.connections),
+        (
+            "consume",
+            workload
+                .consume
+                .as_ref()
+                .map_or(0, |consume| consume.connections),
+        ),
+    ] {
+        if (1..plan.leaders.len()).contains(&(count as usize)) {
+            return Err(Problem::new(format!(
+                "{} addresses lead the partitions; {what}.connections = {count} are too few",
+                plan.leaders.len()
+            )));
+        }
+    }
+    if let Some(backlog) = &workload.backlog {
+        let bar = progress(&workload.name);
+        fill(&plan, backlog.bytes, &bar)?;
+        bar.finish_and_clear();
+    }
+    Ok(plan)
 }
 
-/// Runs the plan's load once. The bar, if any, shows how far it is.
+/// Makes the topics, and asks who leads their partitions.
+fn make_topics(
+    workload: &Workload,
+    client: &mut Client,
+) -> Result<(Vec<Place>, Vec<SocketAddr>), Problem> {
+    let suffix = corelog::io::random_u64();
+    let sizes = [
+        ("segment.bytes", workload.topic.segment_bytes),
+        ("retention.bytes", workload.topic.retention_bytes),
+    ];
+    let configs: Vec<(String, String)> = sizes
+        .into_iter()
+        .filter_map(|(key, bytes)| Some((key.to_owned(), bytes?.to_string())))
+        .collect();
+    let mut leaders: Vec<NodeId> = Vec::new();
+    let mut places = Vec::new();
+    for number in 0..workload.topic.count {
+        let name: Arc<str> = format!("{TOPIC}-{suffix:016x}-{number}").into();
+        let topic = TopicName::new(&name).expect("letters and digits");
+        client.create_topic(&NewTopic {
+            partition_count: Some(workload.topic.partitions as i32),
+            configs: configs.clone(),
+            ..NewTopic::new(topic.clone())
+        })?;
+        for partition in client.topic(&topic)?.partitions {
+            let index = partition.index;
+            let Some(leader) = partition.leader else {
+                return Err(Problem::new(format!("{name}-{index} has no leader")));
+            };
+            let known = leaders.iter().position(|&known| known == leader);
+            let leader = known.unwrap_or_else(|| {
+                leaders.push(leader);
+                leaders.len() - 1
+            });
+            let topic = Arc::clone(&name);
+            places.push(Place {
+                topic,
+                index,
+                leader,
+            });
+        }
+    }
+    let addresses = leaders
+        .into_iter()
+        .map(|leader| resolve(&client.address(leader)?))
+        .collect::<Result<Vec<_>, Problem>>()?;
+    Ok((places, addresses))
+}
+
+/// Connections that produce a backlog, and the requests in flight of each.
+const FILL_CONNECTIONS: u32 = 4;
+const FILL_IN_FLIGHT: u32 = 4;
+
+/// Produces the backlog, in the load's batches but without keys, as fast as it can.
+fn fill(plan: &Plan, bytes: u64, bar: &ProgressBar) -> Result<(), Problem> {
+    let mut plan = plan.clone();
+    let leaders = plan.leaders.len();
+    let load = &mut plan.workload.load;
+    load.connections = FILL_CONNECTIONS.max(leaders as u32);
+    load.spread = Spread::Own;
+    load.keys = Keys::None;
+    load.idempotent = false;
+    load.acks = Acks::All;
+    load.rate = Rate::Max;
+    load.in_flight = FILL_IN_FLIGHT;
+    let records = bytes.div_ceil(load.record_bytes.into());
+    plan.workload.consume = None;
+    let made = templates(&plan.workload, &plan.places, leaders, plan.version);
+    plan.templates = Arc::new(made);
+    let mut meter = Meter::new(None, bar, "backlog ");
+    Load::open(&plan)?.fill(records, &mut meter)
+}
+
+/// A load that is measured slice by slice, with the same connections.
+#[derive(Debug)]
+pub(crate) struct Session {
+    load: Load,
+    broker_pid: Option<u32>,
+}
+
+impl Session {
+    /// Opens the plan's connections.
+    pub(crate) fn open(plan: &Plan, broker_pid: Option<u32>) -> Result<Session, Problem> {
+        let load = Load::open(plan)?;
+        Ok(Session { load, broker_pid })
+    }
+
+    /// Load for so long, of which the warm-up does not count. The bar shows how far it is.
+    pub(crate) fn slice(
+        &mut self,
+        warm_up: Duration,
+        length: Duration,
+        bar: &ProgressBar,
+    ) -> Result<Slice, Problem> {
+        let mut meter = Meter::new(self.broker_pid, bar, "");
+        let book = self.load.slice(warm_up, length, &mut meter)?;
+        let [begin, end] = meter.readings[..] else {
+            return Err(Problem::new("the load ended before it began"));
+        };
+        Ok(Slice {
+            book,
+            client_cpu_seconds: end.0 - begin.0,
+            broker_cpu_seconds: end.1.zip(begin.1).map(|(end, begin)| end - begin),
+        })
+    }
+}
+
+/// Runs the plan's load once, on connections of its own.
 pub(crate) fn run_slice(
     plan: &Plan,
     broker_pid: Option<u32>,
     bar: &ProgressBar,
 ) -> Result<Slice, Problem> {
-    let mut meter = Meter {
-        broker_pid,
-        readings: Vec::new(),
-        bar,
-        last: (0.0, 0),
-        seconds: (plan.warm_up + plan.length).as_secs_f64(),
-    };
-    let book = load::run(plan, &mut meter)?;
-    let [begin, end] = meter.readings[..] else {
-        return Err(Problem::new("the load ended before it began"));
-    };
-    Ok(Slice {
-        book,
-        client_cpu_seconds: end.0 - begin.0,
-        broker_cpu_seconds: end.1.zip(begin.1).map(|(end, begin)| end - begin),
-    })
+    Session::open(plan, broker_pid)?.slice(plan.warm_up, plan.length, bar)
 }
 
 /// Reads the processor times at the edges, and moves the bar.
@@ -107,9 +204,21 @@ struct Meter<'a> {
     /// The client's and the broker's processor time so far, in seconds.
     readings: Vec<(f64, Option<f64>)>,
     bar: &'a ProgressBar,
-    /// The share and the records at the last tick.
-    last: (f64, u64),
-    seconds: f64,
+    what: &'static str,
+    /// The records at the last tick, and when that was.
+    last: (u64, Instant),
+}
+
+impl Meter<'_> {
+    fn new<'a>(broker_pid: Option<u32>, bar: &'a ProgressBar, what: &'static str) -> Meter<'a> {
+        Meter {
+            broker_pid,
+            readings: Vec::new(),
+            bar,
+            what,
+            last: (0, io::now()),
+        }
+    }
 }
 
 impl Watcher for Meter<'_> {
@@ -119,11 +228,13 @@ impl Watcher for Meter<'_> {
     }
 
     fn tick(&mut self, share: f64, records: u64) {
-        let seconds = (share - self.last.0) * self.seconds;
-        let rate = (records - self.last.1) as f64 / seconds.max(1e-3);
-        self.last = (share, records);
+        let now = io::now();
+        let seconds = (now - self.last.1).as_secs_f64();
+        let rate = (records - self.last.0) as f64 / seconds.max(1e-3);
+        self.last = (records, now);
         self.bar.set_position((share.min(1.0) * 1000.0) as u64);
-        self.bar.set_message(format!("{rate:.0} records/s"));
+        self.bar
+            .set_message(format!("{}{rate:.0} records/s", self.what));
     }
 }
 

@@ -9,8 +9,10 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CONNECTIONS_MAX, CORES_MAX, IN_FLIGHT_MAX, PARTITIONS_MAX,
-    RATE_MAX, RECORD_BYTES_MAX, SECONDS_MAX, TOPIC_BYTES_MAX, WORKLOAD_FILE_BYTES_MAX,
+    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CONNECTIONS_MAX, CORES_MAX,
+    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, IN_FLIGHT_MAX, KEY_BYTES_MAX, PARTITIONS_MAX, RATE_MAX,
+    RECORD_BYTES_MAX, SECONDS_MAX, SETTINGS_MAX, TOPIC_BYTES_MAX, TOPICS_MAX,
+    WORKLOAD_FILE_BYTES_MAX,
 };
 use crate::problem::Problem;
 
@@ -26,6 +28,10 @@ pub(crate) struct Workload {
     pub(crate) client: ClientPart,
     pub(crate) topic: TopicPart,
     pub(crate) load: LoadPart,
+    /// Who reads; nobody if absent.
+    pub(crate) consume: Option<ConsumePart>,
+    /// What is produced before the run begins; nothing if absent.
+    pub(crate) backlog: Option<BacklogPart>,
     pub(crate) run: RunPart,
 }
 
@@ -38,6 +44,9 @@ pub(crate) struct BrokerPart {
     pub(crate) durability: Durability,
     /// Where its temporary directory is made; beside the build's other files if absent.
     pub(crate) dir: Option<PathBuf>,
+    /// Further settings, `KEY=VALUE`, of a corelog that is started for the run.
+    #[serde(default)]
+    pub(crate) settings: Vec<String>,
 }
 
 /// What the load generator may use.
@@ -48,10 +57,14 @@ pub(crate) struct ClientPart {
     pub(crate) cores: u16,
 }
 
-/// The topic that is made for the run.
+/// The topics that are made for the run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TopicPart {
+    /// How many; one if absent.
+    #[serde(default = "one")]
+    pub(crate) count: u32,
+    /// Of each topic.
     pub(crate) partitions: u32,
     /// `segment.bytes`; the broker's default if absent.
     pub(crate) segment_bytes: Option<u64>,
@@ -63,19 +76,94 @@ pub(crate) struct TopicPart {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoadPart {
+    /// None: nobody produces while the run lasts; the rest says what the backlog is made of.
     pub(crate) connections: u32,
     /// Which partitions a connection sends to, one after the other.
     pub(crate) spread: Spread,
-    /// A request carries one batch with so many records.
+    /// Records of one request: one batch; with keys one batch for each partition that one of
+    /// them belongs to.
     pub(crate) batch_records: u32,
-    /// Bytes of a record's value; it has no key.
+    /// Bytes of a record's value.
     pub(crate) record_bytes: u32,
+    #[serde(default)]
+    pub(crate) keys: Keys,
+    #[serde(default = "default_key_bytes")]
+    pub(crate) key_bytes: u32,
+    /// Whether each connection has a producer id, and its batches sequence numbers.
+    #[serde(default)]
+    pub(crate) idempotent: bool,
     pub(crate) codec: BatchCodec,
     pub(crate) acks: Acks,
     pub(crate) rate: Rate,
     /// Requests of one connection whose answer is still to come. At a fixed rate what does not
     /// fit waits, and its waiting counts as latency.
     pub(crate) in_flight: u32,
+}
+
+/// Who reads what. The partitions are dealt to the connections, each of which has one fetch on
+/// its way, as Kafka's consumer has of each broker.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsumePart {
+    pub(crate) connections: u32,
+    pub(crate) start: Start,
+    /// At the end of a partition it is read from its start again, so that a backlog lasts as long
+    /// as the run does.
+    #[serde(default)]
+    pub(crate) again: bool,
+    /// `fetch.max.bytes`
+    #[serde(default = "default_max_bytes")]
+    pub(crate) max_bytes: u32,
+    /// `max.partition.fetch.bytes`
+    #[serde(default = "default_partition_max_bytes")]
+    pub(crate) partition_max_bytes: u32,
+    /// `fetch.min.bytes`
+    #[serde(default = "one")]
+    pub(crate) min_bytes: u32,
+    /// `fetch.max.wait.ms`
+    #[serde(default = "default_max_wait_ms")]
+    pub(crate) max_wait_ms: u32,
+}
+
+// The defaults of Kafka's consumer.
+fn default_max_bytes() -> u32 {
+    50 << 20
+}
+
+fn default_partition_max_bytes() -> u32 {
+    1 << 20
+}
+
+fn default_max_wait_ms() -> u32 {
+    500
+}
+
+/// As long as a UUID.
+fn default_key_bytes() -> u32 {
+    16
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Where consumers begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Start {
+    /// At the end: the tail.
+    Latest,
+    /// At the first record: the backlog.
+    Earliest,
+}
+
+/// Produced before the run begins, as fast as it can, in batches of the load's shape, without
+/// keys.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BacklogPart {
+    /// Bytes of values, of all partitions together.
+    pub(crate) bytes: u64,
 }
 
 /// How long.
@@ -114,6 +202,22 @@ pub(crate) enum Spread {
     Own,
     /// Each connection sends to all partitions in turn, each beginning at another one.
     All,
+    /// Each connection sends four of five requests to the first partition, and every fifth to the
+    /// others in turn.
+    Hot,
+}
+
+/// The keys of records, each with its partition by Kafka's hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Keys {
+    /// No key: a request is for one partition, as `spread` says.
+    #[default]
+    None,
+    /// Each record has another one.
+    Random,
+    /// A fixed set of them takes turns.
+    RoundRobin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -196,6 +300,10 @@ impl Visitor<'_> for RateVisitor {
             .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
     }
 
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Rate, E> {
+        self.visit_i64(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Rate, E> {
         match value {
             "max" => Ok(Rate::Max),
@@ -205,8 +313,8 @@ impl Visitor<'_> for RateVisitor {
 }
 
 impl Workload {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Workload, Problem> {
+    /// Reads a file, with some of its keys set to something else: `SECTION.KEY=VALUE`.
+    pub(crate) fn read(path: &Path, changes: &[String]) -> Result<Workload, Problem> {
         let failed = |what: String| Problem::new(format!("{}: {what}", path.display()));
         let bytes = blocking::read_file(path)
             .map_err(|error| failed(error.to_string()).hint("workloads: perf/workloads/*.toml"))?;
@@ -218,7 +326,35 @@ impl Workload {
             )));
         }
         let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
-        Workload::parse(&text).map_err(|problem| failed(problem.to_string()))
+        let parsed = match changes {
+            [] => Workload::parse(&text),
+            changes => Workload::parse_changed(&text, changes),
+        };
+        parsed.map_err(|problem| failed(problem.to_string()))
+    }
+
+    fn parse_changed(text: &str, changes: &[String]) -> Result<Workload, Problem> {
+        let bad = |error: toml::de::Error| Problem::new(error.to_string().trim_end().to_owned());
+        let mut table: toml::Table = text.parse().map_err(bad)?;
+        for change in changes {
+            let malformed =
+                || Problem::new(format!("{change:?} is not of the form SECTION.KEY=VALUE"));
+            let (key, value) = change.split_once('=').ok_or_else(malformed)?;
+            let (section, key) = key.trim().split_once('.').ok_or_else(malformed)?;
+            // What is no number, no truth and no list is a word.
+            let value = match format!("value = {value}").parse::<toml::Table>() {
+                Ok(mut parsed) => parsed.remove("value").ok_or_else(malformed)?,
+                Err(_) => toml::Value::String(value.to_owned()),
+            };
+            let section = table
+                .entry(section)
+                .or_insert_with(|| toml::Table::new().into());
+            let section = section.as_table_mut().ok_or_else(malformed)?;
+            section.insert(key.to_owned(), value);
+        }
+        let workload: Workload = table.try_into().map_err(bad)?;
+        workload.check()?;
+        Ok(workload)
     }
 
     /// Reads the text of a file.
@@ -229,38 +365,100 @@ impl Workload {
         Ok(workload)
     }
 
-    /// Bytes of the values of one batch.
+    /// Bytes of the values of one request.
     pub(crate) fn batch_bytes(&self) -> u64 {
         u64::from(self.load.batch_records) * u64::from(self.load.record_bytes)
     }
 
+    /// Partitions of all topics together.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.topic.count.saturating_mul(self.topic.partitions)
+    }
+
+    /// Whether batches carry the time at which they were meant to be sent. It stands in the first
+    /// record's value; in a compressed batch it would cost the client more than the load itself.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.consume.is_some()
+            && self.load.connections > 0
+            && self.load.codec == BatchCodec::None
+            && self.load.record_bytes as usize >= size_of::<u64>()
+    }
+
     fn check(&self) -> Result<(), Problem> {
-        let Workload {
-            broker,
-            client,
-            topic,
-            load,
-            run,
-            ..
-        } = self;
+        let (broker, client, run) = (&self.broker, &self.client, &self.run);
         between("broker.cores", broker.cores, 1, CORES_MAX)?;
+        let settings = broker.settings.len();
+        between("the number of broker.settings", settings, 0, SETTINGS_MAX)?;
         between("client.cores", client.cores, 1, CORES_MAX)?;
+        self.check_topic()?;
+        self.check_load()?;
+        self.check_consume()?;
+        if let Some(backlog) = &self.backlog {
+            between("backlog.bytes", backlog.bytes, 1, BACKLOG_BYTES_MAX)?;
+        }
+        between("run.warm_up_seconds", run.warm_up_seconds, 0, SECONDS_MAX)?;
+        between("run.seconds", run.seconds, 1, SECONDS_MAX)
+    }
+
+    fn check_topic(&self) -> Result<(), Problem> {
+        let topic = &self.topic;
+        between("topic.count", topic.count, 1, TOPICS_MAX)?;
         between("topic.partitions", topic.partitions, 1, PARTITIONS_MAX)?;
+        let partitions = "topic.count * topic.partitions";
+        between(partitions, self.partitions(), 1, PARTITIONS_MAX)?;
         if let Some(bytes) = topic.segment_bytes {
             between("topic.segment_bytes", bytes, 1 << 20, i32::MAX as u64)?;
         }
         if let Some(bytes) = topic.retention_bytes {
             between("topic.retention_bytes", bytes, 1, TOPIC_BYTES_MAX)?;
         }
-        between("load.connections", load.connections, 1, CONNECTIONS_MAX)?;
+        Ok(())
+    }
+
+    fn check_load(&self) -> Result<(), Problem> {
+        let load = &self.load;
+        between("load.connections", load.connections, 0, CONNECTIONS_MAX)?;
+        if load.connections == 0 && self.consume.is_none() {
+            return Err(Problem::new(
+                "load.connections = 0 without [consume]: nobody does anything",
+            ));
+        }
         let records = load.batch_records;
         between("load.batch_records", records, 1, BATCH_RECORDS_MAX)?;
         between("load.record_bytes", load.record_bytes, 1, RECORD_BYTES_MAX)?;
+        between("load.key_bytes", load.key_bytes, 1, KEY_BYTES_MAX)?;
         between("load.in_flight", load.in_flight, 1, IN_FLIGHT_MAX)?;
+        if load.idempotent && load.acks != Acks::All {
+            return Err(Problem::new("load.idempotent needs load.acks = \"all\""));
+        }
         let batch = "load.batch_records * load.record_bytes";
-        between(batch, self.batch_bytes(), 1, BATCH_BYTES_MAX)?;
-        between("run.warm_up_seconds", run.warm_up_seconds, 0, SECONDS_MAX)?;
-        between("run.seconds", run.seconds, 1, SECONDS_MAX)
+        between(batch, self.batch_bytes(), 1, BATCH_BYTES_MAX)
+    }
+
+    fn check_consume(&self) -> Result<(), Problem> {
+        let Some(consume) = &self.consume else {
+            return Ok(());
+        };
+        let (least, most) = (1, self.partitions().min(CONNECTIONS_MAX));
+        between("consume.connections", consume.connections, least, most)?;
+        let bytes = consume.max_bytes;
+        between("consume.max_bytes", bytes, 1, FETCH_BYTES_MAX)?;
+        let partition_bytes = consume.partition_max_bytes;
+        between(
+            "consume.partition_max_bytes",
+            partition_bytes,
+            1,
+            FETCH_BYTES_MAX,
+        )?;
+        between("consume.min_bytes", consume.min_bytes, 1, bytes)?;
+        let wait_ms = consume.max_wait_ms;
+        between("consume.max_wait_ms", wait_ms, 0, FETCH_WAIT_MS_MAX)?;
+        if self.load.connections == 0 && self.backlog.is_none() {
+            return Err(Problem::new(
+                "load.connections = 0 without [backlog]: there is nothing to consume",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -343,8 +541,28 @@ seconds = 5
         check("rate = \"max\"", "rate = \"fast\"", &["fast", "\"max\""]);
         check(
             "connections = 4",
+            "connections = 5000",
+            &["load.connections = 5000", "0 to 4096"],
+        );
+        check(
+            "connections = 4",
             "connections = 0",
-            &["load.connections = 0", "1 to 4096"],
+            &["load.connections = 0", "nobody"],
+        );
+        check(
+            "acks = \"all\"",
+            "acks = \"1\"\nidempotent = true",
+            &["idempotent", "all"],
+        );
+        check(
+            "partitions = 16",
+            "partitions = 16\ncount = 1251",
+            &["topic.count = 1251", "1 to 1000"],
+        );
+        check(
+            "partitions = 16",
+            "partitions = 101\ncount = 200",
+            &["topic.count * topic.partitions = 20200", "1 to 20000"],
         );
         check(
             "connections = 4",
@@ -358,6 +576,22 @@ seconds = 5
             &["load.batch_records", "12600000", "1 to 1048576"],
         );
         check("seconds = 5", "seconds = 0", &["run.seconds = 0", "1 to"]);
+        let consume = |line: &str, words: &[&str]| {
+            let section = format!("[consume]\nstart = \"latest\"\n{line}\n[run]");
+            check("[run]", &section, words);
+        };
+        consume("connections = 17", &["consume.connections = 17", "1 to 16"]);
+        consume("connections = 1\nmax_bytes = 0", &["consume.max_bytes = 0"]);
+        consume("connections = 1\nstrat = 1", &["strat", "start"]);
+        consume(
+            "connections = 1\nmax_bytes = 9\nmin_bytes = 10",
+            &["consume.min_bytes = 10", "1 to 9"],
+        );
+        check(
+            "[run]",
+            "[backlog]\nbytes = 0\n[run]",
+            &["backlog.bytes = 0"],
+        );
     }
 
     #[test]
@@ -367,7 +601,7 @@ seconds = 5
         let mut count = 0;
         for entry in entries.flatten() {
             let path = entry.path();
-            let workload = Workload::read(&path).unwrap_or_else(|problem| panic!("{problem}"));
+            let workload = Workload::read(&path, &[]).unwrap_or_else(|problem| panic!("{problem}"));
             let stem = path.file_stem().expect("a name").to_string_lossy();
             assert!(
                 stem.starts_with(&workload.name.to_lowercase()),
@@ -376,6 +610,39 @@ seconds = 5
             );
             count += 1;
         }
-        assert!(count >= 3, "{count} workloads");
+        assert!(count >= 16, "{count} workloads");
+    }
+
+    #[test]
+    fn single_keys_can_be_set_to_something_else() {
+        let changed = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|change| change.to_string()).collect();
+            Workload::parse_changed(GOOD, &changes)
+        };
+        let workload = changed(&[
+            "load.rate=2000",
+            "topic.partitions = 3",
+            "load.spread=hot",
+            "consume.connections=2",
+            "consume.start=\"latest\"",
+        ]);
+        let workload = workload.expect("good changes");
+        assert_eq!(workload.load.rate, Rate::RecordsPerSecond(2000));
+        assert_eq!(
+            (workload.topic.partitions, workload.load.spread),
+            (3, Spread::Hot)
+        );
+        assert_eq!(workload.consume.map(|consume| consume.connections), Some(2));
+        for (change, word) in [
+            ("load.rate", "SECTION.KEY=VALUE"),
+            ("rate=5", "SECTION.KEY=VALUE"),
+            ("load.rate=0", "from 1 to"),
+            ("load.rat=5", "rat"),
+            ("name.x=5", "SECTION.KEY=VALUE"),
+            ("topic.count=0", "topic.count = 0"),
+        ] {
+            let text = changed(&[change]).expect_err(change).to_string();
+            assert!(text.contains(word), "{change}: {word:?} is not in: {text}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::doctor::Area;
 use super::position::{self, Position};
 
 /// A broker that speaks the Kafka protocol, one thread per core.
@@ -47,6 +49,11 @@ pub(super) enum Command {
     Config(ConfigCommand),
     /// Start a broker in a temporary directory, send a million records through it, check them
     Demo(DemoArguments),
+    /// Look at this machine, its disk and its network, and say what would help a broker
+    Doctor(DoctorArguments),
+    /// Answer to the names of Apache Kafka's tools
+    #[command(subcommand)]
+    KafkaTools(KafkaToolsCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -411,6 +418,71 @@ pub(super) struct DemoArguments {
     pub(super) output: OutputFormat,
 }
 
+/// `corelog kafka-tools`.
+#[derive(Debug, Subcommand)]
+pub(super) enum KafkaToolsCommand {
+    /// Make links to this binary: kafka-topics.sh, kafka-console-producer.sh,
+    /// kafka-console-consumer.sh, kafka-consumer-groups.sh, kafka-producer-perf-test.sh
+    Install {
+        /// The directory; links that are there are replaced, files are not
+        dir: PathBuf,
+    },
+}
+
+/// `corelog doctor`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = DOCTOR_HELP)]
+pub(super) struct DoctorArguments {
+    /// The server.properties file that the broker would be started with
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Set a key over the file and the environment; may be repeated
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    pub(super) overrides: Vec<String>,
+    /// Ask a running broker, too
+    #[arg(short, long, value_name = "HOST:PORT", value_parser = bootstrap)]
+    pub(super) bootstrap_server: Option<String>,
+    /// Try this directory instead of the configuration's log.dirs
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Only these checks; with commas between
+    #[arg(
+        long,
+        value_enum,
+        value_name = "AREA",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    pub(super) only: Vec<Area>,
+    /// How long a thread spins on each CPU, all at the same time; 0 does not
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(super) jitter: Duration,
+    /// A warning ends it with exit code 2, too
+    #[arg(long)]
+    pub(super) strict: bool,
+    /// Say of every check why it matters
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// One JSON object, for scripts
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+const DOCTOR_HELP: &str = "\
+Areas: kernel, cpu, memory, disk, network, broker, jitter
+
+Exit codes: 0 a broker may run here   2 a check failed, or with --strict a warning
+n/a stands where something could not be looked at, or does not exist here.";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (0.0..=3600.0).contains(seconds));
+    let seconds = seconds.ok_or_else(|| "it must be a number from 0 to 3600".to_string())?;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
 /// HOST:PORT, with commas between; a host without a port gets Kafka's.
 fn bootstrap(text: &str) -> Result<String, String> {
     let with_port = |address: &str| {
@@ -583,6 +655,14 @@ mod tests {
             "group reset-offsets g --topic t --to-earliest --dry-run --execute",
             false,
         );
+        check(
+            "doctor --jitter 0.1 --only cpu,disk --strict --json -b h:1",
+            true,
+        );
+        check("doctor --jitter -1", false);
+        check("doctor --only nothing", false);
+        check("kafka-tools install bin", true);
+        check("kafka-tools install", false);
         check("completions bash", true);
         check("completions tcsh", false);
         check("frobnicate", false);

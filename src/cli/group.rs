@@ -9,7 +9,8 @@ use super::failure::Failure;
 use super::screen::{Screen, Table};
 use super::{connect, reset, screen_of};
 use crate::client::{
-    Client, CommittedOffset, GroupDescription, GroupListing, MemberDescription, OffsetSpec,
+    Client, ClientError, CommittedOffset, GroupDescription, GroupListing, MemberDescription,
+    OffsetSpec,
 };
 use crate::model::{Offset, TopicPartition};
 
@@ -69,21 +70,21 @@ fn list_json(group: &GroupListing) -> Value {
 }
 
 /// One group as it is shown.
-struct Standing {
-    group: GroupDescription,
-    rows: Vec<Row>,
+pub(super) struct Standing {
+    pub(super) group: GroupDescription,
+    pub(super) rows: Vec<Row>,
 }
 
 /// What a group has to do with one partition: an offset, a member, or both.
-struct Row {
-    partition: TopicPartition,
-    committed: Option<Offset>,
-    end: Option<Offset>,
-    member: Option<MemberDescription>,
+pub(super) struct Row {
+    pub(super) partition: TopicPartition,
+    pub(super) committed: Option<Offset>,
+    pub(super) end: Option<Offset>,
+    pub(super) member: Option<MemberDescription>,
 }
 
 impl Row {
-    fn lag(&self) -> Option<i64> {
+    pub(super) fn lag(&self) -> Option<i64> {
         Some((self.end? - self.committed?).max(0))
     }
 }
@@ -99,19 +100,9 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
     };
     let mut standings = Vec::new();
     for name in names {
-        let group = client.describe_group(&name)?;
-        let committed = client.committed_offsets(&name, None)?;
-        if group.state == "Dead" && committed.is_empty() {
-            return Err(
-                Failure::new(format!("there is no group {name}")).try_this("corelog group list")
-            );
-        }
-        let mut rows = join(&group, committed);
-        let ends = ends(client, rows.iter().map(|row| &row.partition))?;
-        for row in &mut rows {
-            row.end = ends.get(&row.partition).copied();
-        }
-        standings.push(Standing { group, rows });
+        standings.push(standing(client, &name)?.ok_or_else(|| {
+            Failure::new(format!("there is no group {name}")).try_this("corelog group list")
+        })?);
     }
     screen.show(
         || {
@@ -123,6 +114,21 @@ fn describe(client: &mut Client, screen: &mut Screen, names: Vec<String>) -> Res
         },
         || standings.iter().map(describe_json).collect(),
     )
+}
+
+/// What is known of a group; `None` if there is none of that name.
+pub(super) fn standing(client: &mut Client, name: &str) -> Result<Option<Standing>, ClientError> {
+    let group = client.describe_group(name)?;
+    let committed = client.committed_offsets(name, None)?;
+    if group.state == "Dead" && committed.is_empty() {
+        return Ok(None);
+    }
+    let mut rows = join(&group, committed);
+    let ends = ends(client, rows.iter().map(|row| &row.partition))?;
+    for row in &mut rows {
+        row.end = ends.get(&row.partition).copied();
+    }
+    Ok(Some(Standing { group, rows }))
 }
 
 /// Committed offsets and assigned partitions, by partition.
@@ -153,7 +159,7 @@ fn join(group: &GroupDescription, committed: Vec<CommittedOffset>) -> Vec<Row> {
 fn ends<'a>(
     client: &mut Client,
     partitions: impl Iterator<Item = &'a TopicPartition>,
-) -> Result<HashMap<TopicPartition, Offset>, Failure> {
+) -> Result<HashMap<TopicPartition, Offset>, ClientError> {
     let topics = client.topics()?;
     let exists = |partition: &TopicPartition| {
         let topic = topics.iter().find(|topic| topic.name == partition.topic);

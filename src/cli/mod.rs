@@ -1,11 +1,12 @@
 //! Subcommands for people; `start` wires everything.
 //!
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
-//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `completions`. A
-//! subcommand ends with `Ok` or a `Failure`, which says what happened, the likely cause and what
-//! helps, and which is the exit code: 1 the operation failed, 2 the command line is wrong, 3 no
-//! broker answers, 78 the configuration is wrong, 130 a signal ended it. With `--output json` it is
-//! an object, too.
+//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `kafka-tools`,
+//! `completions`. Called by the name of one of Apache Kafka's tools (`kafka-topics.sh`) it is that
+//! tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely
+//! cause and what helps, and which is the exit code: 1 the operation failed, 2 the command line is
+//! wrong, 3 no broker answers, 78 the configuration is wrong, 130 a signal ended it. With
+//! `--output json` it is an object, too. `doctor` ends with 2 where a check failed.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
 //! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
@@ -29,6 +30,10 @@ mod topic;
 mod demo;
 mod records;
 
+mod doctor;
+
+mod kafka;
+
 mod format;
 mod position;
 mod progress;
@@ -42,7 +47,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::arguments::{Arguments, ClusterArguments, Command, OutputFormat, StartArguments};
+use self::arguments::{
+    Arguments, ClusterArguments, Command, KafkaToolsCommand, OutputFormat, StartArguments,
+};
 use self::screen::Screen;
 use crate::client::{Client, ClientError, ClientOptions};
 use crate::io::blocking;
@@ -54,6 +61,9 @@ pub use start::{Ready, Settings};
 /// The binary: reads the command line, runs it, reports what failed.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(tool) = kafka::Tool::of(words.first()) {
+        return kafka::run(tool, words.into_iter().skip(1).collect());
+    }
     let format = arguments::asked_format(&words);
     let words = arguments::without_topic_option(words);
     let arguments = match Arguments::try_parse_from(words) {
@@ -67,13 +77,13 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(blocking::stderr(), format),
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
-    match arguments.command {
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let ran = match arguments.command {
         None => start::run(&StartArguments::default()),
         Some(Command::Start(arguments)) => start::run(&arguments),
         Some(Command::Topic(command)) => topic::run(command),
@@ -82,6 +92,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Config(command)) => broker_config::run(command),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Doctor(arguments)) => return doctor::run(&arguments),
+        Some(Command::KafkaTools(KafkaToolsCommand::Install { dir })) => kafka::install(&dir),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "corelog", &mut script);
@@ -89,7 +101,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             screen.bytes(&script)?;
             screen.flush()
         }
-    }
+    };
+    ran.map(|()| ExitCode::SUCCESS)
 }
 
 fn connect(cluster: &ClusterArguments) -> Result<Client, Failure> {

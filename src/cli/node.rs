@@ -10,16 +10,17 @@ use super::signals::Stop;
 use super::start::{self, Settings};
 use crate::admin::{self, Admin, Housekeeping};
 
-use crate::config::{BrokerConfig, SharedConfig};
+use crate::config::{BrokerConfig, BrokerIds, ConfigErrors, PortsOfCores, SharedConfig};
+use crate::handlers::Entrance;
 use crate::io::housekeeping::{self, Listener};
 use crate::io::sync::watch;
-use crate::io::{self, CoreSpec, blocking};
+use crate::io::{self, CoreSpec, TcpListener, blocking};
 use crate::limits::{CORES_MAX, GRACEFUL_STOP_MS_MAX, PORT_RELEASE_MS_MAX};
 use crate::metrics::{Board, NodeFacts};
-use crate::model::CoreId;
+use crate::model::{CoreId, NodeId};
 use crate::net::{self, Admission, Server};
 use crate::protocol::{ApiKey, ErrorCode};
-use crate::shard::{Launch, Shard, StartError};
+use crate::shard::{AdvertisedListener, Launch, Shard, StartError};
 
 /// The pause between two looks at a port that is taken.
 const PORT_RELEASE_PAUSE: Duration = Duration::from_millis(20);
@@ -31,10 +32,23 @@ pub struct Ready {
     pub addresses: Vec<SocketAddr>,
     /// What clients of each listener are told.
     pub advertised: Vec<(Arc<str>, u16)>,
+    /// The virtual broker of each core; none where clients are told of one broker.
+    pub core_brokers: Vec<CoreBroker>,
     /// The number of cores.
     pub cores_count: usize,
     /// `cluster.id`.
     pub cluster_id: Arc<str>,
+}
+
+/// A core's virtual broker, and how it is reached by way of each listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreBroker {
+    /// The id that clients are told.
+    pub id: NodeId,
+    /// The bound addresses, in the order of the listeners.
+    pub addresses: Vec<SocketAddr>,
+    /// What clients of each listener are told.
+    pub advertised: Vec<(Arc<str>, u16)>,
 }
 
 /// Why a node ended other than by being told to.
@@ -42,10 +56,14 @@ pub struct Ready {
 pub enum NodeError {
     /// The shards do not start.
     Start(StartError),
+    /// The cores have no ports that they could listen on.
+    Config(ConfigErrors),
     /// A listener's host does not resolve, or its address cannot be bound.
     Bind {
         /// The address as configured.
         address: String,
+        /// Whether it is the port of a core, not of a listener.
+        is_of_core: bool,
         /// What the system said.
         error: io::Error,
     },
@@ -57,9 +75,27 @@ impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NodeError::Start(error) => error.fmt(f),
-            NodeError::Bind { address, error } => {
-                write!(f, "cannot listen on {address}: {error}.")?;
+            NodeError::Config(errors) => errors.fmt(f),
+            NodeError::Bind {
+                address,
+                is_of_core,
+                error,
+            } => {
+                let whose = if *is_of_core {
+                    ", the port of a core"
+                } else {
+                    ""
+                };
+                write!(f, "cannot listen on {address}{whose}: {error}.")?;
                 match error.kind() {
+                    io::ErrorKind::AddrInUse if *is_of_core => write!(
+                        f,
+                        "\n  likely cause: another program listens there; with \
+                         corelog.listener.mode=core each core has a port, by default behind the \
+                         listener's\n  to see which: ss -ltnp 'sport = :{}'\n  to use others: \
+                         corelog start --override corelog.listener.core.ports=FIRST..LAST",
+                        address.rsplit(':').next().unwrap_or_default()
+                    ),
                     io::ErrorKind::AddrInUse => write!(
                         f,
                         "\n  likely cause: another broker listens there\n  to see which: ss -ltnp \
@@ -122,8 +158,8 @@ pub(super) fn run(
         ..
     } = settings;
     let config = Arc::new(config);
-    refuse_taken_ports(&config).map_err(|error| Failure::new(error.to_string()))?;
     let cores = cores(&config);
+    refuse_taken_ports(&config, cores.len()).map_err(|error| Failure::new(error.to_string()))?;
     let board = Board::new(cores.len());
     // Before anything is opened: a port that is taken costs no recovery, and whoever asks during
     // one is told that the node is not ready.
@@ -141,6 +177,7 @@ pub(super) fn run(
         on_ready(&start::Ready {
             listeners: ready.addresses,
             advertised: ready.advertised,
+            core_brokers: ready.core_brokers,
             admin: admin.as_ref().map(Admin::address),
             core_count: ready.cores_count,
             durability: config.engine.durability,
@@ -158,15 +195,30 @@ pub(super) fn run(
 
 /// The cores bind their sockets with SO_REUSEPORT, which would let a second broker of the same user
 /// share a port with the first and take half of its connections. A socket without it is refused.
-fn refuse_taken_ports(config: &BrokerConfig) -> Result<(), NodeError> {
-    let addresses = resolve(config)?;
-    for address in addresses.into_iter().filter(|address| address.port() != 0) {
-        await_free(address).map_err(|error| NodeError::Bind {
-            address: address.to_string(),
-            error,
-        })?;
+fn refuse_taken_ports(config: &BrokerConfig, cores_count: usize) -> Result<(), NodeError> {
+    let ports = config.network.core_ports(cores_count);
+    let ports = ports.map_err(NodeError::Config)?;
+    for (listener, of_cores) in resolve(config)?.into_iter().zip(ports) {
+        let of_cores = of_cores
+            .bound
+            .iter()
+            .map(|port| (at_port(listener, *port), true));
+        for (address, is_of_core) in std::iter::once((listener, false)).chain(of_cores) {
+            if address.port() != 0 {
+                await_free(address).map_err(|error| NodeError::Bind {
+                    address: address.to_string(),
+                    is_of_core,
+                    error,
+                })?;
+            }
+        }
     }
     Ok(())
+}
+
+fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 /// Waits a moment for an address that is taken. A broker that was killed just now may still listen:
@@ -229,10 +281,16 @@ pub fn serve_until(
     stop: watch::Receiver<bool>,
     ready: impl Fn(&Ready) + Send + Sync + 'static,
 ) -> Result<(), NodeError> {
+    let core_ports = config.network.core_ports(cores.len());
+    let core_ports = core_ports.map_err(NodeError::Config)?;
     let launch = Launch::new(config, board, cores.len());
     let node = Arc::new(Node {
         launch: launch.clone(),
-        bound: watch::Sender::new(Bound::default()),
+        core_ports,
+        bound: watch::Sender::new(Bound {
+            core_addresses: vec![Vec::new(); cores.len()],
+            ..Bound::default()
+        }),
         admission: Admission::new(launch.config()),
         error: Mutex::new(None),
         stop,
@@ -257,6 +315,8 @@ pub fn serve_until(
 /// What the cores share beside the shards.
 struct Node {
     launch: Arc<Launch>,
+    /// For each listener.
+    core_ports: Vec<PortsOfCores>,
     bound: watch::Sender<Bound>,
     admission: Arc<Admission>,
     error: Mutex<Option<NodeError>>,
@@ -269,6 +329,8 @@ struct Node {
 struct Bound {
     /// Set by core 0, which learns the ports that the system chose.
     addresses: Option<Vec<SocketAddr>>,
+    /// For each core, the ports of its own at each listener.
+    core_addresses: Vec<Vec<SocketAddr>>,
     cores_count: usize,
     drained_count: usize,
     failed: bool,
@@ -309,15 +371,19 @@ async fn serve(node: Arc<Node>, core: CoreId) {
         );
     }
     let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());
-    if listen(&node, core, &server).await {
-        node.bound.send_modify(|bound| bound.cores_count += 1);
-        if node.all(|bound| bound.cores_count == cores_count).await {
-            if core.0 == 0 {
-                announce(&node, &shard);
-            }
-            // The sender lives as long as the process; its end is a stop as well.
-            let _ = node.stop.clone().wait_for(|stop| *stop).await;
+    // No one accepts before all have bound: what clients are told names the ports of all cores.
+    if let Some(sockets) = listen(&node, core).await
+        && node.all(|bound| bound.cores_count == cores_count).await
+    {
+        node.launch.set_advertised(|| advertised(&node));
+        for (socket, entrance) in sockets {
+            io::spawn(server.clone().accept(socket, entrance)).detach();
         }
+        if core.0 == 0 {
+            announce(&node, &shard);
+        }
+        // The sender lives as long as the process; its end is a stop as well.
+        let _ = node.stop.clone().wait_for(|stop| *stop).await;
     }
     node.launch.board().set_ready(false);
     let patience = Duration::from_millis(GRACEFUL_STOP_MS_MAX);
@@ -331,48 +397,67 @@ async fn serve(node: Arc<Node>, core: CoreId) {
     shard.close().await;
 }
 
-/// Binds this core's listeners and starts to accept. False if that is not possible.
-async fn listen(node: &Node, core: CoreId, server: &std::rc::Rc<Server>) -> bool {
+/// Binds this core's listeners, and the ports that are its own. None if that is not possible.
+async fn listen(node: &Node, core: CoreId) -> Option<Vec<(TcpListener, Entrance)>> {
     let addresses = if core.0 == 0 {
         match resolve(node.launch.config()) {
             Ok(addresses) => addresses,
             Err(error) => {
                 node.fail(error);
-                return false;
+                return None;
             }
         }
     } else {
         if !node.all(|bound| bound.addresses.is_some()).await {
-            return false;
+            return None;
         }
-        node.bound
-            .borrow()
-            .addresses
-            .clone()
-            .expect("core 0 has bound them")
+        let bound = node.bound.borrow();
+        bound.addresses.clone().expect("core 0 has bound them")
     };
-    let mut bound = Vec::new();
-    for (at, address) in addresses.iter().enumerate() {
-        let socket = match net::bind(*address).await {
-            Ok(socket) => socket,
-            Err(error) => {
-                node.fail(NodeError::Bind {
-                    address: address.to_string(),
-                    error,
-                });
-                return false;
-            }
-        };
+    let (mut sockets, mut bound, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    for (listener, (address, ports)) in addresses.iter().zip(&node.core_ports).enumerate() {
+        let socket = bind(node, *address, false).await?;
         bound.push(socket.local_addr());
-        io::spawn(server.clone().accept(socket, at)).detach();
+        let is_of_core = false;
+        sockets.push((
+            socket,
+            Entrance {
+                listener,
+                is_of_core,
+            },
+        ));
+        if let Some(port) = ports.bound.get(usize::from(core.0)) {
+            let socket = bind(node, at_port(*address, *port), true).await?;
+            own.push(socket.local_addr());
+            let is_of_core = true;
+            sockets.push((
+                socket,
+                Entrance {
+                    listener,
+                    is_of_core,
+                },
+            ));
+        }
     }
-    if core.0 == 0 {
-        node.launch
-            .set_advertised(advertised(node.launch.config(), &bound));
-        node.bound
-            .send_modify(|state| state.addresses = Some(bound));
-    }
-    true
+    node.bound.send_modify(|state| {
+        state.addresses.get_or_insert(bound);
+        state.core_addresses[usize::from(core.0)] = own;
+        state.cores_count += 1;
+    });
+    Some(sockets)
+}
+
+async fn bind(node: &Node, address: SocketAddr, is_of_core: bool) -> Option<TcpListener> {
+    let bound = net::bind(address).await;
+    bound
+        .map_err(|error| {
+            node.fail(NodeError::Bind {
+                address: address.to_string(),
+                is_of_core,
+                error,
+            });
+        })
+        .ok()
 }
 
 /// The address of each listener: of a host's addresses the first, IPv4 before IPv6.
@@ -389,20 +474,27 @@ fn resolve(config: &BrokerConfig) -> Result<Vec<SocketAddr>, NodeError> {
                 found.sort_by_key(|address| address.is_ipv6());
                 found.into_iter().next().ok_or_else(|| NodeError::Bind {
                     address,
+                    is_of_core: false,
                     error: io::ErrorKind::AddrNotAvailable.into(),
                 })
             }
-            Err(error) => Err(NodeError::Bind { address, error }),
+            Err(error) => Err(NodeError::Bind {
+                address,
+                is_of_core: false,
+                error,
+            }),
         }
     });
     addresses.collect()
 }
 
 /// What clients are told: `advertised.listeners`, else the host as configured, else what the
-/// machine calls itself, and the port that was bound.
-fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16)> {
-    let listeners = config.network.listeners.iter().zip(bound);
-    let told = listeners.map(|(listener, address)| {
+/// machine calls itself, and the ports that were bound.
+fn advertised(node: &Node) -> Vec<AdvertisedListener> {
+    let bound = node.bound.borrow();
+    let addresses = bound.addresses.iter().flatten();
+    let listeners = node.launch.config().network.listeners.iter().zip(addresses);
+    let told = listeners.enumerate().map(|(at, (listener, address))| {
         let host = match &listener.advertised_host {
             Some(host) => host.clone(),
             None if listener.host.is_empty() || address.ip().is_unspecified() => {
@@ -410,7 +502,17 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16
             }
             None => listener.host.clone(),
         };
-        (host, listener.advertised_port.unwrap_or(address.port()))
+        let distance = node.core_ports[at].advertised_distance;
+        let of_cores = bound.core_addresses.iter().filter_map(|own| own.get(at));
+        let port = |own: &SocketAddr| {
+            let port = u16::try_from(i32::from(own.port()) + distance);
+            port.expect("the configuration has been checked")
+        };
+        AdvertisedListener {
+            host,
+            port: listener.advertised_port.unwrap_or(address.port()),
+            core_ports: of_cores.map(port).collect(),
+        }
     });
     told.collect()
 }
@@ -418,16 +520,28 @@ fn advertised(config: &BrokerConfig, bound: &[SocketAddr]) -> Vec<(Arc<str>, u16
 fn announce(node: &Node, shard: &Shard) {
     node.launch.board().set_cluster_id(shard.cluster_id());
     node.launch.board().set_ready(true);
-    let addresses = node
-        .bound
-        .borrow()
-        .addresses
-        .clone()
-        .expect("all cores have bound");
-    (node.ready)(&Ready {
-        advertised: advertised(node.launch.config(), &addresses),
+    let bound = node.bound.borrow().clone();
+    let told = advertised(node);
+    let (config, cores_count) = (node.launch.config(), node.launch.cores_count());
+    let ids = BrokerIds::new(config.network.listener_mode, config.node_id, cores_count);
+    let core_broker = |(core, addresses): (usize, Vec<SocketAddr>)| CoreBroker {
+        id: ids.of(CoreId(core as u16)),
+        advertised: told
+            .iter()
+            .map(|listener| (listener.host.clone(), listener.core_ports[core]))
+            .collect(),
         addresses,
-        cores_count: node.launch.cores_count(),
+    };
+    let own = bound.core_addresses.into_iter().enumerate();
+    let core_brokers = own.filter(|(_, addresses)| !addresses.is_empty());
+    (node.ready)(&Ready {
+        core_brokers: core_brokers.map(core_broker).collect(),
+        advertised: told
+            .iter()
+            .map(|listener| (listener.host.clone(), listener.port))
+            .collect(),
+        addresses: bound.addresses.expect("all cores have bound"),
+        cores_count,
         cluster_id: shard.cluster_id(),
     });
 }

@@ -38,36 +38,8 @@ pub(super) fn run(
     arguments: &ResetArguments,
 ) -> Result<(), Failure> {
     let group = arguments.group.as_str();
-    let goal = goal(arguments)?;
-    let committed = client.committed_offsets(group, None)?;
-    let partitions = scope(client, arguments, &committed)?;
-    let bounds = bounds(client, partitions, &committed, goal)?;
-    let mut moved = Vec::new();
-    for known in &bounds {
-        match step(goal, known) {
-            Some(offset) => moved.push(CommittedOffset::new(known.partition.clone(), offset)),
-            None => {
-                return Err(Failure::new(format!(
-                    "group {group} has no offset of {} to shift",
-                    known.partition
-                ))
-                .try_this("--to-earliest, --to-latest or --to-offset"));
-            }
-        }
-    }
     let is_executed = arguments.execute;
-    if is_executed && let Err(error) = client.commit_offsets(group, &moved) {
-        let has_members = matches!(
-            error.code(),
-            Some(ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress)
-        );
-        return Err(match has_members {
-            true => Failure::new(format!("the offsets of group {group} were not changed"))
-                .because("the group has members, which would overwrite them")
-                .try_this("stop the group's consumers first"),
-            false => error.into(),
-        });
-    }
+    let moved = moved(client, arguments)?;
     screen.show(
         || {
             let mut table = Table::new(&["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"]);
@@ -94,6 +66,46 @@ pub(super) fn run(
             json!({ "group": group, "executed": is_executed, "partitions": rows })
         },
     )
+}
+
+/// The new offsets, by partition, which are those in force if the arguments say so.
+pub(super) fn moved(
+    client: &mut Client,
+    arguments: &ResetArguments,
+) -> Result<Vec<CommittedOffset>, Failure> {
+    let group = arguments.group.as_str();
+    let goal = goal(arguments)?;
+    let committed = client.committed_offsets(group, None)?;
+    let partitions = scope(client, arguments, &committed)?;
+    let bounds = bounds(client, partitions, &committed, goal)?;
+    let mut moved = Vec::new();
+    for known in &bounds {
+        match step(goal, known) {
+            Some(offset) => moved.push(CommittedOffset::new(known.partition.clone(), offset)),
+            None => {
+                return Err(Failure::new(format!(
+                    "group {group} has no offset of {} to shift",
+                    known.partition
+                ))
+                .try_this("--to-earliest, --to-latest or --to-offset"));
+            }
+        }
+    }
+    if arguments.execute
+        && let Err(error) = client.commit_offsets(group, &moved)
+    {
+        let has_members = matches!(
+            error.code(),
+            Some(ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress)
+        );
+        return Err(match has_members {
+            true => Failure::new(format!("the offsets of group {group} were not changed"))
+                .because("the group has members, which would overwrite them")
+                .try_this("stop the group's consumers first"),
+            false => error.into(),
+        });
+    }
+    Ok(moved)
 }
 
 fn goal(arguments: &ResetArguments) -> Result<Goal, Failure> {

@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::arguments::{LogFormatArgument, StartArguments};
 use super::failure::Failure;
+use super::node::CoreBroker;
 use super::{logging, node, signals};
 use crate::config::{
-    self, BrokerConfig, BrokerValues, ConfigErrors, Durability, LogFormat, Sources,
+    self, BrokerConfig, BrokerValues, ConfigErrors, Durability, ListenerMode, LogFormat, Sources,
 };
 use crate::io::{blocking, raise_open_files_limit};
 use crate::limits::{CHUNK_FILES_OPEN_MAX, OPEN_FILES_PER_CORE_RESERVED, OPEN_FILES_RESERVED};
@@ -34,6 +35,8 @@ pub struct Ready {
     pub listeners: Vec<SocketAddr>,
     /// What the clients of each are told to connect to.
     pub advertised: Vec<(Arc<str>, u16)>,
+    /// The virtual broker of each core; none where clients are told of one broker.
+    pub core_brokers: Vec<CoreBroker>,
     /// Where metrics and health are, if anywhere.
     pub admin: Option<SocketAddr>,
     /// The number of shards.
@@ -52,6 +55,8 @@ pub struct Ready {
 pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
     let (values, notices) = load(arguments)?;
     let mut config = config::resolve(values.clone()).map_err(refuse)?;
+    let cores_count = node::cores(&config).len();
+    config.network.core_ports(cores_count).map_err(refuse)?;
     let format = config.engine.log_format;
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let level = config.engine.log_level.clone();
@@ -62,7 +67,7 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
     tracing::info!(
         "corelog {} starts: {} cores, data in {}, durability {}",
         env!("CARGO_PKG_VERSION"),
-        node::cores(&config).len(),
+        cores_count,
         blocking::absolute(&config.data_dir).display(),
         config.engine.durability.as_str()
     );
@@ -126,6 +131,14 @@ fn share_open_files(files: u64, cores: u64) -> Option<(u64, u64)> {
     Some((left - chunks, chunks))
 }
 
+/// What a start with these arguments would run with, and what it would remark.
+pub(super) fn resolved(
+    arguments: &StartArguments,
+) -> Result<(BrokerConfig, Vec<config::Notice>), Failure> {
+    let (values, notices) = load(arguments)?;
+    Ok((config::resolve(values).map_err(refuse)?, notices))
+}
+
 fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>), Failure> {
     let file = match &arguments.file {
         None => None,
@@ -161,7 +174,7 @@ fn load(arguments: &StartArguments) -> Result<(BrokerValues, Vec<config::Notice>
     config::load(&sources).map_err(refuse)
 }
 
-fn refuse(errors: ConfigErrors) -> Failure {
+pub(super) fn refuse(errors: ConfigErrors) -> Failure {
     let ConfigErrors(sentences) = errors;
     match sentences.as_slice() {
         [one] => Failure::config(format!("the configuration cannot be used: {one}")),
@@ -181,6 +194,9 @@ fn announce(ready: &Ready, arguments: &StartArguments, format: LogFormat) -> Res
         advertised_text(ready),
         ready.cluster_id
     );
+    if let Some(text) = core_brokers_text(ready) {
+        tracing::info!("clients are sent to the cores: {text}");
+    }
     if format == LogFormat::Text {
         let mut out = blocking::stdout();
         // A closed standard output is no reason not to serve.
@@ -203,12 +219,15 @@ fn announce(ready: &Ready, arguments: &StartArguments, format: LogFormat) -> Res
 }
 
 fn ready_json(ready: &Ready) -> String {
-    let text = |addresses: &[SocketAddr]| -> Vec<String> {
-        addresses.iter().map(SocketAddr::to_string).collect()
+    let mode = match ready.core_brokers.is_empty() {
+        true => ListenerMode::Broker,
+        false => ListenerMode::Core,
     };
     let object = json!({
-        "listeners": text(&ready.listeners),
-        "advertised": advertised_list(ready),
+        "listeners": address_list(&ready.listeners),
+        "advertised": advertised_list(&ready.advertised),
+        "mode": mode.as_str(),
+        "brokers": ready.core_brokers.iter().map(core_broker_json).collect::<Vec<_>>(),
         "admin": ready.admin.map(|address| address.to_string()),
         "cores": ready.core_count,
         "durability": ready.durability.as_str(),
@@ -222,20 +241,44 @@ fn ready_json(ready: &Ready) -> String {
 }
 
 fn bound_text(ready: &Ready) -> String {
-    let texts: Vec<String> = ready.listeners.iter().map(SocketAddr::to_string).collect();
-    texts.join(", ")
+    address_list(&ready.listeners).join(", ")
 }
 
-fn advertised_list(ready: &Ready) -> Vec<String> {
+fn address_list(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(SocketAddr::to_string).collect()
+}
+
+fn core_broker_json(broker: &CoreBroker) -> serde_json::Value {
+    json!({
+        "id": broker.id.0,
+        "listeners": address_list(&broker.addresses),
+        "advertised": advertised_list(&broker.advertised),
+    })
+}
+
+/// The virtual brokers, the first and the last, if there are any.
+fn core_brokers_text(ready: &Ready) -> Option<String> {
+    let text = |broker: &CoreBroker| {
+        let advertised = advertised_list(&broker.advertised).join(" and ");
+        format!("broker {} at {advertised}", broker.id.0)
+    };
+    let (first, last) = (ready.core_brokers.first()?, ready.core_brokers.last()?);
+    Some(match ready.core_brokers.len() {
+        1 => text(first),
+        _ => format!("{} to {}", text(first), text(last)),
+    })
+}
+
+fn advertised_list(advertised: &[(Arc<str>, u16)]) -> Vec<String> {
     let text = |(host, port): &(Arc<str>, u16)| match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     };
-    ready.advertised.iter().map(text).collect()
+    advertised.iter().map(text).collect()
 }
 
 fn advertised_text(ready: &Ready) -> String {
-    advertised_list(ready).join(", ")
+    advertised_list(&ready.advertised).join(", ")
 }
 
 /// What the operator should know, though clients are served.
@@ -289,6 +332,7 @@ fn banner(ready: &Ready) -> String {
         Some(address) => format!("http://{}/metrics", reachable(address)),
         None => "not served".to_string(),
     };
+    let by_core = core_brokers_text(ready).map(|text| format!("  by core     {text}\n"));
     let port = match first.rsplit_once(':') {
         Some((_, "9092")) => String::new(),
         _ => format!(" -b {first}"),
@@ -297,7 +341,7 @@ fn banner(ready: &Ready) -> String {
         "\
 corelog {version} listens on {bound}
   advertised  {advertised}
-  data        {data} (cluster {cluster}, {cores})
+{by_core}  data        {data} (cluster {cluster}, {cores})
   durability  {durability}: {meaning}
   metrics     {admin}
   log         on stderr
@@ -312,6 +356,7 @@ Lines to paste:
         version = env!("CARGO_PKG_VERSION"),
         bound = bound_text(ready),
         advertised = advertised_text(ready),
+        by_core = by_core.unwrap_or_default(),
         data = ready.data_dir.display(),
         cluster = ready.cluster_id,
         cores = match ready.core_count {
@@ -333,11 +378,13 @@ fn reachable(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodeId;
 
     fn ready() -> Ready {
         Ready {
             listeners: vec![SocketAddr::from(([127, 0, 0, 1], 9092))],
             advertised: vec![("127.0.0.1".into(), 9092)],
+            core_brokers: Vec::new(),
             admin: Some(SocketAddr::from(([0, 0, 0, 0], 9644))),
             core_count: 4,
             durability: Durability::Sync,
@@ -388,6 +435,27 @@ Lines to paste:
             "{banner}"
         );
         assert!(banner.contains("metrics     not served\n"), "{banner}");
+    }
+
+    #[test]
+    fn virtual_brokers_are_told_to_people_and_scripts() {
+        let broker = |core: u16| CoreBroker {
+            id: NodeId(1_010_000 + i32::from(core)),
+            addresses: vec![SocketAddr::from(([127, 0, 0, 1], 9093 + core))],
+            advertised: vec![("::1".into(), 9093 + core)],
+        };
+        let ready = Ready {
+            core_brokers: (0..4).map(broker).collect(),
+            ..ready()
+        };
+        let banner = banner(&ready);
+        let line = "\n  by core     broker 1010000 at [::1]:9093 to broker 1010003 at [::1]:9096\n";
+        assert!(banner.contains(line), "{banner}");
+        let value: serde_json::Value = serde_json::from_str(&ready_json(&ready)).expect("JSON");
+        assert_eq!(value["mode"], "core");
+        assert_eq!(value["brokers"][3]["id"], 1_010_003);
+        assert_eq!(value["brokers"][3]["listeners"][0], "127.0.0.1:9096");
+        assert_eq!(value["brokers"][3]["advertised"][0], "[::1]:9096");
     }
 
     #[test]
@@ -442,6 +510,7 @@ Lines to paste:
         assert_eq!(value["listeners"][0], "127.0.0.1:9092");
         assert_eq!(value["admin"], "0.0.0.0:9644");
         assert_eq!(value["durability"], "sync");
+        assert_eq!(value["mode"], "broker");
         assert_eq!(value["pid"], std::process::id());
     }
 

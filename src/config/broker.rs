@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::brokers::ListenerMode;
+use super::core_ports::CorePorts;
 use super::topic::TopicConfig;
 use super::values::BrokerValues;
 use crate::model::NodeId;
@@ -56,6 +58,8 @@ pub struct Listener {
     pub advertised_host: Option<Arc<str>>,
     /// What Metadata tells clients; `None` is the port that was bound.
     pub advertised_port: Option<u16>,
+    /// The ports of the cores, where clients are told of them.
+    pub core_ports: CorePorts,
 }
 
 /// Sockets and connections.
@@ -63,6 +67,8 @@ pub struct Listener {
 pub struct NetworkConfig {
     /// `listeners` with `advertised.listeners`; never empty.
     pub listeners: Vec<Listener>,
+    /// `corelog.listener.mode`.
+    pub listener_mode: ListenerMode,
     /// `socket.request.max.bytes`.
     pub socket_request_max_bytes: i32,
     /// `max.connections`, of the whole broker.
@@ -193,6 +199,8 @@ pub struct EngineConfig {
     pub tail_cache_bytes: i64,
     /// `corelog.chunk.min.bytes`: the size class that a partition starts with.
     pub chunk_min_bytes: i32,
+    /// `corelog.chunk.prewrite.enable`: whether free chunks are filled with zeros ahead of need.
+    pub chunk_prewrite: bool,
     /// Chunk files that one core keeps open: what the limit of open files allows, which the start
     /// finds out.
     pub chunk_files_open_max: usize,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::broker::Listener;
+use super::core_ports::{self, CorePorts};
 
 /// The keys that listeners are made of, as texts.
 pub(super) struct ListenerKeys<'a> {
@@ -17,6 +18,8 @@ pub(super) struct ListenerKeys<'a> {
     pub(super) controllers: &'a [String],
     /// `inter.broker.listener.name`, when set.
     pub(super) inter_broker: Option<&'a str>,
+    /// `corelog.listener.core.ports`.
+    pub(super) core_ports: &'a [String],
 }
 
 /// Joins the keys; every sentence of the error names the key and the value that is wrong.
@@ -52,8 +55,10 @@ pub(super) fn join(keys: &ListenerKeys<'_>) -> Result<Vec<Listener>, Vec<String>
             name: Arc::from(endpoint.name.as_str()),
             host: Arc::from(endpoint.host.as_str()),
             port: endpoint.port,
+            core_ports: CorePorts::behind(endpoint.port),
         });
     }
+    core_ports::set(&mut listeners, keys.core_ports, &mut errors);
     if listeners.is_empty() && errors.is_empty() {
         errors.push(format!(
             "Invalid value {} for configuration listeners: allowed is at least one listener that \
@@ -153,7 +158,7 @@ fn check_unique(bound: &[Endpoint], errors: &mut Vec<String>) {
     }
 }
 
-fn is_pair_of_families(one: &str, other: &str) -> bool {
+pub(super) fn is_pair_of_families(one: &str, other: &str) -> bool {
     match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
         (Ok(one), Ok(other)) => one.is_ipv4() != other.is_ipv4(),
         (Ok(_), Err(_)) | (Err(_), _) => false,
@@ -226,6 +231,7 @@ mod tests {
             protocols: keys[2],
             controllers: &controllers,
             inter_broker: (!keys[4].is_empty()).then_some(keys[4]),
+            core_ports: &[],
         });
         let found = found.map(|listeners| {
             let show = |listener: &Listener| {

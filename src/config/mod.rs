@@ -30,6 +30,8 @@ mod properties;
 mod values;
 
 mod broker;
+mod brokers;
+mod core_ports;
 mod listeners;
 mod resolve;
 mod topic;
@@ -47,6 +49,8 @@ pub use broker::{
     BrokerConfig, Durability, EngineConfig, GroupConfig, Listener, LogFormat, NetworkConfig,
     OffsetsConfig, ProducerConfig, RequestConfig, SharedConfig, TopicDefaults,
 };
+pub use brokers::{BrokerIds, ListenerMode};
+pub use core_ports::{CorePorts, PortsOfCores};
 pub use describe::{
     Described, DescribedSynonym, describe_broker, describe_cluster_default, describe_topic,
     documentation,

@@ -7,6 +7,7 @@ use super::broker::{
     BrokerConfig, Durability, EngineConfig, GroupConfig, LogFormat, NetworkConfig, OffsetsConfig,
     ProducerConfig, RequestConfig, TopicDefaults,
 };
+use super::brokers::{ListenerMode, NODE_ID_MAX};
 use super::layers::ConfigErrors;
 use super::listeners::{self, ListenerKeys};
 use super::registry::broker_key;
@@ -134,7 +135,21 @@ impl Reader<'_> {
         if broker >= 0 && broker != node {
             self.refuse("broker.id", "the value of node.id, or to leave it unset");
         }
+        if self.listener_mode() == ListenerMode::Core && node > NODE_ID_MAX {
+            let most = format!(
+                "at most {NODE_ID_MAX} with corelog.listener.mode=core: larger ids are those of \
+                 virtual brokers"
+            );
+            self.refuse("node.id", &most);
+        }
         NodeId(node)
+    }
+
+    fn listener_mode(&self) -> ListenerMode {
+        match self.text("corelog.listener.mode").as_str() {
+            "core" => ListenerMode::Core,
+            _ => ListenerMode::Broker,
+        }
     }
 
     fn cluster_id(&mut self) -> Option<Arc<str>> {
@@ -165,6 +180,7 @@ impl Reader<'_> {
     fn network(&mut self) -> NetworkConfig {
         let advertised = self.list("advertised.listeners");
         let joined = listeners::join(&ListenerKeys {
+            core_ports: &self.list("corelog.listener.core.ports"),
             listeners: &self.list("listeners"),
             advertised: (!advertised.is_empty()).then_some(&advertised),
             protocols: &self.text("listener.security.protocol.map"),
@@ -176,6 +192,7 @@ impl Reader<'_> {
                 self.errors.extend(errors);
                 Vec::new()
             }),
+            listener_mode: self.listener_mode(),
             socket_request_max_bytes: self.int("socket.request.max.bytes"),
             connections_max: self.int("max.connections"),
             connections_per_ip_max: self.int("max.connections.per.ip"),
@@ -261,6 +278,7 @@ impl Reader<'_> {
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
             tail_cache_bytes: self.long("corelog.tail.cache.bytes"),
             chunk_min_bytes: self.int("corelog.chunk.min.bytes"),
+            chunk_prewrite: self.boolean("corelog.chunk.prewrite.enable"),
             chunk_files_open_max: CHUNK_FILES_OPEN_MAX,
             checkpoint_interval_ms: self.long("corelog.checkpoint.interval.ms"),
             reserve_bytes: self.long("corelog.reserve.bytes"),

@@ -2,13 +2,13 @@
 //!
 //! Source of the rules: Apache Kafka, `ReplicationControlManager`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::image::{Image, TopicMeta, pairs};
 use super::record::{PartitionRecord, Record};
-use crate::config::{BrokerConfig, Overrides, new_topic_configs};
+use crate::config::{BrokerConfig, BrokerIds, Overrides, new_topic_configs};
 use crate::limits::{PARTITIONS_MADE_AT_ONCE_MAX, PARTITIONS_MAX, PRODUCER_IDS_PER_BLOCK};
-use crate::model::{TopicId, TopicName, TopicNameError};
+use crate::model::{CoreId, NodeId, TopicId, TopicName, TopicNameError};
 
 /// Why a change was refused, with a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,16 +109,21 @@ pub type ConfigChange = Box<dyn FnOnce(&Overrides) -> Result<Overrides, Refused>
 pub(super) struct Rules<'a> {
     pub(super) config: &'a BrokerConfig,
     pub(super) image: &'a Image,
+    /// Under which ids requesters know this node.
+    pub(super) brokers: BrokerIds,
 }
+
+/// For each new partition the core that the requester chose, by naming its virtual broker.
+type Cores = Vec<Option<CoreId>>;
 
 impl Rules<'_> {
     /// The record that makes a topic.
     pub(super) fn create(&self, topic: &NewTopic, id: TopicId) -> Result<Record, Refused> {
         let name = check_name(&topic.name)?;
         self.check_free(&name)?;
-        let partitions_count = if topic.assignment.is_empty() {
+        let cores = if topic.assignment.is_empty() {
             self.check_replication_factor(topic.replication_factor)?;
-            match topic.partitions_count {
+            let count = match topic.partitions_count {
                 -1 => self.config.topics.num_partitions,
                 count if count >= 1 => count,
                 _ => {
@@ -127,11 +132,14 @@ impl Rules<'_> {
                         "Number of partitions was set to an invalid non-positive value.",
                     );
                 }
-            }
+            };
+            self.check_room(count)?;
+            vec![None; count as usize]
         } else {
-            self.check_assignment(topic)?
+            let cores = self.check_assignment(topic)?;
+            self.check_room(cores.len() as i32)?;
+            cores
         };
-        self.check_room(partitions_count)?;
         let configs = new_topic_configs(self.config, &topic.configs, name.is_internal()).map_err(
             |error| Refused {
                 reason: RefusedReason::Config,
@@ -141,16 +149,23 @@ impl Rules<'_> {
         Ok(Record::TopicCreated {
             id: id.0,
             name: topic.name.clone(),
-            partitions: self.partitions(partitions_count),
+            partitions: self.partitions(&cores),
             configs: pairs(&configs),
         })
     }
 
-    fn partitions(&self, count: i32) -> Vec<PartitionRecord> {
-        let first = self.image.next_slot;
-        (0..count as u32)
-            .map(|at| self.image.new_partition(first + at))
-            .collect()
+    /// Slots count up, and with them the cores go round; one for a core that was chosen is the next
+    /// that falls to it. On another number of cores the choice is forgotten.
+    fn partitions(&self, cores: &[Option<CoreId>]) -> Vec<PartitionRecord> {
+        let count = self.brokers.cores_count();
+        let mut next = self.image.next_slot;
+        let mut slot_for = |core: &Option<CoreId>| {
+            let chosen = core.map_or(next % count, |core| u32::from(core.0));
+            let slot = next + (chosen + count - next % count) % count;
+            next = slot + 1;
+            self.image.new_partition(slot)
+        };
+        cores.iter().map(&mut slot_for).collect()
     }
 
     fn check_free(&self, name: &TopicName) -> Result<(), Refused> {
@@ -201,7 +216,8 @@ impl Rules<'_> {
         let after = self.image.partitions_count() + more as usize;
         // Slots only count up, over topics that are long gone too.
         let slots_left = u32::MAX - self.image.next_slot;
-        if after > PARTITIONS_MAX || more as u32 > slots_left {
+        let slots_max = (more as u32).saturating_mul(self.brokers.cores_count());
+        if after > PARTITIONS_MAX || slots_max > slots_left {
             return refused(
                 RefusedReason::Partitions,
                 format!("the node would have {after} partitions; the most is {PARTITIONS_MAX}"),
@@ -210,8 +226,8 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Checks a manual assignment and returns how many partitions it makes.
-    fn check_assignment(&self, topic: &NewTopic) -> Result<i32, Refused> {
+    /// Checks a manual assignment; gives the cores of the partitions that it makes.
+    fn check_assignment(&self, topic: &NewTopic) -> Result<Cores, Refused> {
         if topic.replication_factor != -1 {
             return refused(
                 RefusedReason::Request,
@@ -225,27 +241,27 @@ impl Rules<'_> {
                 "A manual partition assignment was specified, but numPartitions was not set to -1.",
             );
         }
-        let mut indexes = HashSet::new();
+        let mut cores = BTreeMap::new();
         for (index, brokers) in &topic.assignment {
-            if !indexes.insert(*index) {
+            if cores.contains_key(index) {
                 return refused(
                     RefusedReason::Assignment,
                     format!("Found multiple manual partition assignments for partition {index}"),
                 );
             }
-            self.check_brokers(brokers)?;
+            cores.insert(*index, self.check_brokers(brokers)?);
         }
-        let count = topic.assignment.len() as i32;
-        if !(0..count).all(|index| indexes.contains(&index)) {
+        if !cores.keys().copied().eq(0..cores.len() as i32) {
             return refused(
                 RefusedReason::Assignment,
                 "partitions should be a consecutive 0-based integer sequence",
             );
         }
-        Ok(count)
+        Ok(cores.into_values().collect())
     }
 
-    fn check_brokers(&self, brokers: &[i32]) -> Result<(), Refused> {
+    /// Checks the brokers of one partition; gives the core, if one was named.
+    fn check_brokers(&self, brokers: &[i32]) -> Result<Option<CoreId>, Refused> {
         if brokers.is_empty() {
             return refused(
                 RefusedReason::Assignment,
@@ -261,16 +277,27 @@ impl Rules<'_> {
                 ),
             );
         }
-        match brokers
+        let mut unknown = brokers
             .iter()
-            .find(|broker| **broker != self.config.node_id.0)
-        {
-            None => Ok(()),
-            Some(unknown) => refused(
+            .filter(|broker| !self.brokers.are_of(NodeId(**broker)));
+        if let Some(unknown) = unknown.next() {
+            return refused(
                 RefusedReason::Assignment,
                 format!(
                     "The manual partition assignment includes broker {unknown}, but no such \
                      broker is registered."
+                ),
+            );
+        }
+        match brokers {
+            [one] => Ok(self.brokers.core_of(NodeId(*one))),
+            several => refused(
+                RefusedReason::Assignment,
+                format!(
+                    "The manual partition assignment includes {} brokers that are the same node, \
+                     {}, which holds one replica.",
+                    several.len(),
+                    self.config.node_id.0
                 ),
             ),
         }
@@ -313,8 +340,18 @@ impl Rules<'_> {
             );
         }
         let more = wanted - now;
-        if let Some(assignment) = &request.assignment {
-            if assignment.len() != more as usize {
+        let cores = match &request.assignment {
+            None => {
+                self.check_room(more)?;
+                vec![None; more as usize]
+            }
+            Some(assignment) if assignment.len() == more as usize => {
+                let cores = assignment.iter().map(|brokers| self.check_brokers(brokers));
+                let cores = cores.collect::<Result<Cores, Refused>>()?;
+                self.check_room(more)?;
+                cores
+            }
+            Some(assignment) => {
                 return refused(
                     RefusedReason::Assignment,
                     format!(
@@ -324,14 +361,10 @@ impl Rules<'_> {
                     ),
                 );
             }
-            for brokers in assignment {
-                self.check_brokers(brokers)?;
-            }
-        }
-        self.check_room(more)?;
+        };
         Ok(Record::PartitionsAdded {
             id: topic.id.0,
-            partitions: self.partitions(more),
+            partitions: self.partitions(&cores),
         })
     }
 
@@ -420,7 +453,7 @@ fn check_name(name: &str) -> Result<TopicName, Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, load, resolve};
+    use crate::config::{ListenerMode, Sources, load, resolve};
 
     fn new_topic(name: &str, partitions_count: i32, replication_factor: i16) -> NewTopic {
         NewTopic {
@@ -452,7 +485,12 @@ mod tests {
     }
 
     fn rules<'a>(config: &'a BrokerConfig, image: &'a Image) -> Rules<'a> {
-        Rules { config, image }
+        let brokers = BrokerIds::new(ListenerMode::Broker, config.node_id, 1);
+        Rules {
+            config,
+            image,
+            brokers,
+        }
     }
 
     /// `Ok` is the number of partitions.
@@ -522,6 +560,41 @@ mod tests {
             with(&[(0, &[1]), (0, &[1])], -1, -1),
             Err(RefusedReason::Assignment),
         );
+    }
+
+    #[test]
+    fn an_assignment_to_virtual_brokers_chooses_cores() {
+        let (config, image) = (config(), image());
+        let slots = |assignment: &[&[i32]]| {
+            let rules = Rules {
+                config: &config,
+                image: &image,
+                brokers: BrokerIds::new(ListenerMode::Core, config.node_id, 3),
+            };
+            let assignment = assignment.iter().enumerate();
+            let topic = NewTopic {
+                assignment: assignment
+                    .map(|(at, brokers)| (at as i32, brokers.to_vec()))
+                    .collect(),
+                ..new_topic("new", -1, -1)
+            };
+            match rules.create(&topic, TopicId([9; 16])) {
+                Ok(Record::TopicCreated { partitions, .. }) => {
+                    Ok(partitions.iter().map(|one| one.slot).collect::<Vec<_>>())
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(refused) => Err(refused.reason),
+            }
+        };
+        // Four slots are taken.
+        let (first, last) = (1_010_000, 1_010_002);
+        assert_eq!(slots(&[&[first], &[first], &[last]]), Ok(vec![6, 9, 11]));
+        assert_eq!(slots(&[&[1], &[1]]), Ok(vec![4, 5]));
+        let bad = Err(RefusedReason::Assignment);
+        // The replicas of a partition are on nodes, and there is one.
+        assert_eq!(slots(&[&[first, last]]), bad);
+        assert_eq!(slots(&[&[first, 1]]), bad);
+        assert_eq!(slots(&[&[last + 1]]), bad);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::decide::{
 };
 use super::image::{Image, TopicMeta};
 use super::record::{self, Record, RecordError};
-use crate::config::SharedConfig;
+use crate::config::{BrokerIds, SharedConfig};
 use crate::frame::BatchHeader;
 use crate::io;
 use crate::limits::{METADATA_READ_BYTES, METADATA_RECORDS_BEFORE_SNAPSHOT};
@@ -41,18 +41,21 @@ pub enum JournalError {
 pub struct Controller {
     log: Rc<Log>,
     image: RefCell<Image>,
+    /// Of this start.
+    cores_count: usize,
 }
 
 /// Records that are durable and applied here, for the shards to apply.
 pub type Deltas = Arc<[Record]>;
 
 impl Controller {
-    /// Replays the metadata log and records, durably, that the node has started.
-    pub async fn open(log: Rc<Log>) -> Result<Controller, JournalError> {
+    /// Replays the metadata log and records, durably, that the node has started, on so many cores.
+    pub async fn open(log: Rc<Log>, cores_count: usize) -> Result<Controller, JournalError> {
         let (image, records_count) = replay(&log).await?;
         let controller = Controller {
             log,
             image: RefCell::new(image),
+            cores_count,
         };
         controller.commit(vec![Record::Started]).await?;
         if records_count > METADATA_RECORDS_BEFORE_SNAPSHOT {
@@ -171,6 +174,8 @@ impl Controller {
         config: &SharedConfig,
         mut decide: impl FnMut(&Rules<'_>, Q) -> Result<Record, Refused>,
     ) -> Vec<Result<Record, Refused>> {
+        let mode = config.network.listener_mode;
+        let brokers = BrokerIds::new(mode, config.node_id, self.cores_count);
         let current = self.image.borrow();
         let mut image = Cow::Borrowed(&*current);
         let last = requests.len().saturating_sub(1);
@@ -179,6 +184,7 @@ impl Controller {
             let rules = Rules {
                 config,
                 image: &image,
+                brokers,
             };
             let result = decide(&rules, request);
             if at < last

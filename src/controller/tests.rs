@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::decide::{ConfigOwner, NewPartitions, NewTopic, Rules, TopicRef};
 use super::image::Image;
 use super::record::{self, Record};
-use crate::config::{self, BrokerConfig, Sources};
+use crate::config::{self, BrokerConfig, BrokerIds, ListenerMode, Sources};
 use crate::model::{LeaderEpoch, Timestamp, TopicId};
 
 /// The broker's own topic, which is made with its configuration or not at all.
@@ -62,7 +62,12 @@ fn new_topic(index: u8, partitions_count: i32) -> NewTopic {
 /// The records of one step, which stand in one batch of the log.
 fn decide(image: &Image, config: &BrokerConfig, step: &Step, next_id: &mut u8) -> Vec<Record> {
     fn rules<'a>(config: &'a BrokerConfig, image: &'a Image) -> Rules<'a> {
-        Rules { config, image }
+        let brokers = BrokerIds::new(ListenerMode::Broker, config.node_id, 1);
+        Rules {
+            config,
+            image,
+            brokers,
+        }
     }
     let set = |value: i64| {
         let change: super::ConfigChange = Box::new(move |current| {
@@ -196,7 +201,8 @@ proptest! {
         let values = config::load(&Sources::default()).expect("good values").0;
         let config = config::resolve(values).expect("good values");
         let image = Image::default();
-        let rules = Rules { config: &config, image: &image };
+        let brokers = BrokerIds::new(ListenerMode::Broker, config.node_id, 1);
+        let rules = Rules { config: &config, image: &image, brokers };
         let assignment = Vec::new();
         let configs = Vec::new();
         let topic = NewTopic { name, partitions_count, replication_factor, assignment, configs };

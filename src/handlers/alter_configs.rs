@@ -21,6 +21,7 @@ pub(super) async fn handle(
     _version: i16,
 ) -> AlterConfigsResponse {
     let config = client.shard.config();
+    let brokers = client.shard.broker_ids();
     let mut response = AlterConfigsResponse::default();
     let names = request
         .resources
@@ -33,7 +34,7 @@ pub(super) async fn handle(
         answer.resource_name = resource.resource_name.clone();
         answer.error_message = None;
         let name = resource.resource_name.as_str();
-        match Resource::of(resource.resource_type, name, config.node_id) {
+        match Resource::of(resource.resource_type, name, brokers) {
             _ if !once => {
                 answer.error_code = ErrorCode::InvalidRequest.code();
                 answer.error_message = Some(StrBytes::from(configs::STANDS_TWICE));

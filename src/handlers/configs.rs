@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::{AlterError, BrokerScope};
+use crate::config::{AlterError, BrokerIds, BrokerScope};
 use crate::controller::{Refused, RefusedReason};
 use crate::model::{NodeId, TopicName};
 use crate::protocol::ErrorCode;
@@ -30,7 +30,7 @@ pub(super) struct BadResource {
 
 impl Resource {
     /// The resource of a type and a name.
-    pub(super) fn of(kind: i8, name: &str, node: NodeId) -> Result<Resource, BadResource> {
+    pub(super) fn of(kind: i8, name: &str, brokers: BrokerIds) -> Result<Resource, BadResource> {
         match kind {
             TOPIC if name.is_empty() => {
                 Err(bad("Default topic resources are not allowed.".to_owned()))
@@ -44,10 +44,13 @@ impl Resource {
             },
             BROKER if name.is_empty() => Ok(Resource::Broker(BrokerScope::ClusterDefault)),
             BROKER => match name.parse::<i32>() {
-                Ok(id) if id == node.0 => Ok(Resource::Broker(BrokerScope::ThisBroker)),
+                // What is set for a virtual broker is set for its node, and so for all of them.
+                Ok(id) if brokers.are_of(NodeId(id)) => {
+                    Ok(Resource::Broker(BrokerScope::ThisBroker))
+                }
                 Ok(id) => Err(bad(format!(
                     "Unexpected broker id, expected {} or empty string, but received {id}",
-                    node.0
+                    brokers.described()
                 ))),
                 Err(_) => Err(bad(
                     "A broker's name must be its id, a whole number.".to_owned()
@@ -92,10 +95,30 @@ pub(super) fn refused(error: AlterError) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenerMode;
 
     fn check(kind: i8, name: &str, expected: Result<Resource, ErrorCode>) {
-        let found = Resource::of(kind, name, NodeId(1)).map_err(|bad| bad.error);
+        let node = BrokerIds::new(ListenerMode::Broker, NodeId(1), 2);
+        let found = Resource::of(kind, name, node).map_err(|bad| bad.error);
         assert_eq!(found, expected, "{kind} {name:?}");
+    }
+
+    #[test]
+    fn a_virtual_broker_has_its_nodes_configurations() {
+        let brokers = BrokerIds::new(ListenerMode::Core, NodeId(1), 2);
+        let this = Ok(Resource::Broker(BrokerScope::ThisBroker));
+        for name in ["1010000", "1010001", "1"] {
+            assert_eq!(Resource::of(4, name, brokers), this, "{name}");
+        }
+        let refused = Resource::of(4, "1010002", brokers).map_err(|bad| bad.message);
+        assert_eq!(
+            refused,
+            Err(
+                "Unexpected broker id, expected 1010000 to 1010001 or empty string, but received \
+                 1010002"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

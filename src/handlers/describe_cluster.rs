@@ -7,6 +7,7 @@ use super::metadata::{CLUSTER_OPERATIONS, OPERATIONS_NOT_TOLD};
 use crate::protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use crate::protocol::messages::{DescribeClusterRequest, DescribeClusterResponse, StrBytes};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
+use crate::shard::Advertised;
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::DescribeCluster, 0, 2);
 
@@ -27,17 +28,20 @@ pub(super) async fn handle(
         response.error_message = Some(StrBytes::from(message));
         return response;
     }
-    let told = client.shard.advertised(client.listener, None);
     let rack = client.shard.config().rack.clone();
-    let mut broker = DescribeClusterBroker::default();
-    broker.broker_id = told.id.0;
-    broker.host = StrBytes::from(told.host.to_string());
-    broker.port = i32::from(told.port);
-    broker.rack = rack.map(|rack| StrBytes::from(rack.to_string()));
+    let told = |broker: Advertised| {
+        let mut told = DescribeClusterBroker::default();
+        told.broker_id = broker.id.0;
+        told.host = StrBytes::from(broker.host.to_string());
+        told.port = i32::from(broker.port);
+        told.rack = rack.as_ref().map(|rack| StrBytes::from(rack.to_string()));
+        told
+    };
     response.endpoint_type = BROKERS;
     response.cluster_id = StrBytes::from(client.shard.cluster_id().to_string());
-    response.controller_id = told.id.0;
-    response.brokers = vec![broker];
+    response.controller_id = client.shard.advertised(client.listener, None).id.0;
+    let brokers = client.shard.brokers(client.listener);
+    response.brokers = brokers.into_iter().map(told).collect();
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Client;
 use super::configs::{self, BadResource, Resource};
-use crate::config::{self, BrokerConfig, BrokerScope, Described, Overrides};
+use crate::config::{self, BrokerConfig, BrokerIds, BrokerScope, Described, Overrides};
 use crate::io;
 use crate::limits::CONFIGS_DESCRIBED_MAX;
 use crate::protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -22,6 +22,7 @@ pub(super) async fn handle(
     _version: i16,
 ) -> DescribeConfigsResponse {
     let config = client.shard.config();
+    let brokers = client.shard.broker_ids();
     let topic = |name: &str| {
         client
             .shard
@@ -31,7 +32,7 @@ pub(super) async fn handle(
     let mut configs_count = 0;
     for resource in &request.resources {
         let answer = match configs_count < CONFIGS_DESCRIBED_MAX {
-            true => answer(resource, &request, &config, &topic),
+            true => answer(resource, &request, &config, brokers, &topic),
             false => too_many(resource),
         };
         configs_count += answer.configs.len();
@@ -58,12 +59,13 @@ fn answer(
     resource: &DescribeConfigsResource,
     request: &DescribeConfigsRequest,
     config: &BrokerConfig,
+    brokers: BrokerIds,
     topic: &impl Fn(&str) -> Option<Overrides>,
 ) -> DescribeConfigsResult {
     let mut answer = DescribeConfigsResult::default();
     answer.resource_type = resource.resource_type;
     answer.resource_name = resource.resource_name.clone();
-    match describe(resource, config, topic) {
+    match describe(resource, config, brokers, topic) {
         Ok(described) => {
             // No keys are all keys, as null is.
             let keys = resource.configuration_keys.as_deref().unwrap_or_default();
@@ -84,6 +86,7 @@ fn answer(
 fn describe(
     resource: &DescribeConfigsResource,
     config: &BrokerConfig,
+    brokers: BrokerIds,
     topic: &impl Fn(&str) -> Option<Overrides>,
 ) -> Result<Vec<Described>, BadResource> {
     let name = resource.resource_name.as_str();
@@ -94,7 +97,7 @@ fn describe(
             message: "The name of a topic is not empty.".to_owned(),
         });
     }
-    match Resource::of(resource.resource_type, name, config.node_id)? {
+    match Resource::of(resource.resource_type, name, brokers)? {
         Resource::Topic(name) => match topic(name.as_str()) {
             Some(overrides) => Ok(config::describe_topic(&config.values, &overrides)),
             None => Err(BadResource {
@@ -103,11 +106,25 @@ fn describe(
                 message: String::new(),
             }),
         },
-        Resource::Broker(BrokerScope::ThisBroker) => Ok(config::describe_broker(&config.values)),
+        Resource::Broker(BrokerScope::ThisBroker) => {
+            let mut described = config::describe_broker(&config.values);
+            for id in described.iter_mut().filter(|one| is_id(one)) {
+                // Of a virtual broker it is the id that clients know. What the file says stands
+                // among the synonyms.
+                id.value = name.parse::<i32>().ok().map(|id| id.to_string());
+            }
+            Ok(described)
+        }
         Resource::Broker(BrokerScope::ClusterDefault) => {
             Ok(config::describe_cluster_default(&config.values))
         }
     }
+}
+
+/// Whether a configuration is the id of the broker, and set.
+fn is_id(described: &Described) -> bool {
+    matches!(described.key.name, "node.id" | "broker.id")
+        && described.value.as_deref().is_some_and(|id| id != "-1")
 }
 
 fn told(described: Described, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
@@ -137,7 +154,7 @@ fn told(described: Described, request: &DescribeConfigsRequest) -> DescribeConfi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, load, resolve};
+    use crate::config::{ListenerMode, Sources, load, resolve};
 
     /// `expected` is how many configurations come, or the error.
     fn check(kind: i8, name: &str, keys: Option<&[&str]>, expected: Result<usize, ErrorCode>) {
@@ -149,7 +166,8 @@ mod tests {
             keys.map(|keys| keys.iter().map(|key| StrBytes::from(*key)).collect());
         let request = DescribeConfigsRequest::default();
         let topic = |name: &str| (name == "known").then(Overrides::new);
-        let found = answer(&resource, &request, &config, &topic);
+        let node = BrokerIds::new(ListenerMode::Broker, config.node_id, 2);
+        let found = answer(&resource, &request, &config, node, &topic);
         let found = match found.error_code {
             0 => Ok(found.configs.len()),
             code => Err(code),
@@ -177,6 +195,20 @@ mod tests {
         check(4, "", None, Ok(0));
         check(4, "2", None, Err(ErrorCode::InvalidRequest));
         check(16, "x", None, Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn a_virtual_broker_has_the_id_that_it_is_asked_by() {
+        let config = resolve(load(&Sources::default()).expect("good").0).expect("good");
+        let brokers = BrokerIds::new(ListenerMode::Core, config.node_id, 2);
+        let mut resource = DescribeConfigsResource::default();
+        resource.resource_type = 4;
+        for name in ["1010001", "1"] {
+            resource.resource_name = StrBytes::from(name);
+            let described = describe(&resource, &config, brokers, &|_| None).expect("a broker");
+            let id = described.iter().find(|one| one.key.name == "node.id");
+            assert_eq!(id.and_then(|id| id.value.as_deref()), Some(name));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! DescribeLogDirs (key 35), versions 1 to 4.
 //!
 //! There is one data directory. Sizes are the logical ones of the logs; a topic has no directory
-//! whose size `du` could tell.
+//! whose size `du` could tell. Each virtual broker tells of the same directory and disk, and of the
+//! partitions of its core.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -34,7 +35,10 @@ pub(super) async fn handle(
         }
         wanted
     });
-    let states = client.shard.inspect(PartitionsWanted::All).await;
+    let states = match client.is_to_core {
+        true => client.shard.inspect_own().await,
+        false => client.shard.inspect(PartitionsWanted::All).await,
+    };
     let directory = client.shard.config().data_dir.clone();
     let mut result = DescribeLogDirsResult::default();
     result.log_dir = StrBytes::from(absolute(&directory));

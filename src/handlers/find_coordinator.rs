@@ -1,14 +1,15 @@
 //! FindCoordinator (key 10), versions 0 to 6.
 //!
-//! Every group's coordinator is on this node. The offsets topic is made when the first client
-//! looks for its coordinator. There are no transactions yet, and no share groups: looking for
-//! their coordinators is refused at once, so that a client fails instead of waiting. For a
-//! transactional id that takes TRANSACTIONAL_ID_AUTHORIZATION_FAILED: it is the one error that
-//! both Kafka's client and librdkafka, which retries any other, take for the end.
+//! Every group's coordinator is on this node: the broker that leads its offsets partition. The
+//! offsets topic is made when the first client looks for its coordinator. There are no transactions
+//! yet, and no share groups: looking for their coordinators is refused at once, so that a client
+//! fails instead of waiting. For a transactional id that takes
+//! TRANSACTIONAL_ID_AUTHORIZATION_FAILED: it is the one error that both Kafka's client and
+//! librdkafka, which retries any other, take for the end.
 
 use std::rc::Rc;
 
-use super::groups::wire;
+use super::groups::{offsets_partition, wire};
 use super::{Client, errors, offsets_topic};
 use crate::controller::RefusedReason;
 use crate::model::OFFSETS_TOPIC;
@@ -31,15 +32,18 @@ pub(super) async fn handle(
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
-    let found = match request.key_type {
-        TRANSACTION_KEY_TYPE if version >= 1 => Err(ErrorCode::TransactionalIdAuthorizationFailed),
-        GROUP_KEY_TYPE => {
-            let made = make_offsets_topic(client).await;
-            made.map(|()| client.shard.advertised(client.listener, None))
-        }
-        _ => Err(ErrorCode::InvalidRequest),
+    let refused = match request.key_type {
+        TRANSACTION_KEY_TYPE if version >= 1 => Some(ErrorCode::TransactionalIdAuthorizationFailed),
+        GROUP_KEY_TYPE => make_offsets_topic(client).await.err(),
+        _ => Some(ErrorCode::InvalidRequest),
     };
-    respond(&request, &found, version)
+    respond(&request, version, |group_id| match refused {
+        Some(error) => Err(error),
+        None => {
+            let partition = offsets_partition(client, group_id);
+            Ok(client.shard.advertised(client.listener, partition))
+        }
+    })
 }
 
 /// Makes sure that the offsets topic is there, on every core.
@@ -62,20 +66,22 @@ async fn make_offsets_topic(client: &Rc<Client>) -> Result<(), ErrorCode> {
     }
 }
 
+/// `find` gives the broker of one group.
 fn respond(
     request: &FindCoordinatorRequest,
-    found: &Result<Advertised, ErrorCode>,
     version: i16,
+    find: impl Fn(&str) -> Result<Advertised, ErrorCode>,
 ) -> FindCoordinatorResponse {
-    let (host, port, node_id, error) = match found {
+    let found = |key: &StrBytes| match find(key.as_str()) {
         Ok(broker) => {
             let host = wire(broker.host.to_string());
             (host, i32::from(broker.port), broker.id.0, ErrorCode::None)
         }
-        Err(error) => (StrBytes::from(String::new()), -1, -1, *error),
+        Err(error) => (StrBytes::from(String::new()), -1, -1, error),
     };
     let mut response = FindCoordinatorResponse::default();
     if version < MANY_KEYS_FROM {
+        let (host, port, node_id, error) = found(&request.key);
         response.error_code = error.code();
         // Kafka's own words for no error are the error's name.
         let message = match error {
@@ -89,10 +95,11 @@ fn respond(
         return response;
     }
     for key in &request.coordinator_keys {
+        let (host, port, node_id, error) = found(key);
         let mut coordinator = Coordinator::default();
         coordinator.key = key.clone();
         coordinator.node_id = node_id;
-        coordinator.host = host.clone();
+        coordinator.host = host;
         coordinator.port = port;
         coordinator.error_code = error.code();
         coordinator.error_message = Some(match error {
@@ -126,7 +133,7 @@ mod tests {
         request.coordinator_keys = vec![wire("a".to_owned()), wire("b".to_owned())];
         for version in 0..=6 {
             for found in [Ok(broker()), Err(ErrorCode::InvalidRequest)] {
-                let response = respond(&request, &found, version);
+                let response = respond(&request, version, |_| found.clone());
                 let bytes = protocol::encode(&response, version).unwrap();
                 let read: FindCoordinatorResponse =
                     protocol::decode_response(bytes, version).unwrap();

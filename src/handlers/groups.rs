@@ -15,16 +15,20 @@ pub(super) async fn ask(
     group_id: &str,
     request: Request,
 ) -> Result<Response, GroupError> {
-    let topic = client.shard.topic_by_name(OFFSETS_TOPIC);
     // A client that looks for its coordinator makes the topic.
-    let topic = topic.ok_or(GroupError::NotCoordinator)?;
-    let count = i32::try_from(topic.leader_epochs.len()).unwrap_or(i32::MAX);
-    let partition = PartitionId {
-        topic_id: topic.id,
-        index: partition_for(group_id, count),
-    };
+    let partition = offsets_partition(client, group_id).ok_or(GroupError::NotCoordinator)?;
     let answer = client.shard.group(partition, request).await;
     answer.ok_or(GroupError::NotCoordinator)
+}
+
+/// The offsets partition of a group, once there is an offsets topic.
+pub(super) fn offsets_partition(client: &Client, group_id: &str) -> Option<PartitionId> {
+    let topic = client.shard.topic_by_name(OFFSETS_TOPIC)?;
+    let count = i32::try_from(topic.leader_epochs.len()).unwrap_or(i32::MAX);
+    Some(PartitionId {
+        topic_id: topic.id,
+        index: partition_for(group_id, count),
+    })
 }
 
 /// Why a request cannot be answered with anything else.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::configs::{self, BadResource, Resource};
 use super::{Client, errors};
-use crate::config::{self, AlterOp, Alteration, SharedConfig};
+use crate::config::{self, AlterOp, Alteration, BrokerIds, SharedConfig};
 use crate::controller::{ConfigChange, ConfigOwner};
 use crate::protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use crate::protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -21,6 +21,7 @@ pub(super) async fn handle(
     _version: i16,
 ) -> IncrementalAlterConfigsResponse {
     let config = client.shard.config();
+    let brokers = client.shard.broker_ids();
     let mut response = IncrementalAlterConfigsResponse::default();
     let names = request
         .resources
@@ -33,7 +34,7 @@ pub(super) async fn handle(
         answer.resource_name = resource.resource_name.clone();
         answer.error_message = None;
         let bad = match once {
-            true => match change(resource, &config) {
+            true => match change(resource, &config, brokers) {
                 Ok(change) => {
                     places.push(response.responses.len());
                     changes.push(change);
@@ -71,9 +72,10 @@ fn invalid(message: &str) -> BadResource {
 fn change(
     resource: &AlterConfigsResource,
     config: &SharedConfig,
+    brokers: BrokerIds,
 ) -> Result<(ConfigOwner, ConfigChange), BadResource> {
     let name = resource.resource_name.as_str();
-    let whose = Resource::of(resource.resource_type, name, config.node_id)?;
+    let whose = Resource::of(resource.resource_type, name, brokers)?;
     let asked = alterations(resource)?;
     let config = config.clone();
     Ok(match whose {

@@ -1,6 +1,7 @@
 //! ListGroups (key 16), versions 0 to 5.
 //!
-//! Kafka's broker lists the groups that it coordinates; this one coordinates all.
+//! Kafka's broker lists the groups that it coordinates, and tools ask every broker. The node
+//! coordinates all; a virtual broker those of its core.
 
 use std::rc::Rc;
 
@@ -32,7 +33,10 @@ pub(super) async fn handle(
         topic_id: topic.id,
         index: index as i32,
     });
-    let lists = partitions.map(|partition| {
+    let is_told = |partition: &PartitionId| {
+        !client.is_to_core || client.shard.owner(*partition) == Some(client.shard.core())
+    };
+    let lists = partitions.filter(is_told).map(|partition| {
         let asked = Request::List(asked.clone());
         async move {
             match client.shard.group(partition, asked).await {

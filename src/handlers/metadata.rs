@@ -12,6 +12,7 @@ use crate::protocol::messages::metadata_response::{
 };
 use crate::protocol::messages::{MetadataRequest, MetadataResponse, StrBytes};
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode};
+use crate::shard::Advertised;
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Metadata, 0, 13);
 
@@ -42,20 +43,19 @@ pub(super) async fn handle(
     version: i16,
 ) -> MetadataResponse {
     let mut response = MetadataResponse::default();
-    let broker = client.shard.advertised(client.listener, None);
-    let mut told = MetadataResponseBroker::default();
-    told.node_id = broker.id.0;
-    told.host = StrBytes::from(broker.host.to_string());
-    told.port = i32::from(broker.port);
-    told.rack = client
-        .shard
-        .config()
-        .rack
-        .as_deref()
-        .map(|rack| StrBytes::from(rack.to_owned()));
-    response.brokers = vec![told];
+    let rack = client.shard.config().rack.clone();
+    let told = |broker: Advertised| {
+        let mut told = MetadataResponseBroker::default();
+        told.node_id = broker.id.0;
+        told.host = StrBytes::from(broker.host.to_string());
+        told.port = i32::from(broker.port);
+        told.rack = rack.as_ref().map(|rack| StrBytes::from(rack.to_string()));
+        told
+    };
+    let brokers = client.shard.brokers(client.listener);
+    response.brokers = brokers.into_iter().map(told).collect();
     response.cluster_id = Some(StrBytes::from(client.shard.cluster_id().to_string()));
-    response.controller_id = broker.id.0;
+    response.controller_id = client.shard.advertised(client.listener, None).id.0;
     response.cluster_authorized_operations = match request.include_cluster_authorized_operations {
         true => CLUSTER_OPERATIONS,
         false => OPERATIONS_NOT_TOLD,

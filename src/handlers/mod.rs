@@ -46,7 +46,7 @@ mod errors;
 mod groups;
 mod sessions;
 
-pub use registry::handle;
+pub use registry::{Incoming, handle};
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -94,6 +94,15 @@ impl Core {
     }
 }
 
+/// Where connections come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// The index of the listener in the configuration.
+    pub listener: usize,
+    /// Whether the port is one core's own.
+    pub is_of_core: bool,
+}
+
 /// What a connection's requests have in common. Owned by the connection's core.
 pub struct Client {
     core: Rc<Core>,
@@ -103,18 +112,22 @@ pub struct Client {
     pub peer: SocketAddr,
     /// The index of the listener that the connection came in by.
     pub listener: usize,
+    /// Whether it came in by a port of this core: it then is one to this core's virtual broker, and
+    /// what tools ask of every broker, to put the answers together, is answered for this core only.
+    pub is_to_core: bool,
     /// The software that ApiVersions named, for the log.
     pub software: RefCell<String>,
 }
 
 impl Client {
     /// The client of a connection that was just accepted.
-    pub fn new(core: Rc<Core>, shard: Rc<Shard>, peer: SocketAddr, listener: usize) -> Client {
+    pub fn new(core: Rc<Core>, shard: Rc<Shard>, peer: SocketAddr, entrance: Entrance) -> Client {
         Client {
             core,
             shard,
             peer,
-            listener,
+            listener: entrance.listener,
+            is_to_core: entrance.is_of_core,
             software: RefCell::new(String::new()),
         }
     }

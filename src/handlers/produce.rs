@@ -5,6 +5,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::registry::{Malformed, Request, respond};
 use super::{Client, Reply, errors};
 use crate::frame::{BatchError, BatchHeader, Codec, RecordErrorReason};
@@ -14,10 +16,10 @@ use crate::metrics::{self, Counter};
 use crate::model::{Offset, PartitionId, Timestamp};
 use crate::protocol::produce::{
     ProducePartition, ProducePartitionResponse, ProduceRequest, ProduceResponse,
-    ProduceTopicResponse, RecordError,
+    ProduceTopicResponse, RecordError, Records,
 };
 use crate::protocol::{ApiKey, ApiSpec, ErrorCode, RequestHeader};
-use crate::shard::{ProduceError, ProducePart, ProduceResult, Topic};
+use crate::shard::{Batch, PlacedBatch, ProduceError, ProducePart, ProduceResult, Topic};
 
 pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::Produce, 3, 13);
 
@@ -35,14 +37,15 @@ const MAGIC: i8 = 2;
 
 pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
-    let mut decoded = ProduceRequest::decode(&request.body, version)?;
+    let (apart, placed): (Vec<_>, Vec<_>) = request.apart.into_iter().unzip();
+    let mut decoded = ProduceRequest::decode_around(&request.body, version, &apart)?;
     let acks = decoded.acks;
     // A topic without partitions is not in the answer, as it is not in Kafka's.
     decoded.topics.retain(|topic| !topic.partitions.is_empty());
     let asked_ms = decoded.timeout_ms;
     let mut outcome = Outcome::of(&decoded);
     let parts = if (-1..=1).contains(&acks) {
-        outcome.accept(client, decoded, version)
+        outcome.accept(client, decoded, placed, version)
     } else {
         outcome.refuse_all(ErrorCode::InvalidRequiredAcks);
         Vec::new()
@@ -107,9 +110,12 @@ impl Outcome {
         &mut self,
         client: &Client,
         request: ProduceRequest,
+        placed: Vec<PlacedBatch>,
         version: i16,
     ) -> Vec<ProducePart> {
         let mut parts = Vec::new();
+        // Decoding told of each once, in order.
+        let mut placed = placed.into_iter();
         for (at, topic) in request.topics.into_iter().enumerate() {
             let found = if version >= TOPIC_IDS_FROM {
                 client
@@ -121,7 +127,14 @@ impl Outcome {
                 known.ok_or(ErrorCode::UnknownTopicOrPartition)
             };
             for (place, partition) in topic.partitions.into_iter().enumerate() {
-                let batch = partition.records.unwrap_or_default();
+                let batch = match partition.records {
+                    None => Batch::Shared(Bytes::new()),
+                    Some(Records::Here(bytes)) => Batch::Shared(bytes),
+                    Some(Records::Apart) => match placed.next() {
+                        Some(batch) => Batch::Placed(batch),
+                        None => Batch::Shared(Bytes::new()),
+                    },
+                };
                 let refused = match &found {
                     Err(error) => Some(*error),
                     Ok(topic) => refused_by_topic(topic, partition.index)
@@ -190,7 +203,7 @@ impl Outcome {
         metrics::add(Counter::FailedProduces, self.errors().count() as u64);
     }
 
-    fn respond(mut self, header: &RequestHeader) -> Option<Vec<bytes::Bytes>> {
+    fn respond(mut self, header: &RequestHeader) -> Option<Vec<Bytes>> {
         if header.version < RECORD_ERRORS_FROM {
             for partition in self
                 .response

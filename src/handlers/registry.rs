@@ -7,14 +7,26 @@ use bytes::Bytes;
 
 use super::{Client, Reply};
 use crate::metrics;
+use crate::protocol::arriving::Apart;
 use crate::protocol::{
     self, ApiKey, ApiSpec, HeaderError, ProtocolError, RequestHeader, wire::WireError,
 };
+use crate::shard::PlacedBatch;
 
 /// A request whose header is read.
 pub(super) struct Request {
     pub(super) header: RequestHeader,
+    /// Without the batches that came apart.
     pub(super) body: Bytes,
+    pub(super) apart: Vec<(Apart, PlacedBatch)>,
+}
+
+/// A request as it came from a connection, without its size.
+pub struct Incoming {
+    /// The request from its header on, without the batches in `apart`.
+    pub bytes: Bytes,
+    /// The large batches of a Produce request, in its order, and where each was in `bytes`.
+    pub apart: Vec<(Apart, PlacedBatch)>,
 }
 
 /// Why a request's body could not be read, or its answer not be written. The connection is closed,
@@ -128,8 +140,9 @@ pub(super) fn served() -> impl Iterator<Item = ApiSpec> {
 }
 
 /// Serves one request up to the end of its phase one.
-pub async fn handle(client: &Rc<Client>, request: Bytes) -> Reply {
-    let (header, body) = match RequestHeader::decode(&request) {
+pub async fn handle(client: &Rc<Client>, incoming: Incoming) -> Reply {
+    let Incoming { bytes, mut apart } = incoming;
+    let (header, body) = match RequestHeader::decode(&bytes) {
         Ok(decoded) => decoded,
         Err(HeaderError::UnknownApi { key, version }) => {
             return Reply::Close(format!("request for API key {key} v{version}, not served"));
@@ -147,7 +160,16 @@ pub async fn handle(client: &Rc<Client>, request: Bytes) -> Reply {
         return Reply::Close(format!("{api_key} v{version} is not served"));
     }
     metrics::count_request(api_key.code());
-    let served = (api.serve)(client.clone(), Request { header, body }).await;
+    let header_bytes = bytes.len() - body.len();
+    for (place, _) in &mut apart {
+        place.at = place.at.saturating_sub(header_bytes);
+    }
+    let request = Request {
+        header,
+        body,
+        apart,
+    };
+    let served = (api.serve)(client.clone(), request).await;
     match served {
         Ok(reply) => reply,
         Err(Malformed(why)) => {

@@ -130,36 +130,72 @@ pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
+/// Names in a directory, sorted; none if it cannot be read.
+pub fn names_in(dir: impl AsRef<Path>) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let name = |entry: Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    let mut names: Vec<String> = entries.filter_map(name).collect();
+    names.sort();
+    names
+}
+
+/// Makes a name that leads to another file, in place of a link that has the name already.
+pub fn link_file(to: &Path, name: &Path) -> Result<()> {
+    if std::fs::symlink_metadata(name).is_ok_and(|found| found.is_symlink()) {
+        std::fs::remove_file(name)?;
+    }
+    std::os::unix::fs::symlink(to, name)
+}
+
 /// Whether what lies at a path is lost at power off, because its file system is memory. False
 /// where the system does not say.
 pub fn lies_in_memory(path: &Path) -> bool {
-    let Ok(path) = std::fs::canonicalize(path) else {
-        return false;
-    };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    matches!(file_system_of(&path, &mounts), Some("tmpfs" | "ramfs"))
+    let kind = mount_of(path).map(|mount| mount.file_system);
+    matches!(kind.as_deref(), Some("tmpfs" | "ramfs"))
 }
 
-/// The type of the file system that a path lies on, by proc(5)'s list of mounts. Of those at one
-/// place the last one counts.
-fn file_system_of<'m>(path: &Path, mounts: &'m str) -> Option<&'m str> {
-    let mut deepest: Option<(usize, &str)> = None;
+/// Where a path lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The type of the file system.
+    pub file_system: String,
+    /// The major and minor number of its device, as `/sys/dev/block` names it: `8:1`.
+    pub device: String,
+}
+
+/// Where an existing path lies. `None` where the system does not say.
+pub fn mount_of(path: &Path) -> Option<Mount> {
+    let path = std::fs::canonicalize(path).ok()?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mount_in(&path, &mounts)
+}
+
+/// The mount that a path lies on, by proc(5)'s list of mounts. Of those at one place the last one
+/// counts.
+fn mount_in(path: &Path, mounts: &str) -> Option<Mount> {
+    let mut deepest: Option<(usize, Mount)> = None;
     for line in mounts.lines() {
         let Some((before, after)) = line.split_once(" - ") else {
             continue;
         };
-        let place = before.split(' ').nth(4).unwrap_or_default();
+        let field = |number| before.split(' ').nth(number).unwrap_or_default();
         // The list writes blanks and backslashes in octal.
-        let place = place
+        let place = field(4)
             .replace("\\040", " ")
             .replace("\\011", "\t")
             .replace("\\134", "\\");
         let depth = Path::new(&place).components().count();
-        if path.starts_with(&place) && deepest.is_none_or(|(most, _)| depth >= most) {
-            deepest = Some((depth, after.split(' ').next().unwrap_or_default()));
+        if path.starts_with(&place) && deepest.as_ref().is_none_or(|(most, _)| depth >= *most) {
+            let mount = Mount {
+                file_system: after.split(' ').next().unwrap_or_default().to_owned(),
+                device: field(2).to_owned(),
+            };
+            deepest = Some((depth, mount));
         }
     }
-    deepest.map(|(_, name)| name)
+    deepest.map(|(_, mount)| mount)
 }
 
 /// A new directory that only this process uses, removed with all that is in it when dropped.
@@ -209,15 +245,19 @@ mod tests {
 25 21 0:22 / /tmp rw - tmpfs tmpfs rw
 26 25 8:3 / /tmp rw - ext4 /dev/sdc rw
 ";
-        let check = |path: &str, expected: Option<&str>| {
-            assert_eq!(file_system_of(Path::new(path), mounts), expected, "{path}");
+        let check = |path: &str, file_system: &str, device: &str| {
+            let expected = Mount {
+                file_system: file_system.into(),
+                device: device.into(),
+            };
+            assert_eq!(mount_in(Path::new(path), mounts), Some(expected), "{path}");
         };
-        check("/var/lib/corelog", Some("ext4"));
-        check("/dev/shm/corelog", Some("tmpfs"));
-        check("/dev/shmother", Some("ext4"));
-        check("/a b/x", Some("xfs"));
-        check("/a b/c", Some("ramfs"));
-        check("/tmp/x", Some("ext4"));
-        assert_eq!(file_system_of(Path::new("/x"), "nonsense"), None);
+        check("/var/lib/corelog", "ext4", "8:1");
+        check("/dev/shm/corelog", "tmpfs", "0:20");
+        check("/dev/shmother", "ext4", "8:1");
+        check("/a b/x", "xfs", "8:2");
+        check("/a b/c", "ramfs", "0:21");
+        check("/tmp/x", "ext4", "8:3");
+        assert_eq!(mount_in(Path::new("/x"), "nonsense"), None);
     }
 }

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! Memory for direct I/O: aligned, zeroed, owned by one holder until frozen.
+//! Memory for direct I/O: aligned, initialised, owned by one holder until frozen.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -8,23 +8,30 @@ use std::ptr::NonNull;
 
 use bytes::Bytes;
 
-use crate::limits::IO_ALIGNMENT_BYTES;
+use super::arena::Block;
+use crate::limits::{ARENA_BLOCK_BYTES_MAX, IO_ALIGNMENT_BYTES};
 
 /// A buffer whose first byte lies at a multiple of [`IO_ALIGNMENT_BYTES`].
 ///
 /// Any length is allowed; that a file operation's length is a multiple of the file's own
 /// alignment is the operation's check, not this type's.
-/// The heap memory never moves while the value does, so the kernel may hold its address while
+/// The memory never moves while the value does, so the kernel may hold its address while
 /// the value travels into and out of the table of operations.
-/// It is not a pool: each value is one allocation, freed when it, or the last slice of what it was
-/// frozen into, goes.
+/// Its memory comes from the arena of the thread that made it, and returns there when the buffer,
+/// or the last slice of what it was frozen into, is dropped on whichever thread. Longer ones than
+/// `ARENA_BLOCK_BYTES_MAX` are allocations of their own.
 pub struct AlignedBuf {
-    memory: NonNull<u8>,
+    memory: Memory,
     length: usize,
 }
 
+enum Memory {
+    Arena(Block),
+    Own(NonNull<u8>),
+}
+
 // SAFETY: the value is the only owner of its memory, as a `Box<[u8]>` is; nothing in it refers to
-// the thread that made it, and the allocator frees on any thread.
+// the thread that made it but the way back to its arena, which any thread may take.
 unsafe impl Send for AlignedBuf {}
 // SAFETY: through a shared reference the bytes can only be read; there is no interior mutability.
 unsafe impl Sync for AlignedBuf {}
@@ -32,12 +39,41 @@ unsafe impl Sync for AlignedBuf {}
 impl AlignedBuf {
     /// A buffer of `length` bytes, all zero.
     pub fn zeroed(length: usize) -> AlignedBuf {
+        let (mut buffer, is_zero) = AlignedBuf::take(length);
+        if !is_zero {
+            buffer.fill(0);
+        }
+        buffer
+    }
+
+    /// A buffer of `length` bytes with whatever some buffer of this process had in it last: for
+    /// who overwrites it, and hands out, or writes to a disk, nothing else.
+    pub fn stale(length: usize) -> AlignedBuf {
+        AlignedBuf::take(length).0
+    }
+
+    fn take(length: usize) -> (AlignedBuf, bool) {
+        if length <= ARENA_BLOCK_BYTES_MAX {
+            let (block, is_zero) = Block::take(length);
+            let memory = Memory::Arena(block);
+            return (AlignedBuf { memory, length }, is_zero);
+        }
         let layout = layout(length);
-        // SAFETY: the layout's size is at least 1, which is all that `alloc_zeroed` asks for.
+        // SAFETY: the layout's size is not 0, which is all that `alloc_zeroed` asks for.
         let memory = unsafe { alloc_zeroed(layout) };
         match NonNull::new(memory) {
-            Some(memory) => AlignedBuf { memory, length },
+            Some(memory) => {
+                let memory = Memory::Own(memory);
+                (AlignedBuf { memory, length }, true)
+            }
             None => handle_alloc_error(layout),
+        }
+    }
+
+    fn start(&self) -> *mut u8 {
+        match &self.memory {
+            Memory::Arena(block) => block.memory().as_ptr(),
+            Memory::Own(memory) => memory.as_ptr(),
         }
     }
 
@@ -48,9 +84,9 @@ impl AlignedBuf {
     }
 }
 
-/// What the allocator is asked for: at least one byte, because a size of 0 is not allowed there.
+/// What the allocator is asked for if the arena has no blocks as large.
 fn layout(length: usize) -> Layout {
-    match Layout::from_size_align(length.max(1), IO_ALIGNMENT_BYTES) {
+    match Layout::from_size_align(length, IO_ALIGNMENT_BYTES) {
         Ok(layout) => layout,
         Err(_) => panic!("a buffer of {length} bytes does not fit the address space"),
     }
@@ -58,25 +94,27 @@ fn layout(length: usize) -> Layout {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: `memory` came from `alloc_zeroed` with the layout of this very length, which
-        // never changes, and nobody else frees it: the value is its only owner.
-        unsafe { dealloc(self.memory.as_ptr(), layout(self.length)) }
+        if let Memory::Own(memory) = self.memory {
+            // SAFETY: `memory` came from `alloc_zeroed` with the layout of this very length, which
+            // never changes, and nobody else frees it: the value is its only owner.
+            unsafe { dealloc(memory.as_ptr(), layout(self.length)) }
+        }
     }
 }
 
 impl Deref for AlignedBuf {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: `memory` is valid for `length` initialised bytes (zeroed at the start, written
-        // only as bytes since), and the borrow of `self` keeps writers out.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.length) }
+        // SAFETY: the memory is valid for `length` initialised bytes (zeros when it was mapped,
+        // written only as bytes since), and the borrow of `self` keeps writers out.
+        unsafe { std::slice::from_raw_parts(self.start(), self.length) }
     }
 }
 
 impl DerefMut for AlignedBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `deref`; the exclusive borrow of `self` keeps everyone else out.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.length) }
     }
 }
 
@@ -111,7 +149,18 @@ mod tests {
 
     #[test]
     fn any_length_is_aligned_zeroed_and_frozen_in_place() {
-        for length in [0, 1, 511, 512, 4095, 4096, 4097, 65_536] {
+        for length in [
+            0,
+            1,
+            511,
+            512,
+            4095,
+            4096,
+            4097,
+            65_536,
+            ARENA_BLOCK_BYTES_MAX + 1,
+        ] {
+            check(length);
             check(length);
         }
     }

@@ -28,12 +28,14 @@
 //! | `File`, a shared handle | `open(path, Open) -> File`, `write_at(&self, Bytes, u64, Sync)` |
 //! | | `read_at(&self, AlignedBuf, u64) -> (Result<usize>, AlignedBuf)` |
 //! | | `allocate(&self, u64)`, `sync(&self)`, `len(&self) -> u64` |
+//! | | `write_zeroes(&self, offset: u64, length: u64)`: may be `Unsupported` |
 //! | | sync: `alignment(&self) -> usize`, not a `Result` |
 //! | `TcpListener` | `check_free(SocketAddr)`, `bind(SocketAddr) -> TcpListener` |
 //! | | `accept(&self) -> (TcpStream, SocketAddr)` |
 //! | | sync: `local_addr(&self) -> SocketAddr`, not a `Result` |
 //! | `TcpStream`, a shared handle | `connect(SocketAddr) -> TcpStream` |
 //! | | `read(&self, BytesMut) -> (Result<usize>, BytesMut)` |
+//! | | `read_into(&self, AlignedBuf, Range<usize>) -> (Result<usize>, AlignedBuf)` |
 //! | | `write_all(&self, Vec<Bytes>)` |
 //! | | sync: `shutdown(&self)`, `peer_addr(&self) -> SocketAddr`, not a `Result` |
 //! | `fs`, a module | `create_dir(path)`, `remove_file(path)`, `sync_dir(path)`, `rename(from, to)` |
@@ -59,6 +61,7 @@
 // The disallowed methods are disallowed so that they are called here only.
 #![allow(clippy::disallowed_methods)]
 
+mod arena;
 mod buffer;
 mod instant;
 mod open;
@@ -91,6 +94,7 @@ mod thread;
 
 pub use std::io::{Error, ErrorKind, Result};
 
+pub use arena::give_back_buffers;
 pub use backend::{File, Sleep, TcpListener, TcpStream, fs};
 pub use backend::{core, run, spawn, stats, yield_now};
 pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
@@ -100,5 +104,5 @@ pub use open::{CoreSpec, DirLock, Open, Space, Sync};
 pub use process::{give_back_memory, raise_open_files_limit};
 pub use statistics::Stats;
 pub use task::Task;
-pub use thread::{available_cpus, block_on_tokio, spawn_thread};
+pub use thread::{available_cpus, block_on_tokio, pin_thread, spawn_thread};
 pub use time::{sleep, timeout};

@@ -31,3 +31,8 @@ pub fn available_cpus() -> Vec<usize> {
     let cpus = core_affinity::get_core_ids().unwrap_or_default();
     cpus.into_iter().map(|cpu| cpu.id).collect()
 }
+
+/// Keeps the calling thread on one CPU; false if the kernel does not let it.
+pub fn pin_thread(cpu: usize) -> bool {
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+}

@@ -2,9 +2,10 @@
 
 use crate::frame::BatchHeader;
 use crate::io;
-use crate::limits::LOG_LARGE_BATCH_BYTES;
+use crate::limits::{LOG_LARGE_BATCH_BYTES, LOG_PLACED_BATCH_BYTES_MIN};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
+use super::batch::PlacedBatch;
 use super::chunk::{Room, frames_end};
 use super::group::{Group, frame_bytes};
 use super::handle::Log;
@@ -57,6 +58,34 @@ impl Log {
         Ok(())
     }
 
+    /// `append` for a batch that has its own memory: if it is large, its frame is written from
+    /// there.
+    pub fn append_placed(
+        &self,
+        batch: PlacedBatch,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        max_timestamp: Timestamp,
+    ) -> Result<(), AppendError> {
+        let batch_bytes = batch.bytes().len();
+        if batch_bytes < LOG_PLACED_BATCH_BYTES_MIN {
+            return self.append(batch.bytes(), base_offset, leader_epoch, max_timestamp);
+        }
+        self.check_append(batch_bytes)?;
+        if !self.store.has_room() {
+            return Err(AppendError::Busy);
+        }
+        let mut state = self.state.borrow_mut();
+        let header = header_of(batch.bytes());
+        assert_eq!(base_offset, state.end_offset, "offsets have no gap");
+        state.close_group(false);
+        let group = Group::placed(batch, &header, base_offset, leader_epoch, max_timestamp);
+        let end_offset = group.end_offset;
+        state.queue_group(group);
+        self.appended(state, batch_bytes, base_offset, end_offset, leader_epoch);
+        Ok(())
+    }
+
     fn push(
         &self,
         batch: &[u8],
@@ -65,25 +94,32 @@ impl Log {
         max_timestamp: Timestamp,
     ) {
         let mut state = self.state.borrow_mut();
-        let header = BatchHeader::read(batch).expect("a validated batch has a header");
-        assert_eq!(
-            header.total_bytes(),
-            Some(batch.len()),
-            "a validated batch is whole"
-        );
+        let header = header_of(batch);
         assert_eq!(base_offset, state.end_offset, "offsets have no gap");
 
         let group = state.group_for(batch.len(), leader_epoch);
         group.push(batch, &header, base_offset, max_timestamp);
         let end_offset = group.end_offset;
+        if batch.len() >= LOG_LARGE_BATCH_BYTES {
+            state.close_group(false);
+        }
+        self.appended(state, batch.len(), base_offset, end_offset, leader_epoch);
+    }
+
+    /// A batch is in a group.
+    fn appended(
+        &self,
+        mut state: std::cell::RefMut<'_, State>,
+        batch_bytes: usize,
+        base_offset: Offset,
+        end_offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) {
         state.end_offset = end_offset;
         state.epochs.note(leader_epoch, base_offset);
         state.sealed = false;
         state.last_append = io::now();
-        if batch.len() >= LOG_LARGE_BATCH_BYTES {
-            state.close_group(false);
-        }
-        self.store.add_pending(batch.len());
+        self.store.add_pending(batch_bytes);
         self.schedule(state);
     }
 
@@ -112,7 +148,11 @@ impl Log {
         }
         if wake {
             let log = self.me.upgrade().expect("a method of it is running");
+            let woken_count = &self.store.journal.woken_count;
+            woken_count.set(woken_count.get() + 1);
             io::spawn(async move {
+                let woken_count = &log.store.journal.woken_count;
+                woken_count.set(woken_count.get() - 1);
                 log.state.borrow_mut().wake_scheduled = false;
                 log.kick();
             })
@@ -121,10 +161,17 @@ impl Log {
     }
 }
 
+fn header_of(batch: &[u8]) -> BatchHeader {
+    let header = BatchHeader::read(batch).expect("a validated batch has a header");
+    let whole = header.total_bytes() == Some(batch.len());
+    assert!(whole, "a validated batch is whole");
+    header
+}
+
 impl State {
     /// The group that a batch joins: the open one, or a new one if it has no room, is of another
     /// epoch, or the batch is so large that it is a frame of its own.
-    fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
+    pub(super) fn group_for(&mut self, batch_bytes: usize, epoch: LeaderEpoch) -> &mut Group {
         let alone = batch_bytes >= LOG_LARGE_BATCH_BYTES;
         let joins = self
             .open

@@ -161,7 +161,10 @@ impl Log {
         });
         match select(settled, pin!(self.wait_stuck())).await {
             Either::Left((settled, _)) => settled.is_ok(),
-            Either::Right(((), _)) => self.state.borrow().synced.end_offset >= offset,
+            Either::Right(((), _)) => {
+                let state = self.state.borrow();
+                state.synced.end_offset.max(state.journaled_end) >= offset
+            }
         }
     }
 }

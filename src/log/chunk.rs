@@ -94,6 +94,8 @@ pub(super) enum ChunkRole {
     Free,
     /// Part of one partition's log.
     Segment,
+    /// Part of one core's journal.
+    Journal,
 }
 
 /// A chunk's header. Rewritten, synced, twice in a row in one file, when the chunk gets an owner;
@@ -192,6 +194,7 @@ impl ChunkRole {
         match self {
             ChunkRole::Free => 1,
             ChunkRole::Segment => 2,
+            ChunkRole::Journal => 3,
         }
     }
 
@@ -199,6 +202,7 @@ impl ChunkRole {
         match code {
             1 => Some(ChunkRole::Free),
             2 => Some(ChunkRole::Segment),
+            3 => Some(ChunkRole::Journal),
             _ => None,
         }
     }

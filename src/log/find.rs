@@ -30,23 +30,49 @@ impl Log {
         timestamp: Timestamp,
         from: Offset,
     ) -> Result<Option<Bytes>, ReadError> {
-        let durable = self.durable_offset();
         let from = from.max(self.start_offset());
+        // What is in memory now may be in a frame when the chunks were searched.
+        let (framed_end, in_memory) = {
+            let state = self.state.borrow();
+            let found = state.unreleased_batches().find(|(header, _)| {
+                header.max_timestamp >= timestamp && header.last_offset() >= from
+            });
+            let copy = |(_, batch): (BatchHeader, &[u8])| Bytes::copy_from_slice(batch);
+            (state.released.end_offset, found.map(copy))
+        };
         for candidate in self.chunks_reaching(timestamp) {
-            let found = self.find_in(&candidate, timestamp, from, durable).await?;
+            let found = self
+                .find_in(&candidate, timestamp, from, framed_end)
+                .await?;
             if found.is_some() {
                 return Ok(found);
             }
         }
-        Ok(None)
+        Ok(in_memory)
     }
 
     /// The largest timestamp of the durable batches that begin at `from` or behind it;
     /// `Timestamp::NONE` if there are none.
     pub async fn max_timestamp_from(&self, from: Offset) -> Result<Timestamp, ReadError> {
-        let durable = self.durable_offset();
+        let (newest, first, framed_end) = self.newest_known(from);
+        let Some(first) = first else {
+            return Ok(newest);
+        };
+        Ok(newest.max(self.newest_in(&first, from..framed_end).await?))
+    }
+
+    /// The largest timestamp from `from` on as far as memory knows it, the chunk that has to be
+    /// read for the rest, and where what is in frames ends.
+    fn newest_known(&self, from: Offset) -> (Timestamp, Option<Candidate>, Offset) {
         let (mut newest, mut first) = (Timestamp::NONE, None);
-        for (chunk, of_chunk) in self.state.borrow().durable_chunks() {
+        let state = self.state.borrow();
+        let framed_end = state.released.end_offset;
+        for (header, _) in state.unreleased_batches() {
+            if header.base_offset >= from {
+                newest = newest.max(header.max_timestamp);
+            }
+        }
+        for (chunk, of_chunk) in state.durable_chunks() {
             if chunk.base_offset >= from {
                 newest = newest.max(of_chunk);
             } else if chunk.end_offset > from {
@@ -56,10 +82,7 @@ impl Log {
                 });
             }
         }
-        if let Some(first) = first {
-            newest = newest.max(self.newest_in(&first, from..durable).await?);
-        }
-        Ok(newest)
+        (newest, first, framed_end)
     }
 
     /// The largest timestamp of the batches of one chunk that begin in `range`.

@@ -123,8 +123,10 @@ impl Log {
     /// start has passed inside a chunk may still count; `max_timestamp_from` leaves them out.
     pub fn max_timestamp(&self) -> Timestamp {
         let state = self.state.borrow();
-        let newest = state.durable_chunks().map(|(_, newest)| newest).max();
-        newest.unwrap_or(Timestamp::NONE)
+        let framed = state.durable_chunks().map(|(_, newest)| newest);
+        let journaled = state.unreleased_batches();
+        let newest = framed.chain(journaled.map(|(header, _)| header.max_timestamp));
+        newest.max().unwrap_or(Timestamp::NONE)
     }
 
     /// The latest leader epoch that appended something.
@@ -159,7 +161,7 @@ impl Log {
             state.end_offset
         };
         self.kick();
-        self.wait(Goal::Offset(end_offset)).await?;
+        self.wait(Goal::Framed(end_offset)).await?;
         self.sync_released().await
     }
 
@@ -273,12 +275,12 @@ impl Drop for Log {
         }
         self.store.hot.dropped(state.drop_hot());
         let waiting = state.queued.iter().chain(&state.open);
-        let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
+        let waiting: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
         let flying = state
             .in_flight
             .iter()
             .filter_map(|flight| flight.frame.as_ref());
-        let flying: usize = flying.map(|frame| frame.payload.len()).sum();
+        let flying: usize = flying.map(|frame| frame.pending_bytes).sum();
         self.store.sub_pending(waiting + flying);
     }
 }

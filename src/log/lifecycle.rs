@@ -9,6 +9,7 @@ use crate::io::{self, Sync};
 use crate::metrics::{self, Counter};
 
 use super::chunk::ChunkHeader;
+use super::group::Group;
 use super::handle::Log;
 use super::pool::header_blocks;
 use super::state::{Goal, Phase};
@@ -22,9 +23,17 @@ impl Log {
         let (hot, file, seal) = {
             let mut state = self.state.borrow_mut();
             let open = state.phase == Phase::Open && !self.store.is_stopped();
-            let busy = !state.is_quiet() || io::now() - state.last_append < idle;
+            let busy = !state.is_settled() || io::now() - state.last_append < idle;
             if open && busy {
+                let aged = state.open.as_ref().is_some_and(Group::is_aged);
+                if aged {
+                    state.close_group(false);
+                }
+                drop(state);
                 self.store.note_unsealed(self.me.clone());
+                if aged {
+                    self.kick();
+                }
                 return;
             }
             state.seal_scheduled = false;
@@ -107,19 +116,25 @@ impl Log {
         if let Some(sequence) = sequence {
             self.wait_deleted(sequence).await?;
         }
-        self.free_chunks().await
+        self.free_chunks().await?;
+        self.store.journal.forget(self.id);
+        if let Some((_, debt)) = self.state.borrow_mut().debt.take() {
+            debt.paid();
+        }
+        Ok(())
     }
 
     /// What waits for the disk is not worth a chunk any more.
     fn drop_waiting(&self, state: &mut super::state::State) {
         let waiting = state.queued.iter().chain(&state.open);
-        let bytes: usize = waiting.map(|group| group.payload_bytes()).sum();
+        let bytes: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
         state.queued.clear();
         state.open = None;
         state.end_offset = match state.in_flight.iter().rev().find_map(|f| f.frame.as_ref()) {
             Some(frame) => frame.after.end_offset,
             None => state.released.end_offset,
         };
+        state.journaled_end = state.released.end_offset;
         state.waiters.clear();
         self.store.sub_pending(bytes);
     }
@@ -158,7 +173,7 @@ impl Log {
             let header = ChunkHeader::free(chunk.id, stamp, chunk.size_bytes);
             let blocks = header_blocks(&header);
             metrics::add(Counter::Syncs, 1);
-            if let Err(error) = self.store.write(&chunk, blocks, 0, Sync::Data).await {
+            if let Err(error) = self.store.write(&chunk, vec![blocks], 0, Sync::Data).await {
                 let name = chunk.id.file_name();
                 self.store
                     .stop(&format!("{name} could not be given back: {error}"));

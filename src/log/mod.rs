@@ -65,19 +65,23 @@
 //! # The files, in reading order
 //!
 //! `append` copies a batch into a `group`; `write` makes the group a frame of a chunk and submits
-//! it; `state` releases what has completed, in order. `read` serves from the `hot` buffers or the
+//! it; `state` releases what has completed, in order. Small groups of many logs first share a round
+//! of the core's `journal`, and become frames later. `read` serves from the `hot` buffers or the
 //! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
 //! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
-//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, open
-//! `files`, `cache` of indexes.
+//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, those
+//! that `prewrite` has filled with zeros ahead of need, open `files`, `cache` of indexes.
 
 mod handle;
 mod settings;
 
 mod append;
+mod batch;
 mod group;
 mod state;
 mod write;
+
+mod journal;
 
 mod find;
 mod hot;
@@ -98,11 +102,13 @@ mod cache;
 mod chunk;
 mod files;
 mod pool;
+mod prewrite;
 mod reader;
 mod store;
 
 pub use crate::frame::Incarnation;
 pub use append::AppendError;
+pub use batch::{Batch, PlacedBatch};
 pub use chunk::ChunkId;
 pub use handle::{Log, LogEvent};
 pub use read::{ReadError, Slices};

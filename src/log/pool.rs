@@ -17,12 +17,23 @@ pub(super) struct FreeChunk {
     /// Of its latest life; the next one gets the next.
     pub(super) generation: u64,
     pub(super) size_bytes: u64,
+    /// From its start up to here every block was written, if only with zeros. A synced write to
+    /// such blocks costs less than to those that are merely allocated.
+    pub(super) written_bytes: u64,
+}
+
+/// The free chunks of one size.
+#[derive(Debug, Default)]
+struct Shelf {
+    written: Vec<FreeChunk>,
+    /// Not written to the end; the last one is the one that is being written.
+    unwritten: Vec<FreeChunk>,
 }
 
 /// The free chunks by size, and those that readers still hold. Owned by one core.
 #[derive(Debug, Default)]
 pub(super) struct FreeChunks {
-    by_size: BTreeMap<u64, Vec<FreeChunk>>,
+    by_size: BTreeMap<u64, Shelf>,
     bytes: u64,
     /// Dropped by their logs. Free when nobody but this list holds them: a chunk is never
     /// recycled under a reader.
@@ -60,15 +71,16 @@ impl FreeChunks {
     }
 
     /// A chunk of exactly `wanted` bytes, or, if `any`, the smallest of at least `least` bytes.
+    /// One that is written is preferred.
     pub(super) fn take(&mut self, wanted: u64, least: u64, any: bool) -> Option<FreeChunk> {
         self.reclaim();
         let size = match self.by_size.get(&wanted) {
-            Some(chunks) if !chunks.is_empty() => wanted,
+            Some(shelf) if shelf.count() > 0 => wanted,
             _ if any => {
                 *self
                     .by_size
                     .range(least..)
-                    .find(|(_, chunks)| !chunks.is_empty())?
+                    .find(|(_, shelf)| shelf.count() > 0)?
                     .0
             }
             _ => return None,
@@ -78,12 +90,20 @@ impl FreeChunks {
         Some(chunk)
     }
 
+    /// A chunk of this size that is not written to its end.
+    pub(super) fn take_unwritten(&mut self, size_bytes: u64) -> Option<FreeChunk> {
+        let chunk = self.by_size.get_mut(&size_bytes)?.unwritten.pop()?;
+        self.bytes -= chunk.size_bytes;
+        Some(chunk)
+    }
+
     pub(super) fn put(&mut self, chunk: FreeChunk) {
         self.bytes += chunk.size_bytes;
-        self.by_size
-            .entry(chunk.size_bytes)
-            .or_default()
-            .push(chunk);
+        let shelf = self.by_size.entry(chunk.size_bytes).or_default();
+        match chunk.is_written() {
+            true => shelf.written.push(chunk),
+            false => shelf.unwritten.push(chunk),
+        }
     }
 
     /// Takes back a chunk that its log has dropped durably.
@@ -97,35 +117,42 @@ impl FreeChunks {
         let unread: Vec<Retired> = self.retired.extract_if(.., unread).collect();
         for Retired { chunk, generation } in unread {
             let (id, size_bytes) = (chunk.id, chunk.size_bytes);
-            self.put(FreeChunk {
-                id,
-                generation,
-                size_bytes,
-            });
+            self.put(FreeChunk::used(id, generation, size_bytes));
         }
     }
 
     /// How many free chunks of this size there are.
     pub(super) fn count(&self, size_bytes: u64) -> usize {
-        self.by_size.get(&size_bytes).map_or(0, Vec::len)
+        self.by_size.get(&size_bytes).map_or(0, Shelf::count)
+    }
+
+    /// How many of them are written.
+    pub(super) fn written_count(&self, size_bytes: u64) -> usize {
+        let shelf = self.by_size.get(&size_bytes);
+        shelf.map_or(0, |shelf| shelf.written.len())
     }
 
     /// Free chunks of all sizes.
     pub(super) fn total_count(&self) -> usize {
-        self.by_size.values().map(Vec::len).sum()
+        self.by_size.values().map(Shelf::count).sum()
+    }
+
+    /// Those of all sizes that are written.
+    pub(super) fn total_written_count(&self) -> usize {
+        self.by_size.values().map(|shelf| shelf.written.len()).sum()
     }
 
     /// Whether one of them is of at least `least` bytes.
     pub(super) fn has_at_least(&self, least: u64) -> bool {
         let mut large = self.by_size.range(least..);
-        large.any(|(_, chunks)| !chunks.is_empty())
+        large.any(|(_, shelf)| shelf.count() > 0)
     }
 
     /// Takes out what exceeds `bytes_max`, largest first: these files are to be removed.
     pub(super) fn surplus(&mut self, bytes_max: u64) -> Vec<FreeChunk> {
         let mut surplus = Vec::new();
         while self.bytes > bytes_max {
-            let largest = self.by_size.values_mut().rev().find_map(Vec::pop);
+            let largest = self.by_size.values_mut().rev().find_map(Shelf::pop);
             let chunk = largest.expect("bytes counts what by_size holds");
             self.bytes -= chunk.size_bytes;
             surplus.push(chunk);
@@ -137,6 +164,43 @@ impl FreeChunks {
         let id = self.next_id;
         self.next_id += self.id_step;
         ChunkId(id)
+    }
+}
+
+impl FreeChunk {
+    /// A chunk that records were in. It counts as written, whether or not they filled it.
+    pub(super) fn used(id: ChunkId, generation: u64, size_bytes: u64) -> FreeChunk {
+        FreeChunk {
+            id,
+            generation,
+            size_bytes,
+            written_bytes: size_bytes,
+        }
+    }
+
+    /// A chunk that nobody has had yet: only its header is written, as far as is known.
+    pub(super) fn unused(id: ChunkId, size_bytes: u64) -> FreeChunk {
+        FreeChunk {
+            id,
+            generation: 0,
+            size_bytes,
+            written_bytes: FRAMES_POSITION.min(size_bytes),
+        }
+    }
+
+    /// Whether all of its blocks were written.
+    pub(super) fn is_written(&self) -> bool {
+        self.written_bytes >= self.size_bytes
+    }
+}
+
+impl Shelf {
+    fn count(&self) -> usize {
+        self.written.len() + self.unwritten.len()
+    }
+
+    fn pop(&mut self) -> Option<FreeChunk> {
+        self.written.pop().or_else(|| self.unwritten.pop())
     }
 }
 
@@ -170,11 +234,7 @@ impl ChunkStore {
             }
         };
         match self.finish_chunk(&file, id, size_bytes).await {
-            Ok(()) => Ok(FreeChunk {
-                id,
-                generation: 0,
-                size_bytes,
-            }),
+            Ok(()) => Ok(FreeChunk::unused(id, size_bytes)),
             Err(error) => {
                 self.stop(&format!(
                     "chunk {} could not be formatted: {error}",
@@ -241,11 +301,29 @@ mod tests {
     use crate::limits::CHUNKS_FREE_BYTES_MAX;
 
     fn free(id: u64, size_bytes: u64) -> FreeChunk {
-        FreeChunk {
-            id: ChunkId(id),
-            generation: 1,
-            size_bytes,
-        }
+        FreeChunk::used(ChunkId(id), 1, size_bytes)
+    }
+
+    #[test]
+    fn a_written_chunk_is_taken_before_one_that_is_not() {
+        let mut pool = FreeChunks::default();
+        let unused = FreeChunk::unused(ChunkId(2), 1 << 20);
+        pool.put(free(1, 1 << 20));
+        pool.put(unused);
+        assert_eq!((pool.count(1 << 20), pool.written_count(1 << 20)), (2, 1));
+        assert_eq!(pool.take(1 << 20, 1 << 20, false), Some(free(1, 1 << 20)));
+        let mut half = pool.take_unwritten(1 << 20).expect("it is there");
+        assert_eq!((half, pool.total_count()), (unused, 0));
+        half.written_bytes = 1 << 19;
+        pool.put(half);
+        assert_eq!((pool.total_count(), pool.total_written_count()), (1, 0));
+        assert_eq!(pool.take_unwritten(1 << 20), Some(half));
+        half.written_bytes = 1 << 20;
+        pool.put(half);
+        assert_eq!(
+            (pool.take_unwritten(1 << 20), pool.total_written_count()),
+            (None, 1)
+        );
     }
 
     #[test]

@@ -60,6 +60,8 @@ enum Place {
     End,
     /// In a buffer that was written.
     Hot { base_offset: Offset, payload: Bytes },
+    /// In a group or frame that is not on its way, or not yet there: the journal has it.
+    Journaled,
     /// On the disk. `position` is that of the frame or of an earlier one; `None` if the index that
     /// knows has to be loaded first.
     Cold {
@@ -123,8 +125,22 @@ impl Log {
                 .state
                 .borrow()
                 .place_of(slices.next_offset, limits.upto)?;
+            let place = match place {
+                Place::Journaled => {
+                    let budget = limits.max_bytes.saturating_sub(slices.bytes);
+                    let state = self.state.borrow();
+                    let held = state.unreleased_from(slices.next_offset, budget);
+                    let (base_offset, payload) = held.ok_or(corrupt_at(slices.next_offset))?;
+                    Place::Hot {
+                        base_offset,
+                        payload,
+                    }
+                }
+                place => place,
+            };
             match place {
                 Place::End => return Ok(()),
+                Place::Journaled => unreachable!("it was turned into slices above"),
                 Place::Hot {
                     base_offset,
                     payload,
@@ -242,7 +258,7 @@ impl Log {
             .get(chunk.id)
             .await
             .map_err(|error| self.log_io(error))?;
-        let (result, buffer) = file.read_at(AlignedBuf::zeroed(length), position).await;
+        let (result, buffer) = file.read_at(AlignedBuf::stale(length), position).await;
         let read = result.map_err(|error| self.log_io(error))?;
         metrics::add(Counter::ColdReads, 1);
         metrics::add(Counter::ColdReadBytes, read as u64);
@@ -334,12 +350,19 @@ impl State {
                 payload,
             });
         }
+        if offset >= self.released.end_offset {
+            return Ok(Place::Journaled);
+        }
         let (index, chunk) = self.chunk_of(offset).ok_or(corrupt_at(offset))?;
         let last = index + 1 == self.chunks.len();
         Ok(Place::Cold {
             chunk: chunk.chunk.clone(),
             position: chunk.index.position_of(offset).filter(|_| last),
-            end_position: chunk.end_position,
+            // What lies behind is on its way to the disk.
+            end_position: match chunk.first_sequence == self.released.first_sequence {
+                true => self.released.position,
+                false => chunk.end_position,
+            },
         })
     }
 

@@ -60,7 +60,7 @@ impl ChunkReader {
             let mut buffer = std::mem::replace(&mut self.window, AlignedBuf::zeroed(0));
             self.length = 0;
             if buffer.len() != wanted {
-                buffer = AlignedBuf::zeroed(wanted);
+                buffer = AlignedBuf::stale(wanted);
             }
             let (result, buffer) = self.file.read_at(buffer, position).await;
             self.window = buffer;

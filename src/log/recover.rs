@@ -44,6 +44,8 @@ pub struct Recovery {
     pub quarantined: Vec<Range<Offset>>,
     /// Frames read.
     pub frames: u64,
+    /// Batches that were durable in a core's journal only.
+    pub journaled: u64,
 }
 
 /// Why a log could not be opened.
@@ -65,16 +67,29 @@ impl Log {
     pub async fn open(
         store: &Rc<ChunkStore>,
         id: PartitionId,
-        found: Found,
+        mut found: Found,
         config: LogConfig,
         incarnation: Incarnation,
         mut replay: impl FnMut(Replay<'_>),
     ) -> Result<Rc<Log>, OpenError> {
         let _permit = store.recoveries.acquire().await.expect("never closed");
+        let mut journaled = std::mem::take(&mut found.journaled);
+        let debt = found.debt.take();
+        let journal_end = journaled.iter().map(|entry| entry.end_offset).max();
         let mut run = Run::new(store, id, found, &mut replay);
+        run.journal_end = journal_end.unwrap_or(Offset::ZERO);
         run.walk().await?;
         store.note_freed(SCAN_WINDOW_BYTES);
-        let (state, recovery) = run.finish(config);
+        if run.last_kind == FrameKind::Tombstone {
+            journaled.clear();
+        }
+        let replay_from = run.replay_from;
+        let (mut state, mut recovery) = run.finish(config);
+        state.adopt_journal(journaled, debt, &mut recovery, |header| {
+            if header.base_offset >= replay_from {
+                replay(Replay::Batch(header));
+            }
+        });
         for chunk in &state.chunks {
             store.files.forget(chunk.chunk.id);
         }
@@ -89,6 +104,8 @@ impl Log {
         if log.state.borrow().seal_scheduled {
             store.note_unsealed(Rc::downgrade(&log));
         }
+        // What the journals hold goes to the log's chunks now, so that they can be given back.
+        log.kick();
         Ok(log)
     }
 }
@@ -106,6 +123,8 @@ struct Run<'a, R> {
     /// What the checkpoint knows to be durable, if there is one.
     floor: Option<Boundary>,
     start_offset: Offset,
+    /// The end of what journals hold.
+    journal_end: Offset,
     /// Batches below are covered by the checkpoint's state.
     replay_from: Offset,
     epochs: Epochs,
@@ -155,6 +174,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             },
             floor: None,
             start_offset: Offset::ZERO,
+            journal_end: Offset::ZERO,
             replay_from: Offset::ZERO,
             epochs: Epochs::default(),
             last_kind: FrameKind::Data,
@@ -537,7 +557,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.passed_by.extend(self.ahead.drain(..));
         self.store.adopt(Found {
             chunks: std::mem::take(&mut self.passed_by),
-            remembered: None,
+            ..Found::default()
         });
         let state = self.state(config);
         (state, self.recovery)
@@ -555,7 +575,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.chain.previous_crc = floor.crc;
             self.chain.end_offset = floor.end_offset;
         }
-        self.start_offset = self.start_offset.min(self.chain.end_offset);
+        let end_offset = self.chain.end_offset.max(self.journal_end);
+        self.start_offset = self.start_offset.min(end_offset);
         while self.chunks.len() > 1 && self.chunks[0].end_offset <= self.start_offset {
             let chunk = self
                 .chunks
@@ -604,11 +625,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             // It gets frames again; readers complete what its index lacks.
             last.index = Index::known_from(last.end_position);
         }
-        Some(FreeChunk {
-            id: chunk.id,
-            generation: chunk.stamp.generation,
-            size_bytes: chunk.size_bytes,
-        })
+        let generation = chunk.stamp.generation;
+        Some(FreeChunk::used(chunk.id, generation, chunk.size_bytes))
     }
 
     fn state(&mut self, config: LogConfig) -> State {
@@ -644,6 +662,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             next_flight: 0,
             ready: ready.into_iter().collect(),
             allocating: false,
+            journaled_end: reached.end_offset,
+            journaling: false,
+            waits_for_round: false,
+            debt: None,
             released: reached,
             synced: reached,
             unsynced: Vec::new(),

@@ -14,6 +14,7 @@ use crate::model::{CoreId, PartitionId};
 
 use super::checkpoint::{self, CHECKPOINTS_DIR, Remembered};
 use super::chunk::{ChunkHeader, ChunkId, ChunkRole, FRAMES_POSITION};
+use super::journal::{self, Debt, Journaled, Owed, RoundHeader};
 use super::pool::FreeChunk;
 use super::store::{CHUNKS_DIR, Directory};
 
@@ -24,6 +25,8 @@ pub struct Inventory {
     partitions: BTreeMap<PartitionId, Found>,
     free: Vec<FreeChunk>,
     unreadable: Vec<ChunkId>,
+    journals: Vec<ChunkHeader>,
+    owed: Arc<Owed>,
     last_id: u64,
     directory: Arc<Directory>,
 }
@@ -33,6 +36,9 @@ pub struct Inventory {
 pub struct Found {
     pub(super) chunks: Vec<ChunkHeader>,
     pub(super) remembered: Option<Remembered>,
+    /// What journals hold of it, in the order of the writes.
+    pub(super) journaled: Vec<Journaled>,
+    pub(super) debt: Option<Debt>,
 }
 
 /// The free chunks of one core, and the numbers of those that it will create.
@@ -42,6 +48,9 @@ pub struct Pool {
     pub(super) first_id: u64,
     pub(super) id_step: u64,
     pub(super) directory: Arc<Directory>,
+    /// The chunks of earlier journals; core 0 gives them back.
+    pub(super) journals: Vec<ChunkHeader>,
+    pub(super) owed: Arc<Owed>,
 }
 
 /// Why a data directory could not be scanned. Nothing was changed, and nothing may be concluded
@@ -89,10 +98,13 @@ pub async fn scan(dir: &Path) -> Result<Inventory, ScanError> {
         partitions: BTreeMap::new(),
         free: Vec::new(),
         unreadable: Vec::new(),
+        journals: Vec::new(),
+        owed: Arc::default(),
         last_id: 0,
         directory: Arc::default(),
     };
     inventory.scan_chunks(&chunks_dir).await?;
+    inventory.read_journals(&chunks_dir).await?;
     inventory.scan_checkpoints(&checkpoints_dir).await?;
     Ok(inventory)
 }
@@ -110,7 +122,7 @@ impl Inventory {
         let with_chunks = self
             .partitions
             .iter()
-            .filter(|(_, found)| !found.chunks.is_empty());
+            .filter(|(_, found)| !found.chunks.is_empty() || !found.journaled.is_empty());
         with_chunks.map(|(partition, _)| *partition)
     }
 
@@ -140,7 +152,22 @@ impl Inventory {
             first_id,
             id_step: cores,
             directory: self.directory.clone(),
+            journals: match core {
+                0 => std::mem::take(&mut self.journals),
+                _ => Vec::new(),
+            },
+            owed: self.owed.clone(),
         }
+    }
+
+    async fn read_journals(&mut self, dir: &Path) -> Result<(), ScanError> {
+        let read = journal::read_journals(dir, &self.journals).await;
+        for (partition, journaled) in read.map_err(|error| failed(dir, error))? {
+            let found = self.partitions.entry(partition).or_default();
+            found.journaled = journaled;
+            found.debt = Some(Debt::new(&self.owed));
+        }
+        Ok(())
     }
 
     async fn scan_chunks(&mut self, dir: &Path) -> Result<(), ScanError> {
@@ -173,6 +200,7 @@ impl Inventory {
 
     fn note_chunk(&mut self, id: ChunkId, header: Option<ChunkHeader>) {
         match header {
+            Some(header) if header.role == ChunkRole::Journal => self.journals.push(header),
             Some(header) if header.role == ChunkRole::Segment => {
                 self.partitions
                     .entry(header.partition)
@@ -180,11 +208,15 @@ impl Inventory {
                     .chunks
                     .push(header);
             }
-            Some(header) => self.free.push(FreeChunk {
-                id,
-                generation: header.stamp.generation,
-                size_bytes: header.size_bytes,
-            }),
+            // Zeros may have been written to it; nothing says so, and they are written again.
+            Some(header) if header.stamp.generation == 0 => {
+                self.free.push(FreeChunk::unused(id, header.size_bytes));
+            }
+            Some(header) => {
+                let generation = header.stamp.generation;
+                let chunk = FreeChunk::used(id, generation, header.size_bytes);
+                self.free.push(chunk);
+            }
             None => {
                 tracing::error!("the header of chunk {} is damaged", id.file_name());
                 self.unreadable.push(id);
@@ -242,14 +274,33 @@ async fn read_header(dir: &Path, id: ChunkId) -> io::Result<Option<ChunkHeader>>
     }
     let block = AlignedBuf::zeroed(FRAME_ALIGNMENT_BYTES);
     let (read, block) = file.read_at(block, FRAMES_POSITION).await;
-    let Ok(frame) = FrameHeader::read(&block[..read?]) else {
-        return Ok(None);
+    let first = &block[..read?];
+    let derived = match FrameHeader::read(first) {
+        Ok(frame) => Some(ChunkHeader::of_first_frame(id, length, &frame)),
+        Err(_) => first_round(&file, length, first)
+            .await?
+            .map(|round| round.chunk_header(id, length)),
     };
+    if derived.is_none() {
+        return Ok(None);
+    }
     tracing::warn!(
         "both copies of the header of chunk {} are damaged; it is taken from its first frame",
         id.file_name()
     );
-    Ok(Some(ChunkHeader::of_first_frame(id, length, &frame)))
+    Ok(derived)
+}
+
+/// The first round of a chunk, if its first block begins one.
+async fn first_round(file: &File, length: u64, block: &[u8]) -> io::Result<Option<RoundHeader>> {
+    let Some(round) = RoundHeader::peek(block) else {
+        return Ok(None);
+    };
+    let rest = length.saturating_sub(FRAMES_POSITION) as usize;
+    let table = round.table_bytes().next_multiple_of(FRAME_ALIGNMENT_BYTES);
+    let buffer = AlignedBuf::zeroed(table.min(rest));
+    let (read, buffer) = file.read_at(buffer, FRAMES_POSITION).await;
+    Ok(RoundHeader::read(&buffer[..read?]).map(|(round, _)| round))
 }
 
 #[cfg(test)]
@@ -257,15 +308,13 @@ mod tests {
     use super::*;
 
     fn inventory(last_id: u64, free: &[u64]) -> Inventory {
-        let free = free.iter().map(|id| FreeChunk {
-            id: ChunkId(*id),
-            generation: 1,
-            size_bytes: 100,
-        });
+        let free = free.iter().map(|id| FreeChunk::used(ChunkId(*id), 1, 100));
         Inventory {
             partitions: BTreeMap::new(),
             free: free.collect(),
             unreadable: Vec::new(),
+            journals: Vec::new(),
+            owed: Arc::default(),
             last_id,
             directory: Arc::default(),
         }

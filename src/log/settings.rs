@@ -50,12 +50,30 @@ pub struct StoreConfig {
     pub chunk_bytes: Vec<u64>,
     /// Written buffers kept for readers of the tail, in bytes.
     pub hot_bytes: usize,
+    /// The least size of a chunk of the journal, in bytes; 0: small groups go to their own chunks.
+    pub journal_bytes: u64,
     /// Space left for the metadata log, in bytes.
     pub reserve_bytes: u64,
     /// Chunk files kept open.
     pub files_open_max: usize,
+    /// Whether free chunks are written with zeros ahead of need.
+    pub prewrite: bool,
     /// How long a log gets nothing before it is sealed.
     pub seal_idle: Duration,
+}
+
+impl StoreConfig {
+    /// The size of a journal's chunk: a class of the pool; 0 if there is no journal. Where writes
+    /// are not synced one by one, a shared one saves little, and a power cut could take a log's
+    /// frames and leave the later entries.
+    pub(super) fn journal_chunk_bytes(&self) -> u64 {
+        let mut classes = self.chunk_bytes.iter().copied();
+        let class = classes.find(|class| *class >= self.journal_bytes);
+        match self.durability {
+            Durability::Sync if self.journal_bytes > 0 => class.unwrap_or(0),
+            Durability::Sync | Durability::Written => 0,
+        }
+    }
 }
 
 impl Default for StoreConfig {
@@ -64,8 +82,10 @@ impl Default for StoreConfig {
             durability: Durability::Sync,
             chunk_bytes: CHUNK_BYTES.to_vec(),
             hot_bytes: HOT_TAIL_BYTES_MAX,
+            journal_bytes: 0,
             reserve_bytes: STORAGE_RESERVE_BYTES,
             files_open_max: CHUNK_FILES_OPEN_MAX,
+            prewrite: true,
             seal_idle: Duration::from_millis(LOG_SEAL_IDLE_MS),
         }
     }

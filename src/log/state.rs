@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::frame::{FrameHeader, FrameKind, Incarnation};
+use crate::frame::{BatchHeader, FrameHeader, FrameKind, Incarnation, split_batch};
 use crate::io::Instant;
 use crate::io::sync::oneshot;
+use crate::limits::{JOURNAL_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MAX};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::chunk::{Chunk, ChunkHeader};
@@ -17,6 +18,7 @@ use super::epochs::Epochs;
 use super::group::{Group, GroupSize};
 use super::hot::HotFrame;
 use super::index::{FramesEnd, Index};
+use super::journal::Debt;
 use super::pool::FreeChunk;
 use super::settings::{Durability, LogConfig};
 use super::store::Stopped;
@@ -59,7 +61,8 @@ pub(super) struct Boundary {
     pub(super) max_timestamp: Timestamp,
 }
 
-/// A write that was submitted and has not been released: the header of a chunk, or a frame.
+/// The header of a chunk, or a frame, that was submitted and has not been released. The frames of
+/// one write have the same id, and stand side by side.
 ///
 /// Released in the order of submission, whatever order the completions come in: an acknowledged
 /// frame must have everything before it on the disk, or recovery would not find it.
@@ -79,6 +82,8 @@ pub(super) struct FlyingFrame {
     /// The point behind the frame.
     pub(super) after: Boundary,
     pub(super) payload: Bytes,
+    /// Of that, what the journal was not handed: it counts as waiting until the frame is released.
+    pub(super) pending_bytes: usize,
     pub(super) memory_bytes: usize,
 }
 
@@ -87,6 +92,8 @@ pub(super) struct FlyingFrame {
 pub(super) enum Goal {
     /// All records below this offset are durable.
     Offset(Offset),
+    /// All records below this offset are in frames that were released.
+    Framed(Offset),
     /// The frame with this sequence was released.
     Released(u64),
     /// A frame that moves the log's start to this offset, or further, was released.
@@ -129,6 +136,15 @@ pub(super) struct State {
     /// found begun and empty.
     pub(super) ready: Vec<FreeChunk>,
     pub(super) allocating: bool,
+
+    // As journaled: durable in rounds of the core's journal, before the frames.
+    pub(super) journaled_end: Offset,
+    /// The round in flight has an entry of this log.
+    pub(super) journaling: bool,
+    /// The log stands among those that the next round takes from.
+    pub(super) waits_for_round: bool,
+    /// What the journals of earlier starts are kept for, until frames reach this offset.
+    pub(super) debt: Option<(Offset, Debt)>,
 
     // As released: durable in the sense of the policy in force.
     pub(super) released: Boundary,
@@ -216,7 +232,43 @@ impl LogChunk {
 impl State {
     /// The exclusive end of what is durable by the policy in force.
     pub(super) fn durable_offset(&self) -> Offset {
-        self.released.end_offset
+        self.released.end_offset.max(self.journaled_end)
+    }
+
+    /// The durable batches that are in no released frame, in order: each is still in the memory of
+    /// its group or frame.
+    pub(super) fn unreleased_batches(&self) -> impl Iterator<Item = (BatchHeader, &[u8])> {
+        let (from, upto) = (self.released.end_offset, self.durable_offset());
+        let flying = self.in_flight.iter().filter_map(|f| f.frame.as_ref());
+        let flying = flying.map(|frame| (frame.after.end_offset, &frame.payload[..]));
+        let waiting = self.queued.iter().chain(&self.open);
+        let waiting = waiting.map(|group| (group.end_offset, group.batches()));
+        flying
+            .chain(waiting)
+            .skip_while(move |(end_offset, _)| *end_offset <= from)
+            .flat_map(|(_, batches)| {
+                std::iter::successors(split_batch(batches), |(_, _, rest)| split_batch(rest))
+            })
+            .map(|(header, batch, _)| (header, batch))
+            .take_while(move |(header, _)| header.last_offset() < upto)
+    }
+
+    /// The batches from the one that contains `offset` on, which is durable and in no released
+    /// frame: slices of a frame in flight, or a copy of up to `max_bytes` (but one batch at least)
+    /// of a group, which still grows.
+    pub(super) fn unreleased_from(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+    ) -> Option<(Offset, Bytes)> {
+        let mut flying = self.in_flight.iter().filter_map(|f| f.frame.as_ref());
+        let holds = |base: Offset, end: Offset| (base..end).contains(&offset);
+        if let Some(frame) = flying.find(|f| holds(f.base_offset, f.after.end_offset)) {
+            return Some((frame.base_offset, frame.payload.clone()));
+        }
+        let mut waiting = self.queued.iter().chain(&self.open);
+        let group = waiting.find(|group| holds(group.base_offset, group.end_offset))?;
+        group.copy_from(offset, self.durable_offset(), max_bytes)
     }
 
     /// The epoch that a frame without batches carries.
@@ -241,11 +293,21 @@ impl State {
 
     /// Closes the open group: no batch joins it any more. `full` if one wanted to and could not.
     pub(super) fn close_group(&mut self, full: bool) {
-        if let Some(mut group) = self.open.take() {
-            self.group_size.learn(group.frame_bytes(), full);
-            group.log_start_offset = self.start_requested;
-            self.queued.push_back(group);
+        if let Some(group) = self.open.take() {
+            let limit_bytes = match group.is_journaled() {
+                true => JOURNAL_GROUP_BYTES_MAX,
+                false => LOG_GROUP_BYTES_MAX,
+            };
+            self.group_size
+                .learn(group.frame_bytes(), full, limit_bytes);
+            self.queue_group(group);
         }
+    }
+
+    /// Queues a group that no batch joins any more.
+    pub(super) fn queue_group(&mut self, mut group: Group) {
+        group.log_start_offset = self.start_requested;
+        self.queued.push_back(group);
     }
 
     /// Queues a seal: a frame that only says that everything before it is durable.
@@ -261,7 +323,9 @@ impl State {
         let mut mark = Group::mark(kind, self.end_offset, self.mark_epoch());
         mark.log_start_offset = self.start_requested;
         self.queued.push_back(mark);
-        self.next_sequence + self.queued.len() as u64 - 1
+        // What is lost before a group has a sequence, too.
+        let losses = self.queued.iter().filter(|group| group.is_behind_a_loss);
+        self.next_sequence + (self.queued.len() + losses.count()) as u64 - 1
     }
 
     /// Whether nothing waits for the disk.
@@ -269,10 +333,18 @@ impl State {
         self.open.is_none() && self.queued.is_empty() && self.in_flight.is_empty()
     }
 
+    /// Whether nobody waits for the disk: what is in the open group is durable in the journal.
+    pub(super) fn is_settled(&self) -> bool {
+        let open = self.open.as_ref();
+        let durable = open.is_none_or(|group| group.end_offset <= self.durable_offset());
+        durable && self.queued.is_empty() && self.in_flight.is_empty()
+    }
+
     /// Whether `goal` is reached.
     pub(super) fn reached(&self, goal: Goal) -> bool {
         match goal {
             Goal::Offset(offset) => self.durable_offset() >= offset,
+            Goal::Framed(offset) => self.released.end_offset >= offset,
             Goal::Released(sequence) => self.released.sequence >= sequence,
             Goal::Start(offset) => {
                 let carried = self.starts.iter().map(|(_, start)| *start).max();
@@ -283,8 +355,10 @@ impl State {
 
     /// A write has completed. Releases every frame that has nothing undone before it.
     pub(super) fn complete(&mut self, flight: u64, durability: Durability) -> Released {
-        let done = self.in_flight.iter_mut().find(|other| other.id == flight);
-        done.expect("a flight completes once").done = true;
+        let mut written = self.in_flight.iter_mut().filter(|other| other.id == flight);
+        let first = written.next().expect("a flight completes once");
+        first.done = true;
+        written.for_each(|other| other.done = true);
         let mut released = Released::default();
         while self.in_flight.front().is_some_and(|flight| flight.done) {
             let flight = self.in_flight.pop_front().expect("looked at above");
@@ -296,8 +370,8 @@ impl State {
     }
 
     fn release(&mut self, frame: FlyingFrame, durability: Durability, released: &mut Released) {
-        released.advanced |= frame.after.end_offset > self.released.end_offset;
-        released.payload_bytes += frame.payload.len();
+        released.advanced |= frame.after.end_offset > self.durable_offset();
+        released.payload_bytes += frame.pending_bytes;
         self.released = frame.after;
         self.sealed = frame.kind != FrameKind::Data
             && frame.durable_through + 1 == frame.after.sequence
@@ -332,6 +406,10 @@ impl State {
     /// would point into chunks that were overwritten.
     pub(super) fn mark_synced(&mut self, boundary: Boundary, released: &mut Released) {
         self.synced = boundary;
+        let reached = |(end_offset, _): &mut (Offset, Debt)| boundary.end_offset >= *end_offset;
+        if let Some((_, debt)) = self.debt.take_if(reached) {
+            debt.paid();
+        }
         self.unsynced
             .retain(|(_, through)| *through > boundary.sequence);
         while let Some((sequence, start)) = self.starts.front().copied() {

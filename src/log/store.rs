@@ -22,7 +22,9 @@ use super::chunk::{Chunk, frame_capacity};
 use super::files::Files;
 use super::handle::Log;
 use super::hot::HotTails;
+use super::journal::Journal;
 use super::pool::{CreateError, FreeChunk, FreeChunks};
+use super::prewrite::Prewriting;
 use super::scan::{Found, Pool};
 use super::settings::StoreConfig;
 
@@ -42,6 +44,7 @@ pub struct ChunkStore {
     pub(super) creating: Semaphore,
     pub(super) indexes: IndexCache,
     pub(super) hot: HotTails,
+    pub(super) journal: Journal,
     pub(super) cold_reads: Semaphore,
     pub(super) writes: Semaphore,
     seals: Arc<Semaphore>,
@@ -49,8 +52,9 @@ pub struct ChunkStore {
     /// The turn to write the checkpoint.
     pub(super) checkpoints: Semaphore,
     directory: Arc<Directory>,
+    pub(super) prewriting: Prewriting,
     /// Sizes of chunk that are being created ahead of need.
-    refilling: RefCell<HashSet<u64>>,
+    pub(super) refilling: RefCell<HashSet<u64>>,
     full: Cell<bool>,
     /// While there is no space: the smallest chunk that would help anybody, in bytes.
     least_needed: Cell<u64>,
@@ -75,6 +79,8 @@ pub(super) struct Directory {
     full_count: AtomicUsize,
     /// Bytes of chunks that are being created now.
     allocating_bytes: AtomicU64,
+    /// Some shard is writing zeros ahead of need.
+    pub(super) prewriting: AtomicBool,
 }
 
 /// An allocation that was begun; over when it is dropped.
@@ -131,12 +137,14 @@ impl ChunkStore {
             creating: Semaphore::new(CHUNKS_CREATING_MAX),
             indexes: IndexCache::new(),
             hot: HotTails::new(config.hot_bytes),
+            journal: Journal::new(config.journal_chunk_bytes()),
             cold_reads: Semaphore::new(COLD_READS_MAX),
             writes: Semaphore::new(CHUNK_WRITES_MAX),
             seals: Arc::new(Semaphore::new(SEALS_MAX)),
             recoveries: Semaphore::new(RECOVERIES_MAX),
             checkpoints: Semaphore::new(1),
             directory: pool.directory,
+            prewriting: Prewriting::default(),
             refilling: RefCell::default(),
             full: Cell::new(false),
             least_needed: Cell::new(u64::MAX),
@@ -155,7 +163,17 @@ impl ChunkStore {
             store.config.seal_idle,
         ))
         .detach();
+        if !pool.journals.is_empty() {
+            let given_back =
+                ChunkStore::give_back_replayed(Rc::downgrade(&store), pool.journals, pool.owed);
+            io::spawn(given_back).detach();
+        }
         store
+    }
+
+    /// Whose it is.
+    pub(super) fn core(&self) -> CoreId {
+        self.core
     }
 
     /// Whether a write or a sync of the data directory failed, on whichever core.
@@ -188,12 +206,14 @@ impl ChunkStore {
     /// Recycles the chunks of a partition that the metadata log no longer knows. The caller must be
     /// sure that it was deleted: its records are gone with this.
     pub fn adopt(&self, found: Found) {
-        let free = found.chunks.into_iter().map(|header| FreeChunk {
-            id: header.id,
-            generation: header.stamp.generation,
-            size_bytes: header.size_bytes,
-        });
+        let free = found
+            .chunks
+            .into_iter()
+            .map(|header| FreeChunk::used(header.id, header.stamp.generation, header.size_bytes));
         self.give_back(free.collect());
+        if let Some(debt) = found.debt {
+            debt.paid();
+        }
     }
 
     /// Takes chunks that nobody uses and nobody has read.
@@ -284,14 +304,27 @@ impl ChunkStore {
     /// A free chunk, if there is one; another is created ahead when it was the last of its size.
     pub(super) fn try_take(&self, wanted: u64, least: u64) -> Option<FreeChunk> {
         let chunk = self.free.borrow_mut().take(wanted, least, self.full.get());
-        if chunk.is_some() {
+        if let Some(chunk) = chunk {
+            self.count_taken(&chunk);
             self.refill(wanted);
         }
-        metrics::set(
-            metrics::Gauge::FreeChunks,
-            self.free.borrow().total_count() as u64,
-        );
+        self.publish_free();
         chunk
+    }
+
+    /// A log has got this chunk.
+    fn count_taken(&self, chunk: &FreeChunk) {
+        let unwritten = u64::from(!chunk.is_written());
+        metrics::add(metrics::Counter::UnwrittenChunksTaken, unwritten);
+        self.prewrite_ahead();
+    }
+
+    /// Tells how many chunks wait for use.
+    pub(super) fn publish_free(&self) {
+        let free = self.free.borrow();
+        metrics::set(metrics::Gauge::FreeChunks, free.total_count() as u64);
+        let written = free.total_written_count() as u64;
+        metrics::set(metrics::Gauge::PrewrittenChunks, written);
     }
 
     /// A chunk of `wanted` bytes, or in need any of at least `least`. `Full` once per call: the
@@ -303,6 +336,11 @@ impl ChunkStore {
         privileged: bool,
     ) -> Result<FreeChunk, CreateError> {
         if let Some(chunk) = self.try_take(wanted, least) {
+            return Ok(chunk);
+        }
+        if self.wait_for_piece(wanted).await
+            && let Some(chunk) = self.try_take(wanted, least)
+        {
             return Ok(chunk);
         }
         let mut result = self.create_chunk(wanted, privileged).await;
@@ -322,6 +360,9 @@ impl ChunkStore {
                 }
             }
             Err(CreateError::Stopped) => {}
+        }
+        if let Ok(chunk) = &result {
+            self.count_taken(chunk);
         }
         result
     }
@@ -396,6 +437,16 @@ impl ChunkStore {
         self.free.borrow().has_at_least(self.least_needed.get())
     }
 
+    /// What all shards of the data directory share.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// This store, for a task of its own.
+    pub(super) fn weak(&self) -> Weak<ChunkStore> {
+        self.me.clone()
+    }
+
     /// Free chunks to keep, in bytes.
     pub(super) fn free_bytes_max(&self) -> u64 {
         match self.directory.full_count.load(Ordering::Relaxed) {
@@ -437,6 +488,7 @@ impl ChunkStore {
             store.refilling.borrow_mut().remove(&size_bytes);
             if let Ok(chunk) = created {
                 store.free.borrow_mut().put(chunk);
+                store.prewrite_ahead();
             }
         })
         .detach();
@@ -485,6 +537,7 @@ impl ChunkStore {
     /// What a shard must see that nothing tells it: that another one has stopped the data
     /// directory, or has no space.
     fn look_around(&self) {
+        self.reclaim_journal();
         if self.is_stopped() {
             self.wake_all();
         } else if self.free_bytes_max() == 0 {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
 use crate::io::{self, AlignedBuf, Sync};
 use crate::limits::{
-    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES,
-    LOG_WRITES_IN_FLIGHT_MAX, STORAGE_RETRY_MS,
+    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, JOURNAL_ENTRY_BYTES_MAX, LOG_GROUP_BYTES_MAX,
+    LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_REST_SHARE, STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
@@ -40,9 +40,12 @@ struct Write {
     /// The flight that it completes; `None` for a footer, which nobody waits for.
     flight: Option<u64>,
     chunk: Rc<Chunk>,
-    bytes: Bytes,
+    /// One behind the other.
+    slices: Vec<Bytes>,
     position: u64,
     sync: Sync,
+    /// A small group that somebody waits for: one that others could share a round with.
+    small: bool,
 }
 
 /// What a frame's header and a chunk's header say beside what the state knows.
@@ -54,8 +57,17 @@ struct Writer {
 }
 
 impl Log {
-    /// Starts every write that may start now.
+    /// Starts every write that may start now; what is small may wait for a round of the journal.
     pub(super) fn kick(&self) {
+        self.start_writes(!self.is_metadata());
+    }
+
+    /// The same, without the journal.
+    pub(super) fn kick_direct(&self) {
+        self.start_writes(false);
+    }
+
+    fn start_writes(&self, may_journal: bool) {
         loop {
             if self.store.is_stopped() {
                 self.give_up();
@@ -67,7 +79,14 @@ impl Log {
                 durability: self.durability(),
                 now: io::wall_clock(),
             };
-            let step = self.state.borrow_mut().next_step(&self.store, &writer);
+            let mut state = self.state.borrow_mut();
+            if may_journal && self.store.journal.suits(&state) {
+                drop(state);
+                self.join_journal();
+                return;
+            }
+            let step = state.next_step(&self.store, &writer);
+            drop(state);
             match step {
                 Step::Wait => return,
                 Step::NeedChunk { wanted, least } => {
@@ -76,6 +95,7 @@ impl Log {
                 }
                 Step::Write(writes) => {
                     for write in writes {
+                        self.count_small(&write, 1);
                         io::spawn(self.rc().run_write(write)).detach();
                     }
                 }
@@ -89,12 +109,14 @@ impl Log {
 
     async fn run_write(self: Rc<Log>, write: Write) {
         let began = io::now();
-        let length = write.bytes.len() as u64;
-        if let Err(error) = self
+        let length: usize = write.slices.iter().map(Bytes::len).sum();
+        let slices = write.slices.clone();
+        let written = self
             .store
-            .write(&write.chunk, write.bytes, write.position, write.sync)
-            .await
-        {
+            .write(&write.chunk, slices, write.position, write.sync)
+            .await;
+        self.count_small(&write, -1);
+        if let Err(error) = written {
             let file = write.chunk.id.file_name();
             self.store
                 .stop(&format!("write of {length} bytes to {file}: {error}"));
@@ -106,6 +128,13 @@ impl Log {
         let released = self.state.borrow_mut().complete(flight, self.durability());
         self.carry_out(released);
         self.kick();
+    }
+
+    fn count_small(&self, write: &Write, change: isize) {
+        if write.small && !self.is_metadata() {
+            let small_writes = &self.store.journal.small_writes;
+            small_writes.set(small_writes.get().saturating_add_signed(change));
+        }
     }
 
     /// What "durable" means here. Metadata is always synced: a topic that a power cut takes back
@@ -151,14 +180,23 @@ impl Log {
         self.kick();
     }
 
-    /// Writes have stopped: whoever waits is told so, what is not on the disk is dropped.
+    /// Writes have stopped: whoever waits is told so, what is not on the disk is dropped. What is
+    /// durable in the journal stays, for readers.
     pub(super) fn give_up(&self) {
         let mut state = self.state.borrow_mut();
         let waiters = std::mem::take(&mut state.waiters);
         let waiting = state.queued.iter().chain(&state.open);
-        let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
-        state.queued.clear();
-        state.open = None;
+        let waiting: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
+        let durable = state.durable_offset();
+        // A round in flight may still make what it holds durable, and then it is read from here.
+        let in_round = state.journaling;
+        let stays = |group: &Group| {
+            group.base_offset < durable || (in_round && group.journaled_end() > group.base_offset)
+        };
+        state.queued.retain(stays);
+        state.open.take_if(|group| !stays(group));
+        let State { queued, open, .. } = &mut *state;
+        queued.iter_mut().chain(open).for_each(Group::settle);
         let tell = !std::mem::replace(&mut state.told_stopped, true);
         drop(state);
         self.store.sub_pending(waiting);
@@ -188,23 +226,24 @@ impl ChunkStore {
     pub(super) async fn write(
         &self,
         chunk: &Chunk,
-        bytes: Bytes,
+        slices: Vec<Bytes>,
         position: u64,
         sync: Sync,
     ) -> io::Result<()> {
+        let length: usize = slices.iter().map(Bytes::len).sum();
         let _permit = self.writes.acquire().await.expect("never closed");
         let file = self.files.get(chunk.id).await?;
         metrics::raise(Gauge::WritesInFlight, 1);
         metrics::add(Counter::GroupWrites, 1);
-        metrics::add(Counter::WrittenBytes, bytes.len() as u64);
+        metrics::add(Counter::WrittenBytes, length as u64);
         metrics::add(Counter::Syncs, u64::from(sync == Sync::Data));
-        let written = file.write_at(bytes, position, sync).await;
+        let written = file.write_all_at(slices, position, sync).await;
         metrics::lower(Gauge::WritesInFlight, 1);
         written
     }
 
     /// The size of the next chunk: the class after the one that filled fast, before the one that
-    /// filled slowly, not much larger than a segment, and large enough for the frame.
+    /// filled slowly, not larger than a segment unless that is smaller than any.
     fn next_class(&self, last: Option<&LogChunk>, segment_bytes: u64, now: Timestamp) -> u64 {
         let classes = &self.config.chunk_bytes;
         let index = match last {
@@ -222,8 +261,13 @@ impl ChunkStore {
                 }
             }
         };
-        let whole_segment = classes.partition_point(|class| frame_capacity(*class) < segment_bytes);
-        classes[index.min(whole_segment).min(classes.len() - 1)]
+        let within_segment = classes.partition_point(|class| *class <= segment_bytes);
+        let largest = within_segment.saturating_sub(1);
+        let class = |index: usize| classes[index.min(largest)];
+        // A log that has filled its last chunk fast will fill this one soon.
+        let fast = last.is_some_and(|last| now.0 - last.stamped.0 < CHUNK_FILL_FAST_MS);
+        self.foresee(class(index), fast.then(|| class(index + 1)));
+        class(index)
     }
 
     /// The smallest class that takes a frame of `frame_bytes`.
@@ -238,28 +282,30 @@ impl ChunkStore {
 
 impl State {
     fn next_step(&mut self, store: &ChunkStore, writer: &Writer) -> Step {
-        let frames_in_flight = self
-            .in_flight
-            .iter()
-            .filter(|flight| flight.frame.is_some());
-        let frames_in_flight = frames_in_flight.count();
+        let writes_in_flight = self.writes_in_flight();
         let waiting = self.queued.iter().chain(&self.open);
         let waiting_bytes: usize = waiting.map(|group| group.frame_bytes()).sum();
+        let Some(group) = self.queued.front().or(self.unsettled()) else {
+            return Step::Wait;
+        };
+        if group.is_behind_a_loss && !self.pass_loss() {
+            return Step::Wait;
+        }
         let Some(group) = self.queued.front().or(self.open.as_ref()) else {
             return Step::Wait;
         };
-        let second = frames_in_flight > 0;
-        if frames_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
+        let second = writes_in_flight > 0;
+        if writes_in_flight >= LOG_WRITES_IN_FLIGHT_MAX
             || (second && waiting_bytes < LOG_SECOND_WRITE_BYTES)
         {
             return Step::Wait;
         }
         let room = room_of(group);
         let frame_bytes = group.frame_bytes() as u64;
+        let is_data = group.kind == FrameKind::Data;
         let rolls = self.must_roll(group, writer.now);
         if !rolls && self.has_place(frame_bytes, room) {
-            let group = self.take_group();
-            return Step::Write(vec![self.build(group, writer)]);
+            return Step::Write(vec![self.build_waiting(writer)]);
         }
         if group.is_seal {
             // A seal is not worth a chunk. The tail stays ambiguous until something is appended.
@@ -267,7 +313,39 @@ impl State {
             self.sealed = self.queued.is_empty() && self.open.is_none();
             return Step::Write(Vec::new());
         }
+        let rolls = rolls || (is_data && self.is_segment_nearly_full());
         self.next_step_in_a_new_chunk(store, writer, frame_bytes, rolls)
+    }
+
+    /// The open group, if it has something that only its own frame can make durable.
+    fn unsettled(&self) -> Option<&Group> {
+        let open = self.open.as_ref();
+        open.filter(|group| group.unjournaled_bytes() > 0)
+    }
+
+    /// The group that goes out next stands behind records that are damaged. They keep a sequence of
+    /// their own, and the frames behind them begin in another chunk: so each start finds the gap,
+    /// and that it is none of a torn write. False if frames before it are in flight.
+    fn pass_loss(&mut self) -> bool {
+        if !self.in_flight.is_empty() {
+            return false;
+        }
+        let next = self.queued.front_mut().or(self.open.as_mut());
+        let next = next.expect("the caller has seen it");
+        next.is_behind_a_loss = false;
+        let base_offset = next.base_offset;
+        let position = self.chunks.back_mut().map(|last| {
+            last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+            last.end_offset = base_offset;
+            last.end_position
+        });
+        for boundary in [&mut self.released, &mut self.synced] {
+            boundary.sequence = self.next_sequence;
+            boundary.end_offset = base_offset;
+            boundary.position = position.unwrap_or(0);
+        }
+        self.next_sequence += 1;
+        true
     }
 
     fn next_step_in_a_new_chunk(
@@ -280,7 +358,10 @@ impl State {
         if self.allocating {
             // What makes room must not wait for what needs it.
             return match self.take_mark_that_fits() {
-                Some(mark) => Step::Write(vec![self.build(mark, writer)]),
+                Some(mark) => {
+                    let flight = self.new_flight();
+                    Step::Write(vec![self.build(mark, flight, writer)])
+                }
                 None => Step::Wait,
             };
         }
@@ -294,11 +375,10 @@ impl State {
             self.allocating = true;
             return Step::NeedChunk { wanted, least };
         };
-        let group = self.take_group();
         let mut writes = Vec::with_capacity(3);
         writes.extend(self.footer());
         writes.push(self.start_chunk(free, frame_bytes, rolls, writer));
-        writes.push(self.build(group, writer));
+        writes.push(self.build_waiting(writer));
         Step::Write(writes)
     }
 
@@ -340,9 +420,23 @@ impl State {
 
     /// Whether the group begins a new segment, by size or by age.
     fn must_roll(&self, group: &Group, now: Timestamp) -> bool {
-        let Some(last) = self.chunks.back() else {
+        let Some((bytes, began)) = self.last_segment() else {
             return false;
         };
+        let grown = bytes + group.payload_bytes() as u64 > self.config.segment_bytes;
+        let aged = now.0.saturating_sub(began.0) >= self.config.segment_ms;
+        group.kind == FrameKind::Data && bytes > 0 && (grown || aged)
+    }
+
+    /// Whether what is left of the last segment is not worth a chunk of its own.
+    fn is_segment_nearly_full(&self) -> bool {
+        let full = self.config.segment_bytes - self.config.segment_bytes / SEGMENT_REST_SHARE;
+        self.last_segment().is_some_and(|(bytes, _)| bytes >= full)
+    }
+
+    /// The bytes of the last segment's batches, and when it began.
+    fn last_segment(&self) -> Option<(u64, Timestamp)> {
+        let last = self.chunks.back()?;
         let segment = self
             .chunks
             .iter()
@@ -352,9 +446,7 @@ impl State {
             bytes += chunk.payload_bytes;
             began = began.min(chunk.stamped);
         }
-        let grown = bytes + group.payload_bytes() as u64 > self.config.segment_bytes;
-        let aged = now.0.saturating_sub(began.0) >= self.config.segment_ms;
-        group.kind == FrameKind::Data && bytes > 0 && (grown || aged)
+        Some((bytes, began))
     }
 
     /// The footer of the last chunk, which gets no more frames; its index leaves memory.
@@ -373,9 +465,10 @@ impl State {
         fits.then(|| Write {
             flight: None,
             chunk: last.chunk.clone(),
-            bytes: footer.freeze(),
+            slices: vec![footer.freeze()],
             position: size - bytes,
             sync: Sync::None,
+            small: false,
         })
     }
 
@@ -409,24 +502,53 @@ impl State {
         };
         self.chunks.push_back(LogChunk::new(&header));
         let chunk = self.chunks.back().expect("just pushed").chunk.clone();
-        let flight = self.take_off(None);
+        let flight = self.new_flight();
+        self.take_off(flight, None);
         Write {
             flight: Some(flight),
             chunk,
-            bytes: header_blocks(&header),
+            slices: vec![header_blocks(&header)],
             position: 0,
             sync: Sync::Data,
+            small: false,
         }
     }
 
+    /// Builds the group that waits first, and those behind it that fit into the same write.
+    fn build_waiting(&mut self, writer: &Writer) -> Write {
+        let first = self.take_group();
+        let mut bytes = first.frame_bytes();
+        let flight = self.new_flight();
+        let mut write = self.build(first, flight, writer);
+        while let Some(next) = self.queued.front().or(self.unsettled()) {
+            bytes += next.frame_bytes();
+            let joins = next.kind == FrameKind::Data
+                && !next.is_behind_a_loss
+                && bytes <= LOG_GROUP_BYTES_MAX
+                && write.sync == self.sync_of(next.kind, writer)
+                && !self.must_roll(next, writer.now)
+                && self.has_place(next.frame_bytes() as u64, Room::Ordinary);
+            if !joins {
+                break;
+            }
+            let next = self.take_group();
+            let more = self.build(next, flight, writer);
+            write.small &= more.small;
+            write.slices.extend(more.slices);
+        }
+        write
+    }
+
     /// Gives a group its place, its sequence and its link: from here on it is a frame.
-    fn build(&mut self, group: Group, writer: &Writer) -> Write {
+    fn build(&mut self, group: Group, flight: u64, writer: &Writer) -> Write {
         let last = self
             .chunks
             .back_mut()
             .expect("the caller has seen to a chunk");
         let position = last.end_position;
         let memory_bytes = group.memory_bytes();
+        let pending_bytes = group.unjournaled_bytes();
+        metrics::add(Counter::JournalWriteBacks, u64::from(group.is_journaled()));
         let mut header = group.header(FrameHeader {
             kind: group.kind,
             batch_count: 0,
@@ -466,36 +588,62 @@ impl State {
         let chunk = last.chunk.clone();
         self.next_sequence += 1;
         self.previous_crc = crc;
-        let flight = self.take_off(Some(FlyingFrame {
-            kind: header.kind,
-            chunk: chunk.clone(),
-            base_offset: header.base_offset,
-            log_start_offset: header.log_start_offset,
-            durable_through: header.durable_through,
-            after,
-            payload: payload_of(&frame, &header),
-            memory_bytes,
-        }));
-        let written = header.kind == FrameKind::Data && writer.durability == Durability::Written;
-        let sync = if written { Sync::None } else { Sync::Data };
+        self.take_off(
+            flight,
+            Some(FlyingFrame {
+                kind: header.kind,
+                chunk: chunk.clone(),
+                base_offset: header.base_offset,
+                log_start_offset: header.log_start_offset,
+                durable_through: header.durable_through,
+                after,
+                payload: payload_of(&frame, &header),
+                pending_bytes,
+                memory_bytes,
+            }),
+        );
+        let sync = self.sync_of(header.kind, writer);
         Write {
             flight: Some(flight),
             chunk,
-            bytes: frame,
+            slices: vec![frame],
             position,
             sync,
+            small: pending_bytes > 0 && pending_bytes < JOURNAL_ENTRY_BYTES_MAX,
         }
     }
 
-    fn take_off(&mut self, frame: Option<FlyingFrame>) -> u64 {
-        let id = self.next_flight;
+    fn sync_of(&self, kind: FrameKind, writer: &Writer) -> Sync {
+        match kind == FrameKind::Data && writer.durability == Durability::Written {
+            true => Sync::None,
+            false => Sync::Data,
+        }
+    }
+
+    fn new_flight(&mut self) -> u64 {
         self.next_flight += 1;
+        self.next_flight - 1
+    }
+
+    fn take_off(&mut self, id: u64, frame: Option<FlyingFrame>) {
         self.in_flight.push_back(Flight {
             id,
             done: false,
             frame,
         });
-        id
+    }
+
+    /// Writes of frames in flight; the frames of one stand side by side.
+    fn writes_in_flight(&self) -> usize {
+        let frames = self
+            .in_flight
+            .iter()
+            .filter(|flight| flight.frame.is_some());
+        let count = |(count, last), flight: &Flight| match last == Some(flight.id) {
+            true => (count, last),
+            false => (count + 1, Some(flight.id)),
+        };
+        frames.fold((0, None), count).0
     }
 }
 

@@ -12,10 +12,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::Server;
 use super::receive::{ReceiveEnd, Received, Receiver};
-use crate::handlers::{self, Client, PhaseTwo, Reply};
+use crate::handlers::{self, Client, Entrance, PhaseTwo, Reply};
 use crate::io::sync::mpsc;
 use crate::io::{self, TcpStream};
 use crate::limits::{CONNECTION_REQUESTS_MAX, RESPONSES_GATHERED_MAX, SEND_STALL_MS_MAX};
@@ -40,7 +41,7 @@ pub(super) async fn serve(
     server: Rc<Server>,
     stream: TcpStream,
     peer: SocketAddr,
-    listener: usize,
+    entrance: Entrance,
 ) {
     let stream = Rc::new(stream);
     let (sender, receiver) = mpsc::channel(CONNECTION_REQUESTS_MAX);
@@ -49,7 +50,7 @@ pub(super) async fn serve(
         server.handlers.clone(),
         server.shard.clone(),
         peer,
-        listener,
+        entrance,
     ));
     let end = read_requests(&server, &stream, &client, sender).await;
     // The reader dropped its end of the queue: the writer sends what was accepted, then ends.
@@ -85,12 +86,12 @@ async fn read_requests(
             return End::Quiet;
         };
         let received = until_stopped(receiver.next(stream), server.stopping()).await;
-        let Received { bytes, budget } = match received {
+        let Received { request, budget } = match received {
             None => return End::Quiet,
             Some(Ok(received)) => received,
             Some(Err(end)) => return describe(end, request_bytes_max),
         };
-        let (reply, response) = match handlers::handle(client, bytes).await {
+        let (reply, response) = match handlers::handle(client, request).await {
             Reply::Now(slices) => (PendingReply::Ready(slices), None),
             Reply::Held(slices, hold) => (PendingReply::Ready(slices), Some(hold)),
             Reply::Later(phase_two) => (PendingReply::Later(phase_two), None),
@@ -149,22 +150,34 @@ async fn write_replies(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<Pending>
     }
 }
 
-/// Waits for the first reply and sends it together with the ready ones behind it.
+/// Waits for the first reply and sends it together with those behind it that are ready by then: a
+/// write to the disk completes for several requests at once.
 async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> bool {
     let mut slices = Vec::new();
     let mut sent: Vec<Pending> = Vec::new();
+    let mut closes = false;
     while let Some(mut pending) = gathered.pop_front() {
         let reply = std::mem::replace(&mut pending.reply, PendingReply::Ready(Vec::new()));
         match reply {
             PendingReply::Ready(body) => slices.extend(body),
-            PendingReply::Later(phase_two) if slices.is_empty() => match phase_two.await {
-                Some(body) => slices.extend(body),
-                None => return false,
-            },
-            PendingReply::Later(phase_two) => {
-                pending.reply = PendingReply::Later(phase_two);
-                gathered.push_front(pending);
-                break;
+            PendingReply::Later(mut phase_two) => {
+                let done = match slices.is_empty() {
+                    true => Some((&mut phase_two).await),
+                    false => (&mut phase_two).now_or_never(),
+                };
+                match done {
+                    Some(Some(body)) => slices.extend(body),
+                    // What is complete before it is still owed.
+                    Some(None) => {
+                        closes = true;
+                        break;
+                    }
+                    None => {
+                        pending.reply = PendingReply::Later(phase_two);
+                        gathered.push_front(pending);
+                        break;
+                    }
+                }
             }
         }
         sent.push(pending);
@@ -175,5 +188,5 @@ async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> boo
     let sent_in_time = io::timeout(stall_max, stream.write_all(slices)).await;
     metrics::add(Counter::SentBytes, bytes as u64);
     metrics::record(Stage::Respond, io::now() - started);
-    matches!(sent_in_time, Some(Ok(())))
+    !closes && matches!(sent_in_time, Some(Ok(())))
 }

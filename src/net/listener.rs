@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Admission, connection};
 use crate::config::SharedConfig;
-use crate::handlers;
+use crate::handlers::{self, Entrance};
 use crate::io::sync::Notify;
 use crate::io::{self, TcpListener};
 use crate::limits::CONNECTIONS_PER_CORE_MAX;
@@ -49,9 +49,9 @@ impl Server {
         })
     }
 
-    /// Accepts connections on a bound socket until the server stops. `listener` is the index of
-    /// the listener in the configuration: it decides which addresses Metadata tells.
-    pub async fn accept(self: Rc<Self>, socket: TcpListener, listener: usize) {
+    /// Accepts connections on a bound socket until the server stops. The entrance decides which
+    /// addresses Metadata tells.
+    pub async fn accept(self: Rc<Self>, socket: TcpListener, entrance: Entrance) {
         loop {
             let stop = std::pin::pin!(self.stopping());
             let accept = std::pin::pin!(socket.accept());
@@ -60,7 +60,7 @@ impl Server {
                 futures_util::future::Either::Right(_) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, listener),
+                Ok((stream, peer)) => self.admit(stream, peer, entrance),
                 Err(error) => {
                     // Out of descriptors or memory: waiting lets connections end; spinning would
                     // take the core from those that are served.
@@ -74,7 +74,7 @@ impl Server {
         }
     }
 
-    fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, listener: usize) {
+    fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, entrance: Entrance) {
         let has_room = self.connections.get() < CONNECTIONS_PER_CORE_MAX;
         let admitted = has_room.then(|| self.admission.admit(peer.ip()));
         let Some(admitted) = admitted.flatten() else {
@@ -85,7 +85,7 @@ impl Server {
         metrics::add(Counter::ConnectionsAccepted, 1);
         let server = self.clone();
         io::spawn(async move {
-            connection::serve(server.clone(), stream, peer, listener).await;
+            connection::serve(server.clone(), stream, peer, entrance).await;
             drop(admitted);
             server.release();
         })
@@ -125,7 +125,7 @@ impl Server {
     }
 }
 
-/// Binds one address on this core. Every core binds the same ones.
+/// Binds one address on this core. Every core binds those of the listeners, and its own ports.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }

@@ -1,7 +1,8 @@
 //! Accept, frame, order, back-pressure. Bytes in, bytes out; knows no API.
 //!
 //! Every core listens on the same addresses (SO_REUSEPORT) and serves the connections that the
-//! kernel gives it. A connection stays on its core for life.
+//! kernel gives it; with `corelog.listener.mode=core` each also listens on ports of its own. A
+//! connection stays on its core for life.
 
 mod admission;
 mod connection;

@@ -1,31 +1,33 @@
 //! Requests out of a connection's bytes: the size, its bounds, the memory budget, the copy that
 //! growing costs.
 //!
-//! A length from the peer reserves budget but never memory: the buffer grows with the bytes that
-//! have arrived, from a first size that is learned from the connection's requests of late. A large
-//! request's buffer ends with the request, so a producer's requests are received in place and never
-//! moved; small requests are read several at a time.
+//! A length from the peer reserves budget but never memory: buffers grow with the bytes that have
+//! arrived, from a first size that is learned from the connection's requests of late. Small
+//! requests are read several at a time. A large batch of a Produce request is received at the
+//! place from which the log writes it, in memory of its own; only the little of it that came
+//! together with the fields in front of it is copied there.
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
+use crate::handlers::Incoming;
 use crate::io::{self, TcpStream};
 use crate::limits::{
-    RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES, RECEIVE_EXPECTED_BYTES, RECEIVE_GROWTH_FACTOR,
-    REQUEST_ARRIVAL_MS_MAX,
+    LOG_PLACED_BATCH_BYTES_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES, RECEIVE_EXPECTED_BYTES,
+    RECEIVE_FIELDS_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX,
 };
 use crate::metrics::{self, Counter, Stage};
-use crate::shard::{Budget, Hold};
+use crate::protocol::arriving::{Apart, Finder, Next};
+use crate::shard::{Budget, Hold, PlacedBatch};
 
 /// Bytes of the size that stands before every request.
 const SIZE_BYTES: usize = 4;
 
 /// One whole request and the budget that it holds until it is answered.
 pub(super) struct Received {
-    /// The request from its header on, without the size.
-    pub(super) bytes: Bytes,
+    pub(super) request: Incoming,
     /// Returned to the core's budget when dropped.
     pub(super) budget: Hold,
 }
@@ -85,26 +87,25 @@ impl Receiver {
         let started = io::now();
         let budget = self.budget.hold(request_bytes).await;
         let arrival_max = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
-        let body = self.body(stream, SIZE_BYTES + request_bytes);
-        io::timeout(arrival_max, body)
+        let request = io::timeout(arrival_max, self.request(stream, request_bytes))
             .await
             .ok_or(ReceiveEnd::Slow)??;
-        let mut whole = self.buffer.split_to(SIZE_BYTES + request_bytes).freeze();
-        whole.advance(SIZE_BYTES);
         let received_bytes = SIZE_BYTES + request_bytes;
         self.recent_bytes = received_bytes.max(self.recent_bytes - self.recent_bytes / 8);
         metrics::add(Counter::ReceivedBytes, received_bytes as u64);
         metrics::record(Stage::Receive, io::now() - started);
-        Ok(Received {
-            bytes: whole,
-            budget,
-        })
+        Ok(Received { request, budget })
     }
 
     /// The size of the next request; its four bytes stay in the buffer.
     async fn size(&mut self, stream: &TcpStream) -> Result<i32, ReceiveEnd> {
         while self.buffer.len() < SIZE_BYTES {
-            if self.recent_bytes >= RECEIVE_EXACT_BYTES {
+            if self.recent_bytes >= LOG_PLACED_BATCH_BYTES_MIN {
+                // The size and the fields in front of the first batch, and little of that.
+                if self.buffer.capacity() < SIZE_BYTES + RECEIVE_FIELDS_BYTES {
+                    self.grow(SIZE_BYTES + RECEIVE_FIELDS_BYTES);
+                }
+            } else if self.recent_bytes >= RECEIVE_EXACT_BYTES {
                 // The size alone: the request then gets a buffer that ends where it ends.
                 if self.buffer.capacity() < SIZE_BYTES {
                     self.grow(SIZE_BYTES);
@@ -127,6 +128,95 @@ impl Receiver {
             self.buffer[2],
             self.buffer[3],
         ]))
+    }
+
+    /// The whole request, of which the buffer holds the size and what came with it.
+    async fn request(
+        &mut self,
+        stream: &TcpStream,
+        request_bytes: usize,
+    ) -> Result<Incoming, ReceiveEnd> {
+        let mut left_bytes = request_bytes;
+        let mut apart = Vec::new();
+        let is_here = self.buffer.len() >= SIZE_BYTES + request_bytes;
+        if request_bytes >= LOG_PLACED_BATCH_BYTES_MIN && !is_here {
+            self.buffer.advance(SIZE_BYTES);
+            let mut finder = Finder::default();
+            while self.buffer.len() < left_bytes {
+                match finder.next(&self.buffer) {
+                    Next::End => break,
+                    Next::Missing(bytes) => {
+                        let wanted = self.buffer.len() + bytes.max(RECEIVE_FIELDS_BYTES);
+                        self.some(stream, wanted.min(left_bytes)).await?;
+                    }
+                    Next::Batch(place) if self.is_worth_placing(place, left_bytes) => {
+                        left_bytes -= place.length;
+                        apart.push((place, self.place(stream, place, left_bytes).await?));
+                        finder.taken();
+                    }
+                    Next::Batch(_) => finder.left(),
+                }
+            }
+            self.body(stream, left_bytes).await?;
+        } else {
+            self.body(stream, SIZE_BYTES + request_bytes).await?;
+            self.buffer.advance(SIZE_BYTES);
+        }
+        let bytes = self.buffer.split_to(left_bytes).freeze();
+        Ok(Incoming { bytes, apart })
+    }
+
+    /// Whether a batch is large, not here yet, within the request of which `left_bytes` are not
+    /// apart, and not so much larger than what this client sends that memory for all of it must
+    /// not be taken before it is here.
+    fn is_worth_placing(&self, place: Apart, left_bytes: usize) -> bool {
+        let expected = self.recent_bytes.max(RECEIVE_EXPECTED_BYTES);
+        place.length >= LOG_PLACED_BATCH_BYTES_MIN
+            && place.length <= expected.saturating_mul(RECEIVE_GROWTH_FACTOR)
+            && place.at + place.length <= left_bytes
+            && place.length > self.buffer.len() - place.at
+    }
+
+    /// Receives the rest of a batch that begins at `place` of the buffer, and takes it out.
+    /// `left_bytes` are the request's bytes without it.
+    async fn place(
+        &mut self,
+        stream: &TcpStream,
+        place: Apart,
+        left_bytes: usize,
+    ) -> Result<PlacedBatch, ReceiveEnd> {
+        let start = PlacedBatch::START;
+        let end = start + place.length;
+        let mut batch = PlacedBatch::buffer(place.length);
+        let begun = &self.buffer[place.at..];
+        let mut filled = start + begun.len();
+        metrics::copy_payload(&mut batch[start..filled], begun);
+        self.buffer.truncate(place.at);
+        // The fields behind it come along into the padding: one system call less.
+        let behind = (left_bytes - place.at).min(RECEIVE_FIELDS_BYTES);
+        let until = (end + behind).min(batch.len());
+        while filled < end {
+            let (result, back) = stream.read_into(batch, filled..until).await;
+            batch = back;
+            match result {
+                Ok(0) | Err(_) => return Err(ReceiveEnd::Broken),
+                Ok(count) => filled += count,
+            }
+        }
+        self.buffer.extend_from_slice(&batch[end..filled]);
+        Ok(PlacedBatch::of(batch, place.length))
+    }
+
+    /// Reads something, at most until the buffer holds `wanted` bytes if it has to grow for it.
+    async fn some(&mut self, stream: &TcpStream, wanted: usize) -> Result<(), ReceiveEnd> {
+        if self.buffer.len() == self.buffer.capacity() {
+            let seen = self.buffer.len().max(RECEIVE_FIELDS_BYTES);
+            self.grow(wanted.min(seen.saturating_mul(RECEIVE_GROWTH_FACTOR)));
+        }
+        match self.read(stream).await? {
+            0 => Err(ReceiveEnd::Broken),
+            _ => Ok(()),
+        }
     }
 
     /// Reads until the buffer holds `needed` bytes.

@@ -2,7 +2,7 @@
 
 use crate::frame::{BatchHeader, BatchInfo};
 use crate::io::sync::oneshot;
-use crate::log::AppendError;
+use crate::log::{AppendError, Batch};
 use crate::metrics::{self, Counter};
 use crate::model::{Offset, Timestamp};
 
@@ -72,7 +72,7 @@ impl Partition {
     /// A duplicate of a batch that is still in flight waits for the original's durability.
     pub fn append(
         &self,
-        batch: &[u8],
+        batch: Batch,
         info: &BatchInfo,
         log_append_time: Timestamp,
     ) -> Result<Appended, AppendRefused> {
@@ -82,9 +82,11 @@ impl Partition {
             Verdict::Append => {
                 let base_offset = self.log.end_offset();
                 // Not under a borrow of the state: the log may call its listener.
-                let appended =
-                    self.log
-                        .append(batch, base_offset, self.leader_epoch, info.max_timestamp);
+                let (log, epoch, newest) = (&self.log, self.leader_epoch, info.max_timestamp);
+                let appended = match batch {
+                    Batch::Shared(batch) => log.append(&batch, base_offset, epoch, newest),
+                    Batch::Placed(batch) => log.append_placed(batch, base_offset, epoch, newest),
+                };
                 let producers = &mut self.state.borrow_mut().producers;
                 match appended {
                     Ok(()) => producers.appended(header, base_offset, info.max_timestamp),

@@ -21,6 +21,7 @@
 //! every message under an allocation cap.
 
 mod api;
+pub mod arriving;
 mod error_code;
 mod header;
 

@@ -9,6 +9,7 @@ use crate::limits::REQUEST_ELEMENTS_MAX;
 use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId};
 
 use super::api::ApiKey;
+use super::arriving::Apart;
 use super::error_code::ErrorCode;
 use super::messages::StrBytes;
 use super::wire::{Reader, WireError, Writer};
@@ -43,20 +44,41 @@ pub struct ProduceTopic {
 pub struct ProducePartition {
     /// The partition's index within its topic.
     pub index: i32,
-    /// The record batches, unchecked: a slice of the request's bytes, or null.
-    pub records: Option<Bytes>,
+    /// The record batches, unchecked, or null.
+    pub records: Option<Records>,
+}
+
+/// Where a partition's record batches are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// A slice of the request's bytes.
+    Here(Bytes),
+    /// The next of the batches that were taken out.
+    Apart,
 }
 
 impl ProduceRequest {
     /// Reads the body of a request whose header said `version`, which must be one of 3 to 13.
     pub fn decode(body: &Bytes, version: i16) -> Result<ProduceRequest, WireError> {
+        ProduceRequest::decode_around(body, version, &[])
+    }
+
+    /// The same if batches were taken out of the body as it arrived.
+    pub fn decode_around(
+        body: &Bytes,
+        version: i16,
+        apart: &[Apart],
+    ) -> Result<ProduceRequest, WireError> {
+        let mut taken = Taken { apart, next: 0 };
         let flexible = ApiKey::Produce.is_flexible(version);
         let mut reader = Reader::new(body, flexible, REQUEST_ELEMENTS_MAX);
         let request = ProduceRequest {
             transactional_id: reader.nullable_string()?,
             acks: reader.i16()?,
             timeout_ms: reader.i32()?,
-            topics: reader.array(TOPIC_BYTES_MIN, |reader| decode_topic(reader, version))?,
+            topics: reader.array(TOPIC_BYTES_MIN, |reader| {
+                decode_topic(reader, version, &mut taken)
+            })?,
         };
         reader.skip_tagged_fields()?;
         Ok(request)
@@ -68,7 +90,34 @@ const TOPIC_BYTES_MIN: usize = 3;
 /// The fewest bytes of a partition: index, null records, no tags.
 const PARTITION_BYTES_MIN: usize = 6;
 
-fn decode_topic(reader: &mut Reader<'_>, version: i16) -> Result<ProduceTopic, WireError> {
+/// The batches that were taken out of the body, in its order.
+struct Taken<'a> {
+    apart: &'a [Apart],
+    next: usize,
+}
+
+impl Taken<'_> {
+    fn records(&mut self, reader: &mut Reader<'_>) -> Result<Option<Records>, WireError> {
+        let Some(length) = reader.nullable_length()? else {
+            return Ok(None);
+        };
+        let here = Apart {
+            at: reader.position(),
+            length,
+        };
+        if self.apart.get(self.next) == Some(&here) {
+            self.next += 1;
+            return Ok(Some(Records::Apart));
+        }
+        Ok(Some(Records::Here(reader.bytes(length)?)))
+    }
+}
+
+fn decode_topic(
+    reader: &mut Reader<'_>,
+    version: i16,
+    taken: &mut Taken<'_>,
+) -> Result<ProduceTopic, WireError> {
     let by_id = version >= 13;
     let topic = ProduceTopic {
         name: if by_id {
@@ -84,7 +133,7 @@ fn decode_topic(reader: &mut Reader<'_>, version: i16) -> Result<ProduceTopic, W
         partitions: reader.array(PARTITION_BYTES_MIN, |reader| {
             let partition = ProducePartition {
                 index: reader.i32()?,
-                records: reader.nullable_bytes()?,
+                records: taken.records(reader)?,
             };
             reader.skip_tagged_fields()?;
             Ok(partition)

@@ -35,7 +35,9 @@ pub enum WireError {
 
 /// A cursor over one message's bytes.
 pub struct Reader<'a> {
-    frame: &'a Bytes,
+    bytes: &'a [u8],
+    /// The same bytes, if what is read of them may be slices.
+    frame: Option<&'a Bytes>,
     at: usize,
     end: usize,
     flexible: bool,
@@ -47,9 +49,18 @@ impl<'a> Reader<'a> {
     /// the elements of all arrays of the message together.
     pub fn new(frame: &'a Bytes, flexible: bool, elements_max: usize) -> Reader<'a> {
         Reader {
-            frame,
+            frame: Some(frame),
+            ..Reader::over(frame, flexible, elements_max)
+        }
+    }
+
+    /// The same over borrowed bytes: strings and byte fields are copies.
+    pub fn over(bytes: &'a [u8], flexible: bool, elements_max: usize) -> Reader<'a> {
+        Reader {
+            bytes,
+            frame: None,
             at: 0,
-            end: frame.len(),
+            end: bytes.len(),
             flexible,
             elements_left: elements_max,
         }
@@ -69,7 +80,7 @@ impl<'a> Reader<'a> {
         if length > self.remaining() {
             return Err(WireError::Truncated);
         }
-        let taken = &self.frame[self.at..self.at + length];
+        let taken = &self.bytes[self.at..self.at + length];
         self.at += length;
         Ok(taken)
     }
@@ -139,10 +150,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string_of(&mut self, length: usize) -> Result<StrBytes, WireError> {
+    /// The next `length` bytes, as a slice of the frame.
+    pub fn bytes(&mut self, length: usize) -> Result<Bytes, WireError> {
         let from = self.at;
-        self.take(length)?;
-        StrBytes::try_from(self.frame.slice(from..self.at)).map_err(|_| WireError::NotUtf8)
+        let taken = self.take(length)?;
+        Ok(match self.frame {
+            Some(frame) => frame.slice(from..self.at),
+            None => Bytes::copy_from_slice(taken),
+        })
+    }
+
+    fn string_of(&mut self, length: usize) -> Result<StrBytes, WireError> {
+        StrBytes::try_from(self.bytes(length)?).map_err(|_| WireError::NotUtf8)
+    }
+
+    /// Goes past a string that may be null.
+    pub fn skip_string(&mut self) -> Result<(), WireError> {
+        let length = self.length(|reader| Ok(i64::from(reader.i16()?)))?;
+        self.take(length.unwrap_or(0)).map(drop)
     }
 
     /// A string that may be null.
@@ -158,12 +183,23 @@ impl<'a> Reader<'a> {
 
     /// Bytes that may be null, as a slice of the frame.
     pub fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
-        let Some(length) = self.length(|reader| Ok(i64::from(reader.i32()?)))? else {
-            return Ok(None);
-        };
-        let from = self.at;
-        self.take(length)?;
-        Ok(Some(self.frame.slice(from..self.at)))
+        let length = self.nullable_length()?;
+        length.map(|length| self.bytes(length)).transpose()
+    }
+
+    /// The length of bytes that may be null; they follow.
+    pub fn nullable_length(&mut self) -> Result<Option<usize>, WireError> {
+        self.length(|reader| Ok(i64::from(reader.i32()?)))
+    }
+
+    /// The number of elements of an array that are then read one by one; it draws from the budget.
+    pub fn count(&mut self) -> Result<usize, WireError> {
+        let count = self.nullable_length()?.ok_or(WireError::UnexpectedNull)?;
+        if count > self.elements_left {
+            return Err(WireError::TooManyElements);
+        }
+        self.elements_left -= count;
+        Ok(count)
     }
 
     /// An array; null reads as empty where `null_is_empty`. Every element takes at least
@@ -173,9 +209,7 @@ impl<'a> Reader<'a> {
         element_bytes_min: usize,
         mut element: impl FnMut(&mut Self) -> Result<T, WireError>,
     ) -> Result<Vec<T>, WireError> {
-        let count = self
-            .length(|reader| Ok(i64::from(reader.i32()?)))?
-            .ok_or(WireError::UnexpectedNull)?;
+        let count = self.nullable_length()?.ok_or(WireError::UnexpectedNull)?;
         if count.saturating_mul(element_bytes_min.max(1)) > self.remaining() {
             return Err(WireError::Truncated);
         }

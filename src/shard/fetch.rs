@@ -143,6 +143,8 @@ impl Shard {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Vec<FetchResult> {
+        self.all_opened(parts.iter().map(|part| part.partition))
+            .await;
         let mut left_bytes = max_bytes;
         let mut at_least_one = at_least_one;
         let mut results = Vec::with_capacity(parts.len());

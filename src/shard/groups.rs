@@ -70,6 +70,7 @@ impl Shard {
     }
 
     pub(super) async fn group_local(self: &Rc<Self>, call: GroupCall) -> GroupAnswer {
+        self.opened(call.partition).await;
         let seat = self.groups.seats.borrow().get(&call.partition).cloned()?;
         let (sender, receiver) = oneshot::channel();
         let token = Token(seat.next_token.replace(seat.next_token.get() + 1));

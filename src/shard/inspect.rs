@@ -55,7 +55,21 @@ impl Shard {
         states.collect()
     }
 
-    pub(super) fn inspect_local(&self, wanted: &PartitionsWanted) -> Vec<PartitionState> {
+    /// Reports on the partitions of this core only.
+    pub async fn inspect_own(self: &Rc<Self>) -> Vec<PartitionState> {
+        self.inspect_local(&PartitionsWanted::All).await
+    }
+
+    pub(super) async fn inspect_local(
+        self: &Rc<Self>,
+        wanted: &PartitionsWanted,
+    ) -> Vec<PartitionState> {
+        match wanted {
+            PartitionsWanted::All => self.open_everything().await,
+            PartitionsWanted::These(ids) | PartitionsWanted::WithProducers(ids) => {
+                self.all_opened(ids.iter().copied()).await;
+            }
+        }
         let partitions = self.partitions.borrow();
         let state = |partition: &crate::partition::Partition, producers: bool| PartitionState {
             partition: partition.id(),

@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::control::{ControlAnswer, ControlCall};
 use super::fetch::{FetchPart, FetchResult};
 use super::groups::{GroupAnswer, GroupCall};
@@ -15,6 +13,8 @@ use super::inspect::{PartitionState, PartitionsWanted};
 use super::offsets::{OffsetsCall, OffsetsResult};
 use super::produce::ProduceResult;
 use crate::controller::Record;
+use crate::log::Batch;
+use crate::metrics::Counter;
 use crate::model::{CoreId, Offset, PartitionId};
 
 /// One piece of mail.
@@ -77,6 +77,22 @@ pub enum Call {
     Apply(Arc<[Record]>),
 }
 
+impl Call {
+    /// What counts the calls of this kind that went to another core.
+    pub(super) fn counter(&self) -> Counter {
+        match self {
+            Call::Produce { .. } => Counter::ProduceHops,
+            Call::Fetch { .. } => Counter::FetchHops,
+            Call::Watch(_) => Counter::WatchHops,
+            Call::Offsets(_) => Counter::OffsetsHops,
+            Call::Inspect(_) => Counter::InspectHops,
+            Call::Group(_) => Counter::GroupHops,
+            Call::Control(_) => Counter::ControlHops,
+            Call::Apply(_) => Counter::ApplyHops,
+        }
+    }
+}
+
 /// What comes back. Each variant answers the call of the same name.
 pub enum Answer {
     /// One result a part, in order.
@@ -102,5 +118,5 @@ pub struct ProducePart {
     /// The partition.
     pub partition: PartitionId,
     /// One batch, verbatim as the producer sent it.
-    pub batch: Bytes,
+    pub batch: Batch,
 }

@@ -11,7 +11,7 @@ use crate::io;
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
 use crate::log::{Found, Log, LogConfig, Replay};
 use crate::model::OFFSETS_TOPIC;
-use crate::model::{LeaderEpoch, NodeId, PartitionId, Timestamp, TopicId, TopicName};
+use crate::model::{LeaderEpoch, PartitionId, Timestamp, TopicId, TopicName};
 use crate::partition::{Partition, ProducerTable};
 
 /// A topic as this shard knows it.
@@ -47,17 +47,6 @@ impl Topic {
     }
 }
 
-/// A broker as clients of one listener see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertised {
-    /// The id to tell.
-    pub id: NodeId,
-    /// The host to tell.
-    pub host: Arc<str>,
-    /// The port to tell.
-    pub port: u16,
-}
-
 impl Shard {
     /// The topic of an id.
     pub fn topic(&self, id: TopicId) -> Option<Rc<Topic>> {
@@ -73,19 +62,6 @@ impl Shard {
     /// Looks at the whole image, for answers that list things.
     pub fn with_image<T>(&self, look: impl FnOnce(&crate::controller::Image) -> T) -> T {
         look(&self.image.borrow())
-    }
-
-    /// The broker that clients of `listener` are told leads `partition`, or of which they are
-    /// told in general. The only place that maps a node to what is advertised, so that one
-    /// listener can later advertise a broker for each core.
-    pub fn advertised(&self, listener: usize, partition: Option<PartitionId>) -> Advertised {
-        let _same_for_all = partition;
-        let (host, port) = self.launch.advertised(listener);
-        Advertised {
-            id: self.config().node_id,
-            host,
-            port,
-        }
     }
 
     /// The node's cluster id.
@@ -114,6 +90,8 @@ impl Shard {
                 self.open_new(id, from).await;
             }
             Change::TopicDeleted(topic) => {
+                // Every log of it, and every coordinator that keeps offsets of it.
+                self.open_everything().await;
                 self.topics.borrow_mut().remove(&topic.id);
                 self.unseat_coordinators(topic.id);
                 self.forget_offsets_of(topic.name.as_str());
@@ -205,6 +183,10 @@ impl Shard {
         match opened {
             Ok(log) => {
                 report(&topic.name, id, &log);
+                // The topic may have been changed meanwhile.
+                if let Some(topic) = self.topic(id.topic_id) {
+                    log.set_config(self.log_config(&topic));
+                }
                 let epoch = topic.leader_epochs[id.index as usize];
                 let partition = Partition::new(id, topic.name.clone(), epoch, log, producers);
                 if topic.name.as_str() == OFFSETS_TOPIC {

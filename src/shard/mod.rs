@@ -9,6 +9,7 @@
 //! look-ups of the image. Each finds the owner core, calls it in place or sends one message per
 //! owner, and puts the results back in order.
 
+mod brokers;
 mod budget;
 mod control;
 mod fetch;
@@ -17,18 +18,21 @@ mod inspect;
 mod message;
 mod metadata;
 mod offsets;
+mod opening;
 mod produce;
 mod route;
 mod start;
 mod upkeep;
 
+pub use crate::log::{Batch, PlacedBatch};
+pub use brokers::{Advertised, AdvertisedListener};
 pub use budget::{Budget, Hold};
 pub use control::{ControlAnswer, ControlCall};
 pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult, Fetched};
 pub use groups::{GroupAnswer, GroupCall};
 pub use inspect::{PartitionState, PartitionsWanted};
 pub use message::{Message, ProducePart};
-pub use metadata::{Advertised, Topic};
+pub use metadata::Topic;
 pub use offsets::{OffsetsAnswer, OffsetsCall, OffsetsQuestion, OffsetsRefused, OffsetsResult};
 pub use produce::{ProduceError, ProduceResult, Produced};
 pub use start::{Identity, Launch, StartError};
@@ -47,6 +51,7 @@ use crate::log::ChunkStore;
 use crate::model::{CoreId, PartitionId, TopicId};
 use crate::partition::Partition;
 use groups::Groups;
+use opening::Opening;
 use produce::Backlog;
 use route::Routes;
 
@@ -69,6 +74,8 @@ pub struct Shard {
     image: RefCell<Image>,
     topics: RefCell<HashMap<TopicId, Rc<Topic>>>,
     partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
+    /// Partitions whose log is not open yet; whoever asks for one waits.
+    opening: Opening,
     /// Partitions whose log could not be opened; they answer with a storage error.
     offline: RefCell<HashSet<PartitionId>>,
     groups: Groups,

@@ -83,7 +83,8 @@ impl Shard {
         join_all(calls.into_iter().map(|call| self.answer_offsets(call))).await
     }
 
-    async fn answer_offsets(&self, call: OffsetsCall) -> OffsetsResult {
+    async fn answer_offsets(self: &Rc<Self>, call: OffsetsCall) -> OffsetsResult {
+        self.opened(call.partition).await;
         let partition = self.local(call.partition).map_err(OffsetsRefused::Shard)?;
         partition
             .check_epoch(call.current_leader_epoch)

@@ -11,12 +11,12 @@ use futures_util::future::{Either, join_all};
 use super::message::{Answer, Call, ProducePart};
 use super::{Shard, ShardError};
 use crate::config::TimestampType;
-use crate::frame::{self, BatchError, BatchHeader};
+use crate::frame::{self, BATCH_HEADER_BYTES, BatchError, BatchHeader};
 use crate::io;
 use crate::io::sync::oneshot;
 use crate::limits::BACKLOG_REQUEST_BUDGETS_MAX;
 use crate::metrics::{self, Counter, Stage};
-use crate::model::{Offset, Timestamp};
+use crate::model::{Offset, PartitionId, Timestamp};
 use crate::partition::{AppendRefused, Appended, Partition};
 
 /// Where a batch went.
@@ -88,6 +88,17 @@ impl Backlog {
     fn push(&self, waiting: Waiting) {
         self.node_bytes.fetch_add(waiting.bytes, Ordering::Relaxed);
         self.waiting.borrow_mut().push_back(waiting);
+    }
+
+    /// The partitions of the request that is next.
+    fn first(&self) -> Vec<PartitionId> {
+        let waiting = self.waiting.borrow();
+        let parts = waiting.front().map(|first| &first.parts);
+        parts
+            .into_iter()
+            .flatten()
+            .map(|part| part.partition)
+            .collect()
     }
 
     fn pop(&self) -> Option<Waiting> {
@@ -164,17 +175,21 @@ impl Shard {
         parts: Vec<ProducePart>,
         wait_durable: bool,
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
-        if self.backlog.is_empty() && self.store.has_room() {
+        let open = self.are_open(parts.iter().map(|part| part.partition));
+        if open && self.backlog.is_empty() && self.store.has_room() {
             return Either::Left(self.append_all(parts, wait_durable));
         }
-        metrics::add(Counter::BackPressurePauses, 1);
+        if open {
+            metrics::add(Counter::BackPressurePauses, 1);
+        }
+        parts
+            .iter()
+            .for_each(|part| self.begin_open(part.partition));
         let (sender, receiver) = oneshot::channel();
         let bytes = parts.iter().map(|part| part.batch.len()).sum();
         if !self.backlog.takes(bytes) {
             let refuse = |part: &ProducePart| {
-                if let Ok(partition) = self.local(part.partition) {
-                    partition.refuse_for_now(&part.batch);
-                }
+                self.note_refused(part);
                 Err(ProduceError::Refused(AppendRefused::Busy))
             };
             let _ = sender.send(parts.iter().map(refuse).collect());
@@ -192,9 +207,31 @@ impl Shard {
         Either::Right(answer_of(receiver))
     }
 
-    /// Appends what waits, in order, as the disk makes room.
+    /// Lets the partition know of a batch that there is no room for; later, if it is not open yet.
+    fn note_refused(self: &Rc<Self>, part: &ProducePart) {
+        let id = part.partition;
+        if let Ok(partition) = self.local(id) {
+            partition.refuse_for_now(&part.batch);
+        } else if !self.are_open([id].into_iter()) {
+            let header = part.batch.get(..BATCH_HEADER_BYTES).unwrap_or_default();
+            let header = header.to_vec();
+            let shard = self.clone();
+            io::spawn(async move {
+                shard.opened(id).await;
+                if let Ok(partition) = shard.local(id) {
+                    partition.refuse_for_now(&header);
+                }
+            })
+            .detach();
+        }
+    }
+
+    /// Appends what waits, in order, as logs open and the disk makes room.
     async fn drain_backlog(self: Rc<Self>) {
         loop {
+            // What stands in the backlog keeps others behind it, so it stays there meanwhile.
+            let asked = self.backlog.first();
+            self.all_opened(asked.into_iter()).await;
             self.store.wait_room().await;
             let Some(waiting) = self.backlog.pop() else {
                 break;
@@ -254,17 +291,12 @@ impl Shard {
             TimestampType::CreateTime => Timestamp::NONE,
             TimestampType::LogAppendTime => rules.now,
         };
-        let appended = match info.stamp {
-            None => partition.append(&part.batch, &info, log_append_time),
-            Some(stamp) => {
-                // The stated exception to "never rewritten": the CRC covers what is stamped.
-                let mut batch = vec![0; part.batch.len()];
-                metrics::copy_payload(&mut batch, &part.batch);
-                stamp.apply(&mut batch);
-                partition.append(&batch, &info, log_append_time)
-            }
+        let batch = match info.stamp {
+            None => part.batch,
+            // The stated exception to "never rewritten": the CRC covers what is stamped.
+            Some(stamp) => part.batch.stamped(&stamp),
         };
-        match appended {
+        match partition.append(batch, &info, log_append_time) {
             Ok(appended) => Ok((partition, appended)),
             Err(refused) => Err(ProduceError::Refused(refused)),
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use futures_util::future::{Either, join_all};
+use futures_util::future::join_all;
 use slab::Slab;
 
 use super::message::{Answer, Call, Message};
@@ -75,6 +75,7 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         let slot = self.routes.waiting.borrow_mut().insert(sender);
         metrics::add(Counter::CrossCoreMessages, 1);
+        metrics::add(call.counter(), 1);
         self.routes
             .sender(to)
             .send(Message::Call {
@@ -173,13 +174,13 @@ impl Shard {
 
     /// Takes a call in: what must happen in order happens before this returns.
     fn deliver(self: &Rc<Self>, from: CoreId, slot: usize, call: Call) {
-        let answer = match call {
+        match call {
             Call::Produce {
                 parts,
                 wait_durable,
             } => {
                 let produced = self.produce_local(parts, wait_durable);
-                Either::Left(Either::Left(async move { Answer::Produce(produced.await) }))
+                self.answer(from, slot, async move { Answer::Produce(produced.await) });
             }
             Call::Watch(parts) => {
                 let watch = self.watch_local(&parts);
@@ -188,18 +189,26 @@ impl Shard {
                     .borrow_mut()
                     .insert((from, slot), watch.clone());
                 let shard = self.clone();
-                Either::Left(Either::Right(async move {
+                self.answer(from, slot, async move {
                     watch.fired().await;
                     watch.end();
                     shard.routes.watches.borrow_mut().remove(&(from, slot));
                     Answer::Watch
-                }))
+                });
             }
             call => {
                 let shard = self.clone();
-                Either::Right(async move { shard.serve(call).await })
+                self.answer(from, slot, async move { shard.serve(call).await });
             }
-        };
+        }
+    }
+
+    /// Sends what becomes of a call. A task of the size of this one answer: a task that could be
+    /// any of them would be moved about in kilobytes for every produce.
+    fn answer<F>(self: &Rc<Self>, from: CoreId, slot: usize, answer: F)
+    where
+        F: Future<Output = Answer> + 'static,
+    {
         let shard = self.clone();
         io::spawn(async move {
             let answer = answer.await;
@@ -231,7 +240,7 @@ impl Shard {
                 Answer::Watch
             }
             Call::Offsets(calls) => Answer::Offsets(self.offsets_local(calls).await),
-            Call::Inspect(wanted) => Answer::Inspect(self.inspect_local(&wanted)),
+            Call::Inspect(wanted) => Answer::Inspect(self.inspect_local(&wanted).await),
             Call::Group(call) => Answer::Group(self.group_local(call).await),
             Call::Control(call) => Answer::Control(self.control_local(call).await),
             Call::Apply(records) => {

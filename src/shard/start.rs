@@ -1,8 +1,8 @@
 //! From a data directory to open shards, and back to a directory that was left in order.
 //!
 //! Core 0 claims the directory, scans it, replays the metadata log, and gives each core its seed.
-//! Each core then opens its partitions; none answers before all are open. A crash at any point of
-//! this leaves what the next start can open again.
+//! With that the node serves; each core opens the logs of its partitions meanwhile (`opening`). A
+//! crash at any point of this leaves what the next start can open again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,9 +17,10 @@ use futures_util::stream;
 
 use super::groups::Groups;
 use super::message::Message;
+use super::opening::Opening;
 use super::produce::Backlog;
 use super::route::Routes;
-use super::{Budget, Shard, metadata};
+use super::{AdvertisedListener, Budget, Shard, metadata};
 use crate::config::{self, BrokerConfig, SharedConfig};
 use crate::controller::{
     self, Controller, DirectoryError, DirectoryIdentity, Image, JournalError, Record,
@@ -38,7 +39,7 @@ pub struct Launch {
     config: SharedConfig,
     board: Board,
     /// What each listener tells its clients, once it is bound.
-    advertised: OnceLock<Vec<(Arc<str>, u16)>>,
+    advertised: OnceLock<Vec<AdvertisedListener>>,
     mail: Vec<Mutex<Option<Mail>>>,
     seed_senders: Mutex<Vec<oneshot::Sender<Seed>>>,
     seed_receivers: Vec<Mutex<Option<oneshot::Receiver<Seed>>>>,
@@ -155,18 +156,16 @@ impl Launch {
         &self.board
     }
 
-    /// Says what each listener tells its clients. Once, when all are bound.
-    pub fn set_advertised(&self, advertised: Vec<(Arc<str>, u16)>) {
-        assert!(
-            self.advertised.set(advertised).is_ok(),
-            "listeners are bound once"
-        );
+    /// Says what each listener tells its clients, when all are bound and before any accepts. Each
+    /// core says the same.
+    pub fn set_advertised(&self, advertised: impl FnOnce() -> Vec<AdvertisedListener>) {
+        self.advertised.get_or_init(advertised);
     }
 
     /// What a listener tells its clients.
-    pub(super) fn advertised(&self, listener: usize) -> (Arc<str>, u16) {
+    pub(super) fn advertised(&self, listener: usize) -> &AdvertisedListener {
         let advertised = self.advertised.get();
-        advertised.expect("a client came in by a listener that is bound")[listener].clone()
+        &advertised.expect("a client came in by a listener that is bound")[listener]
     }
 
     /// The number of cores that start together.
@@ -220,16 +219,28 @@ fn take<T>(place: &Mutex<Option<T>>) -> T {
 }
 
 impl Shard {
-    /// Opens this core's part of the node. Returns when every core has opened its own, so that
-    /// each may call every other.
+    /// Opens this core's part of the node. Returns when every core has its own, so that each may
+    /// call every other; logs are opened behind it, those that are asked for first.
     pub async fn open(launch: Arc<Launch>, core: CoreId) -> Result<Rc<Shard>, StartError> {
         let opened = Self::open_alone(&launch, core).await;
         let shard = opened.map_err(|error| launch.fail(error))?;
+        shard.open_everything().await;
         launch
             .progress
             .send_modify(|progress| progress.opened_count += 1);
         launch.all(|progress| progress.opened_count).await?;
-        shard.start_upkeep();
+        shard.start_figures();
+        let began = io::now();
+        let opening = shard.clone();
+        io::spawn(async move {
+            opening.open_everything().await;
+            let count = opening.partitions.borrow().len();
+            let ms = (io::now() - began).as_millis();
+            let core = core.0;
+            tracing::info!("core {core}: all {count} partitions are open after {ms} ms more");
+            opening.start_upkeep();
+        })
+        .detach();
         Ok(shard)
     }
 
@@ -272,6 +283,7 @@ impl Shard {
             image: RefCell::new(image),
             topics: RefCell::new(HashMap::new()),
             partitions: RefCell::new(HashMap::new()),
+            opening: Opening::default(),
             offline: RefCell::new(Default::default()),
             groups: Groups::default(),
             backlog,
@@ -289,27 +301,18 @@ impl Shard {
         for orphan in seed.orphans {
             shard.store.adopt(orphan);
         }
-        shard.open_partitions(seed.found).await;
+        shard.refresh_all_topics();
+        shard.opening.put(seed.found);
         io::spawn(shard.clone().read_mail(mailbox)).detach();
         Ok(shard)
-    }
-
-    /// Opens the logs that recovery found for this core, many at a time.
-    async fn open_partitions(self: &Rc<Self>, found: Vec<(PartitionId, Found)>) {
-        self.refresh_all_topics();
-        let opens = found
-            .into_iter()
-            .map(|(id, found)| self.open_partition(id, found));
-        stream::iter(opens)
-            .buffer_unordered(PARTITIONS_OPENED_AT_ONCE_MAX)
-            .for_each(|()| std::future::ready(()))
-            .await;
     }
 
     /// Leaves everything durable and sealed. Call it after the node has stopped to take requests;
     /// returns when every core has done so.
     pub async fn close(self: &Rc<Self>) {
         self.stopping.set(true);
+        // A checkpoint without those that are not open yet would make the next start replay them.
+        self.open_everything().await;
         self.unseat_all_coordinators();
         let partitions: Vec<_> = self.partitions.borrow().values().cloned().collect();
         let closes = partitions.iter().map(|partition| partition.log().close());
@@ -362,7 +365,7 @@ async fn prepare(launch: &Launch) -> Result<(Rc<ChunkStore>, Rc<Controller>, Dir
     if log.end_offset() == Offset::ZERO && others {
         return Err(StartError::MetadataLost(config.data_dir.clone()));
     }
-    let controller = Controller::open(log).await;
+    let controller = Controller::open(log, cores_count).await;
     let controller = Rc::new(controller.map_err(StartError::Metadata)?);
     let records = controller.snapshot();
 
@@ -434,6 +437,7 @@ fn store_config(config: &BrokerConfig) -> StoreConfig {
         hot_bytes: tail_bytes,
         reserve_bytes,
         files_open_max: config.engine.chunk_files_open_max,
+        prewrite: config.engine.chunk_prewrite,
         ..StoreConfig::default()
     };
     let least = u64::try_from(config.engine.chunk_min_bytes).unwrap_or(0);

@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use super::Shard;
 use crate::io;
 use crate::limits::{
-    MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, RETENTION_WAIT_MS_MAX,
-    RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
+    BUFFERS_GIVE_BACK_MS, MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY,
+    RETENTION_WAIT_MS_MAX, RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
 };
 use crate::log::checkpoint;
 use crate::metrics::{self, Gauge, PartitionFigures};
@@ -17,12 +17,18 @@ use crate::model::TopicPartition;
 use crate::partition::Partition;
 
 impl Shard {
-    /// Starts the tasks that keep the shard's house in order. They end when the shard closes.
-    pub(super) fn start_upkeep(self: &Rc<Self>) {
-        let config = self.config();
+    /// Starts to publish the shard's figures.
+    pub(super) fn start_figures(self: &Rc<Self>) {
         self.every(UPKEEP_TICK_MS, |shard| async move {
             shard.publish_figures().await
         });
+    }
+
+    /// Starts the tasks that keep the shard's house in order, when all partitions are open. They
+    /// end when the shard closes.
+    pub(super) fn start_upkeep(self: &Rc<Self>) {
+        let config = self.config();
+        self.every(BUFFERS_GIVE_BACK_MS, |_| async { io::give_back_buffers() });
         self.every(MEMORY_GIVE_BACK_MS, |shard| async move {
             shard.give_back_memory()
         });

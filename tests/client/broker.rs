@@ -18,7 +18,7 @@ use corelog::protocol::messages::{
     list_offsets_response, metadata_response,
 };
 use corelog::protocol::produce::{
-    ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
+    ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse, Records,
 };
 use corelog::protocol::{self, ApiKey, ApiSpec, ErrorCode, RequestHeader};
 
@@ -217,7 +217,9 @@ fn produce(body: &Bytes, version: i16, state: &mut State) -> Option<Vec<u8>> {
     let mut response = ProduceResponse::default();
     for topic in &request.topics {
         let answers = topic.partitions.iter().map(|partition| {
-            let batch = partition.records.as_ref().expect("records");
+            let Some(Records::Here(batch)) = &partition.records else {
+                panic!("records in the request")
+            };
             let appended = match fault {
                 Fault::Refuse(error) => Err(error),
                 _ => state.append(partition.index as usize, batch),

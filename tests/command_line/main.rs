@@ -5,6 +5,8 @@
 
 // The simulated io runs no real node.
 #[cfg(not(feature = "sim"))]
+mod kafka_tools;
+#[cfg(not(feature = "sim"))]
 mod node;
 
 use std::io::Write;
@@ -45,7 +47,7 @@ fn run_with_input(line: &str, input: &str) -> Run {
 }
 
 /// Lines whose help is kept, and the file that it is kept in.
-const HELP: [(&str, &str); 19] = [
+const HELP: [(&str, &str); 22] = [
     ("--help", "corelog"),
     ("start --help", "start"),
     ("topic --help", "topic"),
@@ -65,6 +67,9 @@ const HELP: [(&str, &str); 19] = [
     ("config describe --help", "config-describe"),
     ("config alter --help", "config-alter"),
     ("demo --help", "demo"),
+    ("doctor --help", "doctor"),
+    ("kafka-tools --help", "kafka-tools"),
+    ("kafka-tools install --help", "kafka-tools-install"),
 ];
 
 #[test]
@@ -184,6 +189,67 @@ fn names_are_checked_before_the_cluster_is_asked() {
         "produce a/b -b 127.0.0.1:1",
         2,
         &["\"a/b\" is no topic name"],
+    );
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&format!("completions {shell}")).out;
+        for name in [
+            "doctor",
+            "kafka-tools",
+            "install",
+            "reset-offsets",
+            "completions",
+        ] {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+}
+
+#[test]
+fn the_doctor_says_of_each_check_what_why_and_how() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let line = format!(
+        "doctor --json --jitter 0.01 --data-dir {} -b 127.0.0.1:1",
+        dir.path().display()
+    );
+    let run = run(&line);
+    let report: serde_json::Value = serde_json::from_str(&run.out).expect(&run.out);
+    let checks = report["checks"].as_array().expect("a list");
+    for check in checks {
+        for name in ["area", "check", "verdict", "seen", "why"] {
+            let text = check[name].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{name} of {check}");
+        }
+        let is_bad = ["WARN", "FAIL"]
+            .iter()
+            .any(|word| check["verdict"] == *word);
+        assert_eq!(check["try"].is_string(), is_bad, "{check}");
+    }
+    let areas = [
+        "kernel", "cpu", "memory", "disk", "network", "broker", "jitter",
+    ];
+    for area in areas {
+        assert!(checks.iter().any(|check| check["area"] == area), "{area}");
+    }
+    // Nobody listens on port 1, so that one check fails at least.
+    let answers = checks.iter().find(|check| check["check"] == "answers");
+    assert_eq!(answers.expect("it was asked")["verdict"], "FAIL");
+    assert_eq!(run.code, 2, "{}", run.out);
+    let left = std::fs::read_dir(dir.path()).expect("it is there").count();
+    assert_eq!(left, 0, "the probe's file is removed");
+    let wrong = "doctor --only broker --jitter 0 --override num.partitions=0";
+    let refused = run_with_input(wrong, "");
+    let said =
+        refused.out.contains("FAIL  configuration") && refused.out.contains("num.partitions");
+    assert!(said && refused.code == 2, "{}", refused.out);
+    let none = "doctor --only cpu,memory --jitter 0";
+    let text = run_with_input(none, "").out;
+    assert!(
+        text.contains("MEMORY\n") && !text.contains("DISK"),
+        "{text}"
     );
 }
 

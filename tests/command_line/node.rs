@@ -14,14 +14,14 @@ use tempfile::TempDir;
 use super::{Run, run_with_input};
 
 /// A running node, which ends with the test.
-struct Node {
+pub(super) struct Node {
     child: Child,
     dir: TempDir,
     ready: Value,
 }
 
 impl Node {
-    fn start() -> Node {
+    pub(super) fn start() -> Node {
         Node::start_in(tempfile::tempdir().expect("a temporary directory"))
     }
 
@@ -73,7 +73,7 @@ impl Node {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    fn address(&self) -> &str {
+    pub(super) fn address(&self) -> &str {
         self.ready["listeners"][0].as_str().expect("an address")
     }
 

@@ -54,6 +54,26 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn slices_are_written_one_behind_the_other() {
+    with_directory(|dir| async move {
+        let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();
+        let sizes = [4096, 65_536, 8192];
+        let slices = sizes.iter().zip(1..).map(|(size, n)| block(*size, n));
+        let slices: Vec<Bytes> = slices.collect();
+        let written = file.write_all_at(slices.clone(), 4096, Sync::Data);
+        written.await.unwrap();
+        let length = sizes.iter().sum();
+        assert_eq!(*read(&file, length, 4096).await, *slices.concat());
+        file.write_all_at(Vec::new(), 0, Sync::None).await.unwrap();
+
+        let odd = slices[0].slice(..100);
+        let refused = file.write_all_at(vec![slices[0].clone(), odd], 0, Sync::None);
+        assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(file.len().await.unwrap(), 4096 + length as u64);
+    });
+}
+
+#[test]
 fn a_slice_of_a_larger_buffer_may_be_written() {
     with_directory(|dir| async move {
         let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();
@@ -92,6 +112,31 @@ fn allocate_sets_the_size_and_keeps_what_is_there() {
             1 << 20,
             "allocating less takes nothing away"
         );
+    });
+}
+
+#[test]
+fn zeroes_are_read_where_they_were_written_and_nowhere_else() {
+    with_directory(|dir| async move {
+        let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();
+        file.allocate(64 << 10).await.unwrap();
+        file.write_at(block(16_384, 7), 0, Sync::Data)
+            .await
+            .unwrap();
+        let zeroed = match file.write_zeroes(4096, 8192).await {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                false
+            }
+        };
+        file.sync().await.unwrap();
+        let mut expected = block(16_384, 7).to_vec();
+        if zeroed {
+            expected[4096..12_288].fill(0);
+        }
+        assert_eq!(*read(&file, 16_384, 0).await, *expected);
+        assert_eq!(file.len().await.unwrap(), 64 << 10);
     });
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog::io::sync::{oneshot, watch};
-use corelog::io::{self, ErrorKind, TcpListener, TcpStream};
+use corelog::io::{self, AlignedBuf, ErrorKind, TcpListener, TcpStream};
 use corelog::model::CoreId;
 
 use crate::{Sequence, on_cores, on_one_core};
@@ -90,6 +90,30 @@ fn bytes_come_back_from_an_echo() {
         }
         stream.shutdown();
         server.await;
+    });
+}
+
+#[test]
+fn bytes_are_read_into_a_place_of_a_buffer() {
+    on_one_core(|| async {
+        let (here, there) = connection().await;
+        let sent = pattern(20_000, 3);
+        there.write_all(vec![sent.clone()]).await.unwrap();
+        there.shutdown();
+        let mut buffer = AlignedBuf::zeroed(30_000);
+        let (mut filled, end) = (100, 100 + sent.len() / 2);
+        while filled < end {
+            let (result, back) = here.read_into(buffer, filled..end).await;
+            buffer = back;
+            filled += result.expect("a read");
+        }
+        assert_eq!(filled, end, "a read stays within its place");
+        assert_eq!(buffer[100..end], sent[..end - 100]);
+        assert!(buffer[..100].iter().chain(&buffer[end..]).all(|b| *b == 0));
+        let rest = read_exact(&here, sent.len() / 2).await;
+        assert_eq!(rest, sent[end - 100..]);
+        let (result, _) = here.read_into(buffer, 0..10).await;
+        assert_eq!(result.expect("the end of the stream"), 0);
     });
 }
 

@@ -18,7 +18,7 @@ async fn short_day(world: Rc<World>) {
     let node = Node::start(&world).await;
     let id = partition(1, 0);
     let log = node.logs.borrow()[&id].clone();
-    for size in [500, 4_000, 9_000, 9_000] {
+    for size in [500, 4_000, 20_000, 9_000] {
         node.append(id, |base, epoch| batch(0, base, epoch, 2, size));
         node.append(id, |base, epoch| batch(0, base, epoch, 1, size));
         let end = log.end_offset();

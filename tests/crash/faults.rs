@@ -51,6 +51,8 @@ fn fail_once(seed: u64, kind: OpKind, errno: Option<i32>) {
                 workload::run(&node, &mut Chance::new(day, "day"), habits).await;
                 let stopped = node.stores.iter().any(|store| store.is_stopped());
                 with_disk(|disk| disk.heal());
+                // Writes that were in flight when another one failed still become durable.
+                io::sleep(Duration::from_secs(1)).await;
                 let logs = node.logs.borrow().clone();
                 for (id, log) in &logs {
                     let mut model = world.models.borrow()[id].clone();

@@ -13,5 +13,7 @@ mod workload;
 mod everywhere;
 mod faults;
 mod full;
+mod journal;
 mod random;
+mod reserve;
 mod scenarios;

@@ -87,7 +87,7 @@ pub fn append_some(node: &Node, id: PartitionId, chance: &mut Chance, habits: Ha
     for _ in 0..chance.between(1, 8) {
         let records = chance.between(1, 4) as usize;
         let value_bytes = match large {
-            true => 300_000,
+            true => 10_000 + chance.below(290_000) as usize,
             false => chance.below(habits.value_bytes_max) as usize,
         };
         node.append(id, |base, epoch| {

@@ -4,6 +4,7 @@
 //! and talks to it over TCP with the blocking client.
 
 mod admin;
+mod core_direct;
 mod running;
 
 use corelog::client::{

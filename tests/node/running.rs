@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use corelog::cli::node;
 use corelog::client::{Client, ClientOptions};
 use corelog::config::{self, Sources};
-use corelog::io::CoreSpec;
 use corelog::io::sync::watch;
-use corelog::metrics::Board;
+use corelog::io::{CoreSpec, blocking};
+use corelog::metrics::{Board, Counter};
 
 pub(crate) struct RunningNode {
     directory: Arc<tempfile::TempDir>,
+    ready: node::Ready,
     address: String,
+    board: Board,
+    overrides: Vec<String>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Result<(), node::NodeError>>>,
 }
@@ -21,11 +25,14 @@ pub(crate) struct RunningNode {
 impl RunningNode {
     /// A node on a directory of its own.
     pub(crate) fn start_new(cores: u16) -> RunningNode {
-        RunningNode::start(Arc::new(tempfile::tempdir().unwrap()), cores)
+        RunningNode::start_new_with(cores, &[])
     }
 
-    fn start(directory: Arc<tempfile::TempDir>, cores: u16) -> RunningNode {
-        RunningNode::try_start(directory, cores).expect("the node starts")
+    /// The same with other settings.
+    pub(crate) fn start_new_with(cores: u16, overrides: &[&str]) -> RunningNode {
+        let overrides = overrides.iter().map(|text| text.to_string()).collect();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        RunningNode::try_start_with(directory, cores, overrides).expect("the node starts")
     }
 
     /// A node on a directory that another one has left, or why it does not start.
@@ -33,32 +40,47 @@ impl RunningNode {
         directory: Arc<tempfile::TempDir>,
         cores: u16,
     ) -> Result<RunningNode, String> {
+        RunningNode::try_start_with(directory, cores, Vec::new())
+    }
+
+    fn try_start_with(
+        directory: Arc<tempfile::TempDir>,
+        cores: u16,
+        overrides: Vec<String>,
+    ) -> Result<RunningNode, String> {
         let sources = Sources {
             file: None,
             environment: Vec::new(),
-            overrides: vec![
+            overrides: [
                 format!("log.dirs={}", directory.path().join("data").display()),
                 "listeners=PLAINTEXT://127.0.0.1:0".into(),
                 "group.initial.rebalance.delay.ms=0".into(),
                 "offsets.topic.num.partitions=4".into(),
-            ],
+            ]
+            .into_iter()
+            .chain(overrides.clone())
+            .collect(),
         };
         let (values, _) = config::load(&sources).unwrap();
         let config = Arc::new(config::resolve(values).unwrap());
         let (stop, stopped) = watch::channel(false);
         let (sender, receiver) = mpsc::channel();
+        let board = Board::new(usize::from(cores));
+        let shared = board.clone();
         let spawned = corelog::io::spawn_thread("node", move || {
             let cores = CoreSpec::unpinned(cores);
-            let board = Board::new(cores.len());
-            let ready = move |ready: &node::Ready| sender.send(ready.addresses[0]).unwrap();
-            node::serve_until(config, board, &cores, stopped, ready)
+            let ready = move |ready: &node::Ready| sender.send(ready.clone()).unwrap();
+            node::serve_until(config, shared, &cores, stopped, ready)
         });
         let thread = spawned.unwrap();
         // Without an address the node has ended before it served.
         match receiver.recv() {
-            Ok(address) => Ok(RunningNode {
+            Ok(ready) => Ok(RunningNode {
                 directory,
-                address: address.to_string(),
+                address: ready.addresses[0].to_string(),
+                ready,
+                board,
+                overrides,
                 stop,
                 thread: Some(thread),
             }),
@@ -80,6 +102,28 @@ impl RunningNode {
         &self.address
     }
 
+    /// What it said when it was ready.
+    pub(crate) fn ready(&self) -> &node::Ready {
+        &self.ready
+    }
+
+    /// A counter of all cores, after all that was counted up to now is published.
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
+        let before = self.board.heartbeats();
+        // One publication may be under way.
+        while self
+            .board
+            .heartbeats()
+            .iter()
+            .zip(&before)
+            .any(|(now, before)| *now < before + 2)
+        {
+            blocking::sleep(Duration::from_millis(20));
+        }
+        let cores = self.board.read();
+        cores.iter().map(|core| core.counter(counter)).sum()
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.address, ClientOptions::default()).unwrap()
     }
@@ -87,7 +131,16 @@ impl RunningNode {
     /// Stops the node and starts another one on the same directory.
     pub(crate) fn restart(mut self, cores: u16) -> RunningNode {
         self.end();
-        RunningNode::start(self.directory.clone(), cores)
+        let overrides = std::mem::take(&mut self.overrides);
+        RunningNode::try_start_with(self.directory.clone(), cores, overrides).expect("it starts")
+    }
+
+    /// The same at the address that its clients know.
+    pub(crate) fn restart_in_place(mut self, cores: u16) -> RunningNode {
+        self.end();
+        let mut overrides = std::mem::take(&mut self.overrides);
+        overrides.push(format!("listeners=PLAINTEXT://{}", self.address));
+        RunningNode::try_start_with(self.directory.clone(), cores, overrides).expect("it starts")
     }
 
     fn end(&mut self) {

@@ -2,11 +2,13 @@
 //! withstand bytes from anywhere?
 //!
 //! `agreement` sends random structures through our codecs and through the crate `kafka-protocol`,
-//! both ways; `by_hand` compares the hand-written codecs with the generated ones; `mutations`
-//! feeds damaged messages to every decoder under a cap on memory. A failure names its seed;
-//! `CORELOG_SEED` sets it, `CORELOG_FUZZ_SECONDS` makes `mutations` run longer.
+//! both ways; `by_hand` compares the hand-written codecs with the generated ones; `arriving` takes
+//! batches out of requests while they arrive; `mutations` feeds damaged messages to every decoder
+//! under a cap on memory. A failure names its seed; `CORELOG_SEED` sets it, `CORELOG_FUZZ_SECONDS`
+//! makes `mutations` run longer.
 
 mod agreement;
+mod arriving;
 mod by_hand;
 mod counting;
 mod fields;

@@ -1,15 +1,17 @@
 //! The load generator against a broker that does what the test wants.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use corelog::io::TcpListener;
 use corelog::model::{Offset, Timestamp};
-use corelog::protocol::RequestHeader;
 use corelog::protocol::produce::{
     ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
 };
+use corelog::protocol::{ErrorCode, RequestHeader};
 
 use super::*;
-use crate::request::{PRODUCE_VERSION_MAX, templates, tests::workload};
+use crate::fetch::FETCH_VERSION_MAX;
+use crate::request::{PRODUCE_VERSION_MAX, take_answer, templates, tests::workload};
+use crate::workload::Rate;
 
 /// How the broker of a test behaves.
 #[derive(Clone, Copy)]
@@ -119,16 +121,30 @@ fn plan(address: SocketAddr, rate: Rate, in_flight: u32) -> Plan {
     workload.load.connections = 1;
     workload.load.rate = rate;
     workload.load.in_flight = in_flight;
+    let places: Vec<Place> = (0..3)
+        .map(|index| Place {
+            topic: "t".into(),
+            index,
+            leader: 0,
+        })
+        .collect();
     Plan {
-        templates: Arc::new(templates(&workload, "t", PRODUCE_VERSION_MAX)),
+        templates: Arc::new(templates(&workload, &places, 1, PRODUCE_VERSION_MAX)),
         workload,
-        address,
+        bootstrap: address.to_string(),
+        leaders: vec![address],
+        places: Arc::new(places),
         version: PRODUCE_VERSION_MAX,
+        fetch_version: FETCH_VERSION_MAX,
         cpus: vec![None],
         warm_up: Duration::from_millis(50),
         length: Duration::from_secs(1),
         dir: None,
     }
+}
+
+fn run(plan: &Plan, watcher: &mut impl Watcher) -> Result<Book, Problem> {
+    Load::open(plan)?.slice(plan.warm_up, plan.length, watcher)
 }
 
 fn run_against(manners: Manners, rate: Rate, in_flight: u32) -> Book {
@@ -215,20 +231,4 @@ fn a_broker_that_is_not_there_is_named() {
     let problem = run(&plan(address, Rate::Max, 1), &mut Edges::default());
     let text = problem.expect_err("nobody listens").to_string();
     assert!(text.contains("127.0.0.1:1"), "{text}");
-}
-
-#[test]
-fn partitions_are_dealt_to_connections() {
-    let check = |spread, connection, connections, partitions, expected: &[usize]| {
-        let got = share(spread, connection, connections, partitions);
-        assert_eq!(
-            got, expected,
-            "{spread:?} {connection} of {connections}, {partitions}"
-        );
-    };
-    check(Spread::Own, 1, 4, 16, &[1, 5, 9, 13]);
-    check(Spread::Own, 2, 3, 4, &[2]);
-    check(Spread::Own, 5, 16, 4, &[1]);
-    check(Spread::All, 0, 2, 4, &[0, 1, 2, 3]);
-    check(Spread::All, 1, 2, 4, &[2, 3, 0, 1]);
 }

@@ -24,6 +24,13 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
             "The size of a partition's first chunk of disk; each next one is larger. A smaller \
               number wastes less where there are many small partitions.",
         ),
+    boolean("corelog.chunk.prewrite.enable")
+        .default("true")
+        .doc(
+            "Whether free chunks are filled with zeros ahead of need, while the disk has nothing \
+              better to do: a small durable write to them takes a third less time. Turn it off \
+              where space that was never written costs nothing, as on a thin volume.",
+        ),
     int("corelog.cores")
         .default("0")
         .valid(Valid::Between(0, 1024))
@@ -44,6 +51,24 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
             "When a produce may be acknowledged: sync waits for the data sync and survives a \
               power cut; written waits for the write's completion and survives a killed \
               process. What is in force is printed at the start.",
+        ),
+    list("corelog.listener.core.ports").default("").doc(
+        "The ports of the cores where corelog.listener.mode is core: first..last, or for \
+              several listeners NAME:first..last,NAME:first..last. Core 0 has the first, and \
+              there must be one for each core; 0 instead of a range lets the system choose. \
+              Empty is the ports behind the listener's own. \
+              Clients are told the same ports, or, where advertised.listeners has another port \
+              than listeners, ports as far from that as these are from the listener's.",
+    ),
+    string("corelog.listener.mode")
+        .default("broker")
+        .valid(Valid::OneOf(&["broker", "core"]))
+        .high()
+        .doc(
+            "Whom clients are told of. broker: one broker, the node; a request that comes to \
+              another core than the partition's takes a hop. core: a virtual broker for each \
+              core, with a port and an id of its own, so that clients send each request to the \
+              core that owns the partition. The ports of listeners then are for bootstrap.",
         ),
     string("corelog.log.format")
         .default("text")

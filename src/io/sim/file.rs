@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::disk::{Done, Errno, InodeId, Op};
 use super::machine::machine;
 use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
-use crate::limits::IO_ALIGNMENT_BYTES;
+use crate::limits::{IO_ALIGNMENT_BYTES, WRITE_SLICES_MAX};
 
 /// An open file. Clones share it; the last one closes it.
 #[derive(Clone)]
@@ -50,20 +50,32 @@ impl File {
 
     /// Writes all of `bytes`, or fails, having written any part of it.
     pub async fn write_at(&self, bytes: Bytes, offset: u64, sync: Sync) -> Result<()> {
+        self.write_all_at(vec![bytes], offset, sync).await
+    }
+
+    /// The same for slices that follow one another in the file, each of them aligned.
+    pub async fn write_all_at(&self, slices: Vec<Bytes>, offset: u64, sync: Sync) -> Result<()> {
         self.writable()?;
-        self.aligned(bytes.as_ptr() as usize, bytes.len(), offset)?;
-        if bytes.is_empty() {
+        assert!(
+            slices.len() <= WRITE_SLICES_MAX,
+            "more slices than the kernel takes"
+        );
+        for slice in &slices {
+            self.aligned(slice.as_ptr() as usize, slice.len(), offset)?;
+        }
+        let data = Bytes::from(slices.concat());
+        if data.is_empty() {
             return Ok(());
         }
         // The device's own copy: what the caller frees or recycles later is not the file.
         let op = Op::Write {
             inode: self.handle.inode,
             offset,
-            data: Bytes::copy_from_slice(&bytes),
+            data,
             sync: sync == Sync::Data,
         };
         let done = machine().submit(op).await;
-        drop(bytes);
+        drop(slices);
         done?;
         Ok(())
     }
@@ -101,6 +113,12 @@ impl File {
         let inode = self.handle.inode;
         machine().submit(Op::Allocate { inode, len }).await?;
         Ok(())
+    }
+
+    /// Makes a range read as zeros, as a write of zeros that is not synced does.
+    pub async fn write_zeroes(&self, offset: u64, length_bytes: u64) -> Result<()> {
+        let zeros = AlignedBuf::zeroed(length_bytes as usize).freeze();
+        self.write_at(zeros, offset, Sync::None).await
     }
 
     /// Makes everything durable whose write completed before this call.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::chance::Chance;
 use super::executor::yield_now;
 use super::machine::{Machine, machine};
 use super::trace::What;
-use crate::io::{Error, ErrorKind, Result};
+use crate::io::{AlignedBuf, Error, ErrorKind, Result};
 use crate::limits::SIM_BACKLOG_MAX;
 
 /// How the network behaves.
@@ -386,16 +387,42 @@ impl TcpStream {
             return (Err(ErrorKind::InvalidInput.into()), buffer);
         }
         make_way().await;
-        let result = poll_fn(|context| self.poll_read(context, &mut buffer)).await;
+        let room = buffer.capacity() - buffer.len();
+        let mut take = |bytes: &[u8]| buffer.put_slice(bytes);
+        let result = poll_fn(|context| self.poll_read(context, room, &mut take)).await;
         (result, buffer)
     }
 
-    fn poll_read(&self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Result<usize>> {
+    /// The same into `place` of the buffer, which is not empty: how many bytes from its start on
+    /// are there.
+    pub async fn read_into(
+        &self,
+        mut buffer: AlignedBuf,
+        place: Range<usize>,
+    ) -> (Result<usize>, AlignedBuf) {
+        assert!(
+            !place.is_empty(),
+            "no bytes would look like the stream's end"
+        );
+        make_way().await;
+        let (start, room) = (place.start, place.len());
+        let mut take = |bytes: &[u8]| buffer[start..start + bytes.len()].copy_from_slice(bytes);
+        let result = poll_fn(|context| self.poll_read(context, room, &mut take)).await;
+        (result, buffer)
+    }
+
+    /// Gives what has arrived to `take`, at most `room` bytes of it.
+    fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        room: usize,
+        take: &mut impl FnMut(&[u8]),
+    ) -> Poll<Result<usize>> {
         let mut pipe = self.incoming().borrow_mut();
         if !pipe.arrived.is_empty() {
-            let most = pipe.arrived.len().min(buffer.capacity() - buffer.len());
+            let most = pipe.arrived.len().min(room);
             let count = machine().net.borrow_mut().piece(most);
-            buffer.put_slice(&pipe.arrived[..count]);
+            take(&pipe.arrived[..count]);
             pipe.arrived.advance(count);
             if let Some(writer) = pipe.writer.take() {
                 writer.wake();

@@ -14,7 +14,7 @@ use super::operations::Operation;
 use super::path;
 use super::request::{Request, opened};
 use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
-use crate::limits::IO_ALIGNMENT_BYTES;
+use crate::limits::{IO_ALIGNMENT_BYTES, WRITE_SLICES_MAX};
 
 /// An open file of this core. A clone is another handle of the same; the file is closed when the
 /// last handle is gone and the kernel has ended the last operation on it.
@@ -71,13 +71,26 @@ impl File {
     /// the bytes' durability, and trying again may hide the loss: the caller gives the file up.
     /// Dropping the future does not take the write back.
     pub async fn write_at(&self, bytes: Bytes, offset: u64, sync: Sync) -> Result<()> {
-        self.check_alignment(bytes.as_ptr() as usize, bytes.len(), offset)?;
-        let length = bytes.len();
+        self.write_all_at(vec![bytes], offset, sync).await
+    }
+
+    /// The same for slices that follow one another in the file, each of them aligned; at most
+    /// `WRITE_SLICES_MAX`.
+    pub async fn write_all_at(&self, slices: Vec<Bytes>, offset: u64, sync: Sync) -> Result<()> {
+        assert!(
+            slices.len() <= WRITE_SLICES_MAX,
+            "more slices than the kernel takes"
+        );
+        for slice in &slices {
+            self.check_alignment(slice.as_ptr() as usize, slice.len(), offset)?;
+        }
+        let length = slices.iter().map(Bytes::len).sum();
         let mut permit = self.device.permit_write(length).await;
         let file = self.file.clone();
         let mut request = Request::Write {
             file,
-            bytes,
+            slices,
+            vectors: Vec::new(),
             written: 0,
             offset,
             sync,
@@ -161,6 +174,24 @@ impl File {
         }
     }
 
+    /// Makes `length_bytes` from `offset` on, all of which are allocated, read as zeros and count
+    /// as written, without sending zeros to the device. `Unsupported` where the kernel, the file
+    /// system or the device cannot; nothing has changed then. Durable after `sync`.
+    pub async fn write_zeroes(&self, offset: u64, length_bytes: u64) -> Result<()> {
+        loop {
+            let request = Request::WriteZeroes {
+                file: self.file.clone(),
+                offset,
+                length_bytes,
+            };
+            match retry(Operation::run(request, None).await.result) {
+                Ok(None) => continue,
+                Ok(Some(_)) => return Ok(()),
+                Err(error) => return Err(unsupported(error)),
+            }
+        }
+    }
+
     /// Makes the file's bytes and size durable, those of writes that have returned.
     pub async fn sync(&self) -> Result<()> {
         sync_raw(&self.file).await
@@ -187,6 +218,15 @@ impl File {
                 format!("the {name} is not a multiple of the file's alignment, {block} bytes"),
             )),
         }
+    }
+}
+
+/// The same error, of kind `Unsupported` if it says that something cannot be done here. A kernel
+/// that does not know a mode of fallocate says EOPNOTSUPP, as does a device that cannot.
+fn unsupported(error: Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::ENOSYS) => Error::new(ErrorKind::Unsupported, error),
+        _ => error,
     }
 }
 

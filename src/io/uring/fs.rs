@@ -129,7 +129,8 @@ async fn write_and_sync(path: &Path, bytes: Bytes) -> Result<()> {
     let length = bytes.len();
     let mut request = Request::Write {
         file: file.clone(),
-        bytes,
+        slices: vec![bytes],
+        vectors: Vec::new(),
         written: 0,
         offset: 0,
         sync: Sync::None,

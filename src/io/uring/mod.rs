@@ -18,7 +18,6 @@
 //! | wake-up by MSG_RING | `Remote::wake` |
 //! | multishot accept and receive with a buffer ring, zero-copy send | beside `wait` in `tcp` |
 //! | registered files and buffers | `Request::entry` |
-//! | one arena per core | behind `AlignedBuf::zeroed` |
 //! | a third backend on glommio | beside this directory, chosen in `io/mod.rs` |
 
 mod run;

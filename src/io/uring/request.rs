@@ -29,10 +29,12 @@ pub(super) enum Request {
         filled: usize,
         offset: u64,
     },
-    /// Write the bytes from `written` on.
+    /// Write the slices, one behind the other, from `written` bytes on.
     Write {
         file: Rc<OwnedFd>,
-        bytes: Bytes,
+        slices: Vec<Bytes>,
+        /// Where the slices lie; filled in by `entry`.
+        vectors: Vec<libc::iovec>,
         written: usize,
         offset: u64,
         sync: Sync,
@@ -42,6 +44,12 @@ pub(super) enum Request {
     /// Reserve space from 0 to `length_bytes`, and set the size to it.
     Fallocate {
         file: Rc<OwnedFd>,
+        length_bytes: u64,
+    },
+    /// Make a range of allocated blocks read as zeros and count as written.
+    WriteZeroes {
+        file: Rc<OwnedFd>,
+        offset: u64,
         length_bytes: u64,
     },
     /// Open a file; the result is a file descriptor.
@@ -54,6 +62,8 @@ pub(super) enum Request {
     MakeDir { path: CString },
 }
 
+/// Of linux/falloc.h; the C library does not name it yet.
+const FALLOC_FL_WRITE_ZEROES: i32 = 0x80;
 /// Of a file that is created: read and written by its owner, read by the group.
 const FILE_MODE: libc::mode_t = 0o640;
 /// Of a directory that is created.
@@ -84,22 +94,34 @@ impl Request {
             }
             Request::Write {
                 file,
-                bytes,
+                slices,
+                vectors,
                 written,
                 offset,
                 sync,
             } => {
-                let rest = &bytes[*written..];
+                fill(vectors, slices, *written);
                 let flags = match sync {
                     Sync::None => 0,
                     // Durable with this very write, and, unlike a separate fsync, without a
                     // kernel worker (`kernel-notes/rwf-dsync.md`).
                     Sync::Data => libc::RWF_DSYNC,
                 };
-                opcode::Write::new(fd(file), rest.as_ptr(), piece_length(rest.len()))
-                    .offset(*offset + *written as u64)
+                let offset = *offset + *written as u64;
+                match &vectors[..] {
+                    [one] => opcode::Write::new(
+                        fd(file),
+                        one.iov_base.cast_const().cast(),
+                        piece_length(one.iov_len),
+                    )
+                    .offset(offset)
                     .rw_flags(flags)
-                    .build()
+                    .build(),
+                    many => opcode::Writev::new(fd(file), many.as_ptr(), many.len() as u32)
+                        .offset(offset)
+                        .rw_flags(flags)
+                        .build(),
+                }
             }
             Request::Fsync { file } => opcode::Fsync::new(fd(file)).build(),
             Request::Fallocate { file, length_bytes } => {
@@ -108,6 +130,17 @@ impl Request {
                 opcode::Fallocate::new(fd(file), *length_bytes)
                     .offset(0)
                     .mode(0)
+                    .build()
+            }
+            Request::WriteZeroes {
+                file,
+                offset,
+                length_bytes,
+            } => {
+                // Left to the device where it can (`kernel-notes/fallocate-write-zeroes.md`).
+                opcode::Fallocate::new(fd(file), *length_bytes)
+                    .offset(*offset)
+                    .mode(FALLOC_FL_WRITE_ZEROES)
                     .build()
             }
             Request::Open { path, flags } => opcode::OpenAt::new(here, path.as_ptr())
@@ -132,6 +165,7 @@ impl Request {
             | Request::Write { .. }
             | Request::Fsync { .. }
             | Request::Fallocate { .. }
+            | Request::WriteZeroes { .. }
             | Request::Open { .. }
             | Request::Unlink { .. }
             | Request::Rename { .. }
@@ -158,6 +192,23 @@ pub(super) fn opened(descriptor: RawFd) -> OwnedFd {
 
 fn fd(file: &Rc<OwnedFd>) -> types::Fd {
     types::Fd(file.as_raw_fd())
+}
+
+/// The slices as the kernel takes them, without the first `skip` bytes.
+fn fill(vectors: &mut Vec<libc::iovec>, slices: &[Bytes], skip: usize) {
+    vectors.clear();
+    let mut skip = skip;
+    for slice in slices {
+        let skipped = skip.min(slice.len());
+        skip -= skipped;
+        let rest = &slice[skipped..];
+        if !rest.is_empty() {
+            vectors.push(libc::iovec {
+                iov_base: rest.as_ptr().cast_mut().cast(),
+                iov_len: rest.len(),
+            });
+        }
+    }
 }
 
 /// The kernel takes 32 bits of length and moves at most 2 GiB at once.

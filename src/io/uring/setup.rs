@@ -1,6 +1,12 @@
 //! How a ring is set up: the flags that are tried, the least that is needed, and what an operator
 //! is told when it is not there. `kernel-notes/README.md` has all features, with their fallbacks
 //! and evidence.
+//!
+//! What is not asked for here has its page too, with what was tried and why it stayed out: other
+//! flags (`kernel-notes/ring-flags.md`, `kernel-notes/sqpoll-iopoll.md`), tables of the ring
+//! (`kernel-notes/registered-files-and-buffers.md`), operations (`kernel-notes/multishot.md`,
+//! `kernel-notes/zero-copy-send.md`, `kernel-notes/msg-ring.md`), and what sockets and files could
+//! do besides (`kernel-notes/busy-poll.md`, `kernel-notes/ktls.md`, `kernel-notes/write-flags.md`).
 
 use std::fmt;
 

@@ -122,6 +122,20 @@ pub(super) fn local_addr(socket: &OwnedFd) -> Result<SocketAddr> {
     decode(&address)
 }
 
+/// Receives into `place`; `WouldBlock` if nothing has arrived, `Ok(0)` at the end of the stream.
+pub(super) fn receive_into(socket: &OwnedFd, place: &mut [u8]) -> Result<usize> {
+    // SAFETY: pointer and length are those of `place`, which is borrowed through the call.
+    let received = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            place.as_mut_ptr().cast(),
+            place.len(),
+            libc::MSG_DONTWAIT,
+        )
+    };
+    check_size(received)
+}
+
 /// Receives into the buffer's spare capacity; `WouldBlock` if nothing has arrived, `Ok(0)` at the
 /// end of the stream.
 pub(super) fn receive(socket: &OwnedFd, buffer: &mut BytesMut) -> Result<usize> {

@@ -7,6 +7,7 @@
 //! sending without a copy, would stand beside `wait` here; so would multishot accept.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -17,7 +18,7 @@ use super::operations::Operation;
 use super::request::Request;
 use super::run::yield_now;
 use super::socket;
-use crate::io::{Error, ErrorKind, Result};
+use crate::io::{AlignedBuf, Error, ErrorKind, Result};
 
 /// A socket that connections arrive at. Every core binds its own to the same address, and the
 /// kernel spreads connections over them.
@@ -112,21 +113,41 @@ impl TcpStream {
             );
         }
         make_way().await;
-        let result = loop {
-            match socket::receive(&self.socket, &mut buffer) {
-                Ok(count) => break Ok(count),
+        let result = self.received(|socket| socket::receive(socket, &mut buffer));
+        let result = result.await;
+        (result, buffer)
+    }
+
+    /// The same into `place` of the buffer, which is not empty: how many bytes from its start on
+    /// are there.
+    pub async fn read_into(
+        &self,
+        mut buffer: AlignedBuf,
+        place: Range<usize>,
+    ) -> (Result<usize>, AlignedBuf) {
+        assert!(
+            !place.is_empty(),
+            "no bytes would look like the stream's end"
+        );
+        make_way().await;
+        let into = &mut buffer[place];
+        let result = self.received(|socket| socket::receive_into(socket, into));
+        let result = result.await;
+        (result, buffer)
+    }
+
+    /// Tries until something has arrived.
+    async fn received(&self, mut receive: impl FnMut(&OwnedFd) -> Result<usize>) -> Result<usize> {
+        loop {
+            match receive(&self.socket) {
+                Ok(count) => return Ok(count),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        if let Err(error) = wait(&self.socket, libc::POLLIN).await {
-                            break Err(error);
-                        }
-                    }
+                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLIN).await?,
                     ErrorKind::Interrupted => {}
-                    _ => break Err(error),
+                    _ => return Err(error),
                 },
             }
-        };
-        (result, buffer)
+        }
     }
 
     /// Sends all of the slices in order, or fails; then any part may have been sent, as when the

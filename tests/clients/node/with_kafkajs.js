@@ -279,7 +279,9 @@ const checks = {
 
       const cluster = await admin.describeCluster()
       assert(cluster.clusterId)
-      assert(cluster.brokers.some((b) => b.host === host && b.port === port))
+      const virtual = Number(process.env.VIRTUAL_BROKERS ?? 0)
+      const ports = virtual ? numbers(virtual).map((core) => port + 1 + core) : [port]
+      assert(ports.every((told) => cluster.brokers.some((b) => b.host === host && b.port === told)))
 
       await admin.deleteTopics({ topics: [topic] })
       await eventually(async () => !(await admin.listTopics()).includes(topic), 'the topic is gone')

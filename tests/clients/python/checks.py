@@ -7,6 +7,7 @@ limit; a failed one is reported and the others still run. The last line is
 """
 
 import argparse
+import os
 import random
 import signal
 import time
@@ -53,6 +54,13 @@ class Checks:
 
 def _time_is_up(_signal, _frame):
     raise TimeoutError(f"no result after {CHECK_TIMEOUT_S} s")
+
+
+def brokers_told(broker):
+    """Whom the clients of a broker are told of, as HOST:PORT: itself, or one for each core behind its port."""
+    host, port = broker.rsplit(":", 1)
+    virtual = int(os.environ.get("VIRTUAL_BROKERS", "0"))
+    return [f"{host}:{int(port) + 1 + core}" for core in range(virtual)] or [broker]
 
 
 def fresh(stem):

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from checks import Checks, equal, eventually, fresh, holds, java_partition, refused
+from checks import Checks, brokers_told, equal, eventually, fresh, holds, java_partition, refused
 
 checks = Checks("confluent-kafka", f"{confluent_kafka.version()}, librdkafka {confluent_kafka.libversion()[0]}")
 
@@ -512,8 +512,8 @@ def the_cluster_is_described(broker):
     cluster = client.describe_cluster().result(20)
     holds(cluster.cluster_id, "a cluster id")
     holds(cluster.controller.id in [n.id for n in cluster.nodes], "the controller is one of the nodes")
-    host, port = broker.rsplit(":", 1)
-    holds((host, int(port)) in [(n.host, n.port) for n in cluster.nodes], f"{broker} is one of the nodes")
+    names = [f"{n.host}:{n.port}" for n in cluster.nodes]
+    holds(set(brokers_told(broker)) <= set(names), f"{brokers_told(broker)} are among the nodes: {names}")
 
 
 checks.run()

@@ -1,29 +1,26 @@
-//! What the machine could do without a broker: the figures that a broker's are held against.
+//! `perf floors`: F5, F6 and F7 one after the other, for people who want to know the machine.
 //!
-//! Writes go to one preallocated file that is overwritten, because a log that reuses its space
-//! costs the device no more than that. Each latency has one operation in flight; a rate is looked
-//! for at each depth of the queue, and the best counts.
+//! Each latency has one operation in flight; a rate is looked for at each depth of the queue, and
+//! the best counts.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::rc::Rc;
 use std::time::Duration;
 
 use corelog::io::blocking::{self, ScratchDir};
-use corelog::io::{self, AlignedBuf, File, Sync};
+use corelog::io::{self, Sync};
 use serde_json::{Value, json};
 
-use crate::limits::WRITE_DEPTH_MAX;
-use crate::loops::{
-    Budget, Place, Shape, Times, file_at, file_writes, mailbox_round_trip, on_cores, tcp_round_trip,
-};
+use super::disk::{self, Access, DiskLoad, FloorFiles, depths};
+use crate::limits::FLOOR_FILES;
+use crate::loops::{Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip};
 use crate::machine::Machine;
 use crate::problem::Problem;
 use crate::report::percentiles;
 
-/// The sizes of writes, in bytes: the smallest that a direct write may be, and a full batch.
-const WRITE_SIZES: [usize; 2] = [4 << 10, 128 << 10];
+/// The sizes of writes and reads, in bytes: the smallest that a direct write may be, and a full
+/// batch.
+const SIZES: [usize; 2] = [4 << 10, 128 << 10];
 
 /// All floors of one machine and one disk.
 #[derive(Debug)]
@@ -31,18 +28,18 @@ pub(crate) struct Floors {
     machine: Machine,
     in_memory: bool,
     latencies: Vec<(String, Times)>,
-    rates: Vec<WriteRates>,
+    rates: Vec<DepthRates>,
 }
 
-/// How many bytes a second the disk takes in writes of one size.
+/// How many bytes a second the disk takes or gives at one size, over 16 files, on all CPUs.
 #[derive(Clone, Debug, PartialEq)]
-struct WriteRates {
+struct DepthRates {
     what: String,
     /// By the depth of the queue.
     by_depth: Vec<(usize, f64)>,
 }
 
-impl WriteRates {
+impl DepthRates {
     fn best(&self) -> (usize, f64) {
         let most = |a: &&(usize, f64), b: &&(usize, f64)| a.1.total_cmp(&b.1);
         self.by_depth
@@ -93,45 +90,44 @@ pub(crate) fn measure(
     let shape = Shape {
         place: Place::Allocated,
         file_bytes,
-        write_bytes: WRITE_SIZES[0],
+        write_bytes: SIZES[0],
     };
     let path = dir.path().join("allocated");
     // Once round the file its space has been written.
     let once = Budget {
-        rounds: (file_bytes / WRITE_SIZES[0] as u64) as u32 - budget.warm_up,
+        rounds: (file_bytes / SIZES[0] as u64) as u32 - budget.warm_up,
         ..budget
     };
     let times = file_writes(cpus[0], &path, shape, Sync::Data, once).map_err(failed(what))?;
     latencies.push((what.to_owned(), times));
-    let path = dir.path().join("overwritten");
+    let files = FloorFiles::make(dir.path(), FLOOR_FILES, file_bytes / FLOOR_FILES as u64)?;
     let mut rates = Vec::new();
-    for write_bytes in WRITE_SIZES {
-        for (promise, sync) in [("with data sync", Sync::Data), ("without sync", Sync::None)] {
-            let what = format!("write {} KiB {promise}", write_bytes >> 10);
-            told(&what);
-            let shape = Shape {
-                place: Place::Overwritten,
-                file_bytes,
-                write_bytes,
+    let accesses = [
+        ("write", "with data sync", Access::Write(Sync::Data)),
+        ("write", "without sync", Access::Write(Sync::None)),
+        ("read", "in order", Access::Read),
+    ];
+    for bytes in SIZES {
+        for (verb, how, access) in accesses {
+            let what = format!("{verb} {} KiB {how}", bytes >> 10);
+            let mut load = DiskLoad {
+                access,
+                bytes,
+                depth: 1,
+                files: 1,
+                time,
             };
-            let times = file_writes(cpus[0], &path, shape, sync, budget).map_err(failed(&what))?;
-            latencies.push((what.clone(), times));
+            told(&what);
+            let one = disk::slice(&machine.cpus[..1], &files, load)?;
+            latencies.push((what.clone(), one.times));
+            load.files = FLOOR_FILES;
             let mut by_depth = Vec::new();
-            let mut depth = 1;
-            while depth <= WRITE_DEPTH_MAX {
+            for depth in depths() {
                 told(&format!("{what}, {depth} in flight"));
-                let load = DeepLoad {
-                    file_bytes,
-                    write_bytes,
-                    depth,
-                    sync,
-                    time,
-                };
-                let rate = deep_writes(cpus[0], &path, load).map_err(failed(&what))?;
-                by_depth.push((depth, rate));
-                depth *= 2;
+                let slice = disk::slice(&machine.cpus, &files, DiskLoad { depth, ..load })?;
+                by_depth.push((depth, slice.bytes_per_second));
             }
-            rates.push(WriteRates { what, by_depth });
+            rates.push(DepthRates { what, by_depth });
         }
     }
     Ok(Floors {
@@ -140,63 +136,6 @@ pub(crate) fn measure(
         latencies,
         rates,
     })
-}
-
-/// Many writes of one size in flight to one file.
-#[derive(Clone, Copy, Debug)]
-struct DeepLoad {
-    file_bytes: u64,
-    write_bytes: usize,
-    depth: usize,
-    sync: Sync,
-    time: Duration,
-}
-
-/// Bytes a second.
-fn deep_writes(cpu: Option<usize>, path: &Path, load: DeepLoad) -> io::Result<f64> {
-    let path = path.to_owned();
-    on_cores(&[cpu], move |_| {
-        let path = path.clone();
-        async move { Some(write_deep(&path, load).await) }
-    })
-}
-
-async fn write_deep(path: &Path, load: DeepLoad) -> io::Result<f64> {
-    let file = file_at(path, Place::Overwritten, load.file_bytes).await?;
-    let next = Rc::new(Cell::new(0));
-    let begin = io::now();
-    let writers: Vec<_> = (0..load.depth)
-        .map(|_| {
-            io::spawn(write_on(
-                file.clone(),
-                Rc::clone(&next),
-                load,
-                begin + load.time,
-            ))
-        })
-        .collect();
-    for writer in writers {
-        writer.await?;
-    }
-    let bytes = next.get() * load.write_bytes as u64;
-    Ok(bytes as f64 / (io::now() - begin).as_secs_f64())
-}
-
-/// Writes at the next free offset until the time is over.
-async fn write_on(
-    file: File,
-    next: Rc<Cell<u64>>,
-    load: DeepLoad,
-    deadline: io::Instant,
-) -> io::Result<()> {
-    let bytes = AlignedBuf::zeroed(load.write_bytes).freeze();
-    let writes = load.file_bytes / load.write_bytes as u64;
-    while io::now() < deadline {
-        let number = next.replace(next.get() + 1);
-        let offset = number % writes * load.write_bytes as u64;
-        file.write_at(bytes.clone(), offset, load.sync).await?;
-    }
-    Ok(())
 }
 
 /// The floors for people.
@@ -278,7 +217,7 @@ pub(crate) fn to_json(floors: &Floors) -> Value {
         "at_ms": io::housekeeping::wall_clock().0,
         "in_memory": floors.in_memory,
         "latencies": latencies,
-        "write_rates": rates.collect::<serde_json::Map<_, _>>(),
+        "disk_rates": rates.collect::<serde_json::Map<_, _>>(),
     })
 }
 
@@ -293,9 +232,9 @@ mod tests {
         let time = Duration::from_millis(30);
         let floors =
             measure(&std::env::temp_dir(), 8 << 20, time, |_| steps += 1).expect("the floors");
-        assert_eq!(floors.latencies.len(), 8);
-        assert_eq!(floors.rates.len(), 4);
-        assert_eq!(steps, 8 + 4 * 6);
+        assert_eq!(floors.latencies.len(), 10);
+        assert_eq!(floors.rates.len(), 6);
+        assert_eq!(steps, 10 + 6 * 6);
         for (what, times) in &floors.latencies {
             assert!(times.value_at_quantile(0.5) > 0, "{what}");
         }
@@ -307,13 +246,13 @@ mod tests {
         let text = table(&floors);
         assert!(text.contains("| write 4 KiB with data sync |"), "{text}");
         let object = to_json(&floors);
-        let best = &object["write_rates"]["write 128 KiB with data sync"]["best_bytes_per_second"];
+        let best = &object["disk_rates"]["write 128 KiB with data sync"]["best_bytes_per_second"];
         assert!(best.as_f64() > Some(0.0), "{object}");
     }
 
     #[test]
     fn the_best_depth_is_found() {
-        let rates = WriteRates {
+        let rates = DepthRates {
             what: String::new(),
             by_depth: vec![(1, 1.0), (2, 3.0), (4, 2.0)],
         };

@@ -1,0 +1,173 @@
+//! Goal 10: what it costs a connection that its partition lives on another core.
+//!
+//! The kernel deals new connections to the broker's cores by a hash that nobody can choose. So
+//! each slice opens one connection to one partition, and the broker's own counters say afterwards
+//! on which cores both were.
+
+use corelog::io::blocking;
+
+use super::entry::{Measured, Part, Target};
+use super::stage::{Stage, ingest, megabytes, us_at, workload};
+use crate::floors::hiccup;
+use crate::load::Plan;
+use crate::loops::{Budget, mailbox_round_trip};
+use crate::paired::Pairs;
+use crate::problem::Problem;
+use crate::scrape::{PUBLISHED, Page};
+use crate::session::Slice;
+use crate::workload::{Durability, Workload};
+
+/// For each pair so many slices are tried at most; half of them are of either kind on average.
+const SLICES_PER_PAIR_MAX: usize = 5;
+
+/// MB/s from the wrong core / from the right one; added p50 / mailbox round trip; and whether any
+/// message crosses cores where clients are sent to the right one. Without syncs, which would hide
+/// the cost.
+pub(super) fn wrong_core(stage: &Stage) -> Result<Vec<Part>, Problem> {
+    let names = [
+        "MB/s, wrong core / right core",
+        "added p50 / mailbox round trip, both cores park",
+        "added p50 / mailbox round trip, both cores spin",
+    ];
+    let targets = [
+        Target::AtLeast(0.85),
+        Target::AtMost(3.0),
+        Target::AtMost(3.0),
+    ];
+    let results = match stage.seats.broker.len() {
+        0 | 1 => names.map(|_| Err("it takes two CPUs for the broker".to_owned())),
+        _ => measure(stage)?,
+    };
+    let mut parts: Vec<Part> = names
+        .into_iter()
+        .zip(targets)
+        .zip(results)
+        .map(|((name, target), result)| Part::new(name, target, result))
+        .collect();
+    let name = "messages between cores per request, with core-direct routing";
+    let hops = match stage.seats.broker.len() {
+        0 | 1 => Err("it takes two CPUs for the broker".to_owned()),
+        _ => core_direct(stage)?,
+    };
+    parts.push(Part::new(name, Target::AtMost(0.0), hops));
+    Ok(parts)
+}
+
+/// Messages between cores for each acknowledged request while clients send to the core that owns
+/// the partition.
+fn core_direct(stage: &Stage) -> Result<Result<Measured, String>, Problem> {
+    let mode = ["corelog.listener.mode=core".to_owned()];
+    let broker = stage.corelog(Durability::Written, &mode)?;
+    let plan = stage.plan(&ingest(), &broker.facts, broker.dir.path())?;
+    blocking::sleep(PUBLISHED);
+    let before = Page::read(&broker.facts)?;
+    let slice = stage.slice(&plan, broker.facts.pid)?;
+    blocking::sleep(PUBLISHED);
+    let after = Page::read(&broker.facts)?;
+    broker.stop()?;
+    let more = |name| after.sum(name) - before.sum(name);
+    let (messages, requests) = (more("cross_core_messages"), more("acknowledged_requests"));
+    if requests <= 0.0 {
+        return Ok(Err("the broker counted no acknowledged request".to_owned()));
+    }
+    let measured = Measured::once(messages / requests)
+        .figure("messages", messages)
+        .figure("requests", requests)
+        .figure("MB/s", megabytes(&plan, &slice));
+    Ok(Ok(measured))
+}
+
+fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {
+    let mut stream = ingest();
+    stream.topic.partitions = 1;
+    stream.load.connections = 1;
+    let fast = by_core(stage, &stream)?;
+    let single = workload(include_str!("../../workloads/w3-one-in-flight.toml"));
+    let slow = by_core(stage, &single)?;
+    let trips = [trip_us(stage, false)?, trip_us(stage, true)?];
+    let names = ["wrong MB/s", "right MB/s"];
+    let rates = Measured::of_pairs(&fast.1, names, |wrong, right| {
+        (megabytes(&fast.0, wrong), megabytes(&fast.0, right))
+    });
+    let added = trips.map(|trip_us| {
+        let names = ["added us", "round trip us"];
+        Measured::of_pairs(&slow.1, names, |wrong, right| {
+            (us_at(wrong, 0.5) - us_at(right, 0.5), trip_us)
+        })
+    });
+    let [parked, busy] = added;
+    Ok([rates, parked, busy])
+}
+
+/// Median of a message's way to another core and back, in microseconds.
+fn trip_us(stage: &Stage, busy: bool) -> Result<f64, Problem> {
+    let cpus = [0, 1].map(|at| stage.seats.broker.get(at).copied());
+    let budget = Budget {
+        warm_up: 100,
+        rounds: u32::MAX - 100,
+        time: stage.effort.slice,
+    };
+    let times = mailbox_round_trip(cpus, busy, budget)
+        .map_err(|error| Problem::new(format!("the mailbox round trip: {error}")))?;
+    Ok(times.value_at_quantile(0.5) as f64 / 1000.0)
+}
+
+/// Slices of one connection and one partition, wrong core and right core paired in the order in
+/// which they came.
+fn by_core(stage: &Stage, workload: &Workload) -> Result<(Plan, Pairs<Slice, Slice>), Problem> {
+    let broker = stage.corelog(Durability::Written, &[])?;
+    let plan = stage.plan(workload, &broker.facts, broker.dir.path())?;
+    let wanted = stage.effort.pairs;
+    let mut waiting: [Vec<(Slice, bool)>; 2] = [Vec::new(), Vec::new()];
+    let mut pairs = Pairs::new(wanted);
+    blocking::sleep(PUBLISHED);
+    let mut before = Page::read(&broker.facts)?;
+    for number in 0..wanted * SLICES_PER_PAIR_MAX {
+        if pairs.is_done() {
+            break;
+        }
+        stage.say(&format!("slice {} for {wanted} pairs", number + 1));
+        let cpus = &stage.seats.broker;
+        let (slice, seen) = hiccup::around(cpus, || stage.slice(&plan, broker.facts.pid))?;
+        blocking::sleep(PUBLISHED);
+        let after = Page::read(&broker.facts)?;
+        let received = busiest(
+            &before.by_core("received_bytes"),
+            &after.by_core("received_bytes"),
+        );
+        let appended = busiest(&before.by_core("records_in"), &after.by_core("records_in"));
+        before = after;
+        let is_right = received == appended;
+        waiting[usize::from(is_right)].push((slice, seen.is_hiccup()));
+        if let [Some(_), Some(_)] = [waiting[0].first(), waiting[1].first()] {
+            let (wrong, wrong_hiccup) = waiting[0].remove(0);
+            let (right, right_hiccup) = waiting[1].remove(0);
+            pairs.push(wrong, right, wrong_hiccup || right_hiccup);
+        }
+    }
+    broker.stop()?;
+    Ok((plan, pairs))
+}
+
+/// The core whose counter moved most.
+fn busiest(before: &[f64], after: &[f64]) -> Option<usize> {
+    let moved = before
+        .iter()
+        .zip(after)
+        .map(|(before, after)| after - before);
+    let most = moved.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+    most.filter(|most| most.1 > 0.0).map(|most| most.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_that_did_most_is_found() {
+        assert_eq!(busiest(&[10.0, 500.0], &[900.0, 520.0]), Some(0));
+        assert_eq!(busiest(&[0.0, 0.0, 0.0], &[1.0, 3.0, 2.0]), Some(1));
+        assert_eq!(busiest(&[7.0], &[7.0]), None);
+        assert_eq!(busiest(&[], &[]), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Goals 7 and 8: what consumers get, from memory and from the disk.
+
+use corelog::io::{Sync, blocking};
+
+use super::entry::{Measured, Part, Target};
+use super::stage::{Stage, us_at, workload};
+use crate::broker::{Corelog, Settings};
+use crate::floors::disk::{self, Access, DiskLoad};
+use crate::floors::drain;
+use crate::floors::sink::Step;
+use crate::problem::Problem;
+use crate::report::{fetched_megabytes_per_second, megabytes_per_second};
+use crate::scrape::{PUBLISHED, Page};
+use crate::session;
+use crate::workload::{BacklogPart, ConsumePart, Durability};
+
+/// Goal 7: MB/s of consumers that read the tail from memory / of readers that get as much as can
+/// be sent; and bytes copied in user space per byte of payload, on one core, where every
+/// connection is on the right one.
+pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
+    let workload = workload(include_str!("../../workloads/w6-tail-read.toml"));
+    let broker = stage.corelog(Durability::Sync, &workload.broker.settings)?;
+    let plan = stage.plan(&workload, &broker.facts, broker.dir.path())?;
+    let sink = stage.sink()?;
+    let readers = workload
+        .consume
+        .as_ref()
+        .map_or(1, |consume| consume.connections) as usize;
+    let cpus = &stage.seats.client;
+    let pairs = stage.in_turns(
+        || stage.slice(&plan, broker.facts.pid),
+        || drain::slice(sink.address(Step::Send), cpus, readers, stage.effort.slice),
+    )?;
+    broker.stop()?;
+    let names = ["fetched MB/s", "sent MB/s"];
+    let measured = Measured::of_pairs(&pairs, names, |slice, floor| {
+        let fetched = slice.book.fetched_bytes() as f64 / slice.book.length_seconds();
+        (fetched / 1e6, floor.bytes_per_second / 1e6)
+    });
+    let busy = Measured::of_pairs(&pairs, ["", ""], |slice, floor| {
+        (slice.client_cpu_seconds, floor.client_cpu_seconds)
+    });
+    let measured = measured.map(|measured| match &busy {
+        Ok(busy) => measured
+            .figure("consumers' CPU s", busy.figures[0].1)
+            .figure("readers' CPU s", busy.figures[1].1),
+        Err(_) => measured,
+    });
+    let copied = copied_bytes(stage)?;
+    Ok(vec![
+        Part::new(
+            "fetched / sent without a broker",
+            Target::AtLeast(0.9),
+            measured,
+        ),
+        Part::new(
+            "bytes copied per byte of payload",
+            Target::AtMost(0.05),
+            copied,
+        ),
+    ])
+}
+
+/// For a byte that is produced, and for the same byte when it is fetched: a broker with one core
+/// takes batches of 128 KiB and hands them to consumers.
+fn copied_bytes(stage: &Stage) -> Result<Result<Measured, String>, Problem> {
+    let workload = workload(include_str!("../../workloads/w6-tail-read.toml"));
+    let settings = Settings {
+        cpus: &stage.seats.broker[..1],
+        ..stage.settings(Durability::Sync, &workload.broker.settings)
+    };
+    let broker = Corelog::start(&stage.binary, &settings)?;
+    let (facts, dir) = (&broker.facts, broker.dir.path());
+    let page = || {
+        blocking::sleep(PUBLISHED);
+        Page::read(facts)
+    };
+    let before = page()?;
+    let plan = session::prepare(&workload, facts, &stage.seats.client, Some(dir))?;
+    let produced = page()?;
+    stage.slice(&plan, facts.pid)?;
+    let fetched = page()?;
+    broker.stop()?;
+    let more = |name, from: &Page, to: &Page| to.sum(name) - from.sum(name);
+    let incoming = more("payload_in_bytes", &before, &produced);
+    let outgoing = more("payload_out_bytes", &produced, &fetched);
+    if incoming <= 0.0 || outgoing <= 0.0 {
+        return Ok(Err("the broker counted no payload".to_owned()));
+    }
+    let copied_in = more("copied_bytes", &before, &produced) / incoming;
+    let copied_out = more("copied_bytes", &produced, &fetched) / outgoing;
+    Ok(Ok(Measured::once(copied_in + copied_out)
+        .figure("of a byte produced", copied_in)
+        .figure("of a byte fetched", copied_out)))
+}
+
+/// Of each core, in bytes: the tail that is kept in memory while a cold reader is measured.
+const TAIL_CACHE_BYTES: u64 = 32 << 20;
+
+/// Goal 8: p99 of producers at a fixed rate while consumers read a backlog of 4 times the tail's
+/// memory again and again / without them; and what they read / what the disk has left over.
+pub(super) fn cold_reader(stage: &Stage) -> Result<Vec<Part>, Problem> {
+    let mut workload = workload(include_str!("../../workloads/w6-backlog.toml"));
+    let setting = format!("corelog.tail.cache.bytes={TAIL_CACHE_BYTES}");
+    let tail_bytes = TAIL_CACHE_BYTES * stage.seats.broker.len() as u64;
+    workload.backlog = Some(BacklogPart {
+        bytes: 4 * tail_bytes,
+    });
+    workload.consume = workload.consume.map(|consume| ConsumePart {
+        again: true,
+        ..consume
+    });
+    let broker = stage.corelog(Durability::Sync, &[setting])?;
+    let with = stage.plan(&workload, &broker.facts, broker.dir.path())?;
+    let mut without = with.clone();
+    without.workload.consume = None;
+    let mut load = DiskLoad {
+        access: Access::Read,
+        bytes: 128 << 10,
+        depth: 1,
+        files: workload.topic.partitions as usize,
+        time: stage.effort.slice / 2,
+    };
+    stage.say("the disk's best depth");
+    let (cpus, files) = (&stage.seats.broker, stage.files()?);
+    load.depth = disk::best_depth(cpus, files, load)?.0;
+    let pairs = stage.in_turns(
+        || stage.slice(&with, broker.facts.pid),
+        || {
+            let slice = stage.slice(&without, broker.facts.pid)?;
+            let reads = disk::slice(cpus, files, load)?;
+            let writes = DiskLoad {
+                access: Access::Write(Sync::Data),
+                ..load
+            };
+            Ok((slice, reads, disk::slice(cpus, files, writes)?))
+        },
+    )?;
+    broker.stop()?;
+    let names = ["p99 us beside a reader", "p99 us without"];
+    let p99 = Measured::of_pairs(&pairs, names, |with, (without, ..)| {
+        (us_at(with, 0.99), us_at(without, 0.99))
+    });
+    let names = ["read MB/s", "disk's remaining MB/s"];
+    let read = Measured::of_pairs(&pairs, names, |slice, (_, reads, writes)| {
+        let written = megabytes_per_second(&with.workload, slice) * 1e6;
+        let share_left = (1.0 - written / writes.bytes_per_second).max(0.0);
+        let left = reads.bytes_per_second * share_left;
+        (
+            fetched_megabytes_per_second(&with.workload, slice),
+            left / 1e6,
+        )
+    });
+    Ok(vec![
+        Part::new(
+            "produce p99 beside a cold reader / without",
+            Target::AtMost(1.2),
+            p99,
+        ),
+        Part::new(
+            "cold read / the disk's remaining rate",
+            Target::AtLeast(0.8),
+            read,
+        ),
+    ])
+}
