@@ -459,6 +459,13 @@ impl ChunkStore {
         self.least_needed.update(|needed| needed.min(least));
         if !self.full.replace(true) {
             self.directory.full_count.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "core {}: no space for a chunk in {} beside the reserve of {} bytes; records are \
+                 refused until retention, a deletion or an operator makes some",
+                self.core.0,
+                self.dir.display(),
+                self.config.reserve_bytes
+            );
         }
         self.space_ran_out.notify_waiters();
         self.room.notify_waiters();
@@ -468,6 +475,7 @@ impl ChunkStore {
         self.least_needed.set(u64::MAX);
         if self.full.replace(false) {
             self.directory.full_count.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!("core {}: there is space again", self.core.0);
         }
         self.space_returned.notify_waiters();
     }

@@ -29,7 +29,7 @@ pub(crate) enum Disk {
 }
 
 /// Enough for what a run keeps, chunks in the pool included.
-const VOLATILE_MEBIBYTES: usize = 1024;
+const VOLATILE_MEBIBYTES: usize = 4096;
 const SMALL_MEBIBYTES: u64 = 512;
 /// What the broker keeps for its metadata there.
 const RESERVE_BYTES: u64 = 8 << 20;

@@ -355,7 +355,10 @@ impl<'a> Run<'a> {
         let text = String::from_utf8_lossy(&log[self.log_read.min(log.len())..]).into_owned();
         self.log_read = log.len();
         let is_bad = |line: &&str| {
-            line.contains("panicked") || (line.contains("ERROR") && !self.disk.explains(line))
+            line.contains("panicked")
+                || (line.contains("ERROR") && !self.disk.explains(line))
+                // Then the run keeps more than its disk was made for.
+                || (line.contains("no space for a chunk") && !self.disk.fills_up())
         };
         for line in text.lines().filter(is_bad).take(5) {
             self.shared
