@@ -266,7 +266,8 @@ impl Controller {
         let snapshot = self.image.borrow().snapshot();
         let start = self.append(&snapshot).await?;
         self.log
-            .set_start_offset(start)
+            // What this log's owner knows is all in the snapshot.
+            .set_start_offset(start, Vec::new)
             .await
             .map_err(|_| JournalError::Append)
     }

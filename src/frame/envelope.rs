@@ -38,7 +38,7 @@ pub struct ChunkStamp {
 pub enum FrameKind {
     /// One or more batches.
     Data,
-    /// No batch: a seal, or a move of the log start.
+    /// No batch: a seal, or a move of the log start, with the state of the log's owner.
     Mark,
     /// No batch: the partition was deleted; nothing follows it, ever.
     Tombstone,
@@ -55,9 +55,9 @@ pub struct FrameHeader {
     pub batch_count: u32,
     /// Header, batches and padding, in bytes: a multiple of the chunk's alignment.
     pub frame_bytes: u32,
-    /// The batches, in bytes.
+    /// The batches, or the owner's state, in bytes.
     pub payload_bytes: u32,
-    /// CRC-32C over the 61-byte headers of all batches, in order.
+    /// CRC-32C over the 61-byte headers of all batches, in order; in a mark, over its payload.
     pub batches_crc: u32,
     /// `crc` of the partition's frame before this one; 0 for the first.
     pub previous_crc: u32,
@@ -116,7 +116,8 @@ pub enum PayloadError {
     Continuity,
     /// A batch's own CRC does not match.
     BatchCrc,
-    /// The number of batches, or the CRC over their headers, does not match.
+    /// The number of batches, or the CRC over their headers or over a mark's payload, does not
+    /// match.
     Batches,
 }
 
@@ -313,9 +314,14 @@ impl FrameHeader {
     fn is_consistent(&self) -> bool {
         let data = self.kind == FrameKind::Data;
         let bytes = FRAME_HEADER_BYTES as u64 + u64::from(self.payload_bytes);
+        let payload_fits = match self.kind {
+            FrameKind::Data => self.payload_bytes > 0,
+            FrameKind::Mark => true,
+            FrameKind::Tombstone => self.payload_bytes == 0,
+        };
         u64::from(self.frame_bytes) >= bytes
             && data == (self.batch_count > 0)
-            && data == (self.payload_bytes > 0)
+            && payload_fits
             && data == (self.base_offset < self.end_offset)
             && self.base_offset <= self.end_offset
             && self.base_offset >= Offset::ZERO
@@ -326,7 +332,14 @@ impl FrameHeader {
     /// Checks that `payload` (exactly `payload_bytes` long) is what the header was written over:
     /// lengths, offsets without a gap, the leader epoch, every batch's CRC, and the CRC over the
     /// batches' headers.
+    ///
+    /// The payload of a mark is its log's owner's; there the CRC is over all of it.
     pub fn check_payload(&self, payload: &[u8]) -> Result<(), PayloadError> {
+        if self.kind == FrameKind::Mark {
+            let whole = payload.len() == self.payload_bytes as usize
+                && crc32c::crc32c(payload) == self.batches_crc;
+            return whole.then_some(()).ok_or(PayloadError::Batches);
+        }
         let mut count = 0u32;
         let mut crc = 0;
         let mut offset = self.base_offset;
@@ -458,7 +471,8 @@ mod tests {
         use FrameHeaderError::Contradiction;
         check(|_| (), Ok(()));
         check(|h| h.frame_bytes = 100, Err(Contradiction));
-        check(|h| h.payload_bytes = 1, Err(Contradiction));
+        check(|h| h.payload_bytes = 3_904, Ok(()));
+        check(|h| h.payload_bytes = 3_905, Err(Contradiction));
         check(|h| h.batch_count = 1, Err(Contradiction));
         check(|h| h.end_offset = Offset(101), Err(Contradiction));
         check(|h| h.end_offset = Offset(99), Err(Contradiction));
@@ -466,6 +480,11 @@ mod tests {
         check(|h| h.incarnation_start = 10, Err(Contradiction));
         check(|h| h.kind = FrameKind::Data, Err(Contradiction));
         check(|h| h.kind = FrameKind::Tombstone, Ok(()));
+        let tombstone_with_more = |h: &mut FrameHeader| {
+            h.kind = FrameKind::Tombstone;
+            h.payload_bytes = 1;
+        };
+        check(tombstone_with_more, Err(Contradiction));
     }
 
     #[test]
@@ -506,6 +525,23 @@ mod tests {
             ..header()
         };
         (header, payload)
+    }
+
+    #[test]
+    fn every_flipped_bit_of_what_a_mark_carries_is_noticed() {
+        let payload = [7; 40];
+        let header = FrameHeader {
+            payload_bytes: 40,
+            batches_crc: crc32c::crc32c(&payload),
+            ..header()
+        };
+        assert_eq!(header.check_payload(&payload), Ok(()));
+        assert!(header.check_payload(&payload[..39]).is_err());
+        for bit in 0..payload.len() * 8 {
+            let mut damaged = payload;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(header.check_payload(&damaged).is_err(), "bit {bit}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use super::store::ChunkStore;
 pub(super) const CHECKPOINTS_DIR: &str = "checkpoints";
 
 const MAGIC: [u8; 4] = *b"CLCP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX_BYTES: usize = 16;
 
 /// One partition's part of a checkpoint: what its log and its owner knew at one moment.
@@ -53,6 +53,8 @@ struct Wire {
     topic_id: [u8; 16],
     partition: i32,
     start_offset: i64,
+    /// The mark with the owner's state as of the last move of the start; 0: there is none.
+    stated: u64,
     state_offset: i64,
     /// Where the replay starts: everything before was durable when the entry was made.
     position: WireBoundary,
@@ -99,6 +101,7 @@ pub(super) struct RememberedChunk {
 #[derive(Debug)]
 pub(super) struct Remembered {
     pub(super) start_offset: Offset,
+    pub(super) stated: u64,
     /// The owner's state covers every record below this.
     pub(super) state_offset: Offset,
     pub(super) position: Boundary,
@@ -132,6 +135,7 @@ impl Log {
             topic_id: self.id.topic_id.0,
             partition: self.id.index,
             start_offset: known.start_offset.0,
+            stated: known.stated,
             state_offset: known.end_offset.0,
             position: WireBoundary::of(&position),
             durable: WireBoundary::of(&position),
@@ -240,6 +244,7 @@ impl Wire {
         }
         let remembered = Remembered {
             start_offset: Offset(self.start_offset),
+            stated: self.stated,
             state_offset: Offset(self.state_offset),
             position: self.position.into_boundary(),
             durable: self.durable.into_boundary(),

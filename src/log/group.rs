@@ -77,6 +77,24 @@ impl Group {
         Group::new(kind, frame_bytes(0), end_offset, epoch)
     }
 
+    /// A mark that carries `state`, which covers all records before it.
+    pub(super) fn mark_with(state: &[u8], end_offset: Offset, epoch: LeaderEpoch) -> Group {
+        let capacity_bytes = frame_bytes(state.len());
+        let mut mark = Group::new(FrameKind::Mark, capacity_bytes, end_offset, epoch);
+        mark.buffer[mark.used_bytes..mark.used_bytes + state.len()].copy_from_slice(state);
+        mark.used_bytes += state.len();
+        mark.batches_crc = crc32c::crc32c(state);
+        mark
+    }
+
+    /// Leaves out the state that a mark carries: it is to stand before records that the state
+    /// covers, or there is no place for so much.
+    pub(super) fn drop_state(&mut self) {
+        assert_eq!(self.kind, FrameKind::Mark, "only a mark carries one");
+        self.used_bytes = FRAME_HEADER_BYTES;
+        self.batches_crc = 0;
+    }
+
     fn new(kind: FrameKind, capacity_bytes: usize, offset: Offset, epoch: LeaderEpoch) -> Group {
         Group::of(kind, AlignedBuf::stale(capacity_bytes), offset, epoch)
     }
@@ -142,7 +160,7 @@ impl Group {
         self.max_timestamp = self.max_timestamp.max(max_timestamp);
     }
 
-    /// The bytes of the batches.
+    /// The bytes of the batches, or of what a mark carries.
     pub(super) fn payload_bytes(&self) -> usize {
         self.used_bytes - FRAME_HEADER_BYTES
     }
@@ -191,7 +209,10 @@ impl Group {
 
     /// Their length: what of the group waits for its frame.
     pub(super) fn unjournaled_bytes(&self) -> usize {
-        self.payload_bytes() - self.journaled_bytes
+        match self.kind {
+            FrameKind::Data => self.payload_bytes() - self.journaled_bytes,
+            FrameKind::Mark | FrameKind::Tombstone => 0,
+        }
     }
 
     /// Whether the journal was handed a part of it.

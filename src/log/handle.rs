@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use crate::frame::Incarnation;
+use crate::frame::{FrameKind, Incarnation};
 use crate::io::sync::oneshot;
 use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 
@@ -110,6 +110,7 @@ impl Log {
     pub fn size_bytes(&self) -> u64 {
         let state = self.state.borrow();
         let waiting = state.queued.iter().chain(&state.open);
+        let waiting = waiting.filter(|group| group.kind == FrameKind::Data);
         let waiting: usize = waiting.map(|group| group.payload_bytes()).sum();
         state
             .chunks

@@ -26,8 +26,8 @@
 //! // one per partition
 //! Log::open(&store, PartitionId, Found, LogConfig, Incarnation, replay: impl FnMut(Replay)).await
 //!                                            -> Result<Rc<Log>, OpenError>
-//!     // Replay::State(&[u8]) at most once and first: the checkpoint's opaque state;
-//!     // then Replay::Batch(&BatchHeader) for every batch that the state does not cover.
+//!     // Replay::State(&[u8]): the owner's opaque state, in place of all before it;
+//!     // Replay::Batch(&BatchHeader) for every batch that the last state does not cover.
 //! log.recovery()                             -> &Recovery: cut tail, quarantined ranges
 //! log.set_listener(Box<dyn Fn(LogEvent)>)    // Durable(Offset) | StorageFull | Stopped
 //! log.set_config(LogConfig)                  // live
@@ -48,8 +48,10 @@
 //!                                            // whose max timestamp is at or above it
 //! log.epoch_end(LeaderEpoch)                 -> Option<(LeaderEpoch, Offset)>  // KIP-101/279
 //! log.latest_epoch()                         -> Option<LeaderEpoch>
-//! log.set_start_offset(Offset).await         -> Result<(), Stopped>   // durable on return
-//! log.enforce_retention(Timestamp).await     -> Result<Offset, Stopped>   // the new log start
+//! log.set_start_offset(Offset, owner_state).await     -> Result<(), Stopped>
+//!     // durable on return, with what owner_state: FnOnce() -> Vec<u8> gives
+//! log.enforce_retention(Timestamp, owner_state).await -> Result<Offset, Stopped>
+//!     // the new log start
 //! log.size_bytes()                           // logical bytes, as DescribeLogDirs counts
 //! log.delete().await                         // durable on return; chunks go back to the pool
 //! log.close().await                          // no more appends; everything durable, sealed;

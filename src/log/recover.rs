@@ -21,15 +21,16 @@ use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 use super::scan::Found;
 use super::settings::LogConfig;
-use super::state::{Boundary, LogChunk, Phase, State};
+use super::state::{Boundary, LogChunk, Phase, State, is_stated_before};
 use super::store::ChunkStore;
 
 /// What recovery gives the log's owner, in order, while it runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Replay<'a> {
-    /// The owner's state as the checkpoint has it; at most once, and first.
+    /// The owner's state, in place of all that came before: as the checkpoint has it, or a move of
+    /// the log's start.
     State(&'a [u8]),
-    /// A batch that the state does not cover. Where records are damaged, batches are missing.
+    /// A batch that the last state does not cover. Where records are damaged, batches are missing.
     Batch(&'a BatchHeader),
 }
 
@@ -123,9 +124,11 @@ struct Run<'a, R> {
     /// What the checkpoint knows to be durable, if there is one.
     floor: Option<Boundary>,
     start_offset: Offset,
+    /// The mark with the owner's state as of the last move of the start; 0: there is none.
+    stated: u64,
     /// The end of what journals hold.
     journal_end: Offset,
-    /// Batches below are covered by the checkpoint's state.
+    /// Batches below are covered by a state.
     replay_from: Offset,
     epochs: Epochs,
     last_kind: FrameKind,
@@ -174,6 +177,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             },
             floor: None,
             start_offset: Offset::ZERO,
+            stated: 0,
             journal_end: Offset::ZERO,
             replay_from: Offset::ZERO,
             epochs: Epochs::default(),
@@ -192,6 +196,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     /// Takes over what the checkpoint knows.
     fn start_from(&mut self, remembered: Remembered) {
         self.start_offset = remembered.start_offset;
+        self.stated = remembered.stated;
         self.replay_from = remembered.state_offset;
         self.epochs = remembered.epochs;
         self.floor = Some(remembered.durable);
@@ -250,7 +255,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             let position = self.last().end_position;
             match self.look(&mut reader, position).await? {
                 Seen::Next(frame) => {
-                    self.replay_batches(&mut reader, position, &frame).await?;
+                    self.replay_payload(&mut reader, position, &frame).await?;
                     self.accept(&frame);
                 }
                 Seen::Damaged(frame) => {
@@ -302,13 +307,20 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         })
     }
 
-    async fn replay_batches(
+    async fn replay_payload(
         &mut self,
         reader: &mut ChunkReader,
         position: u64,
         frame: &FrameHeader,
     ) -> io::Result<()> {
         let mut rest = reader.payload(position, frame).await?;
+        if frame.kind == FrameKind::Mark {
+            if !rest.is_empty() && frame.base_offset >= self.replay_from {
+                (self.replay)(Replay::State(rest));
+                self.replay_from = frame.base_offset;
+            }
+            return Ok(());
+        }
         while let Some((header, _, after)) = split_batch(rest) {
             if header.base_offset >= self.replay_from {
                 (self.replay)(Replay::Batch(&header));
@@ -323,6 +335,11 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.advance(frame);
         self.last_kind = frame.kind;
         self.last_claim = frame.durable_through;
+        if frame.kind == FrameKind::Mark && frame.payload_bytes > 0 {
+            self.stated = frame.sequence;
+        } else if frame.log_start_offset > self.start_offset {
+            self.stated = 0;
+        }
         self.start_offset = self.start_offset.max(frame.log_start_offset);
         if frame.kind == FrameKind::Data {
             self.epochs.note(frame.leader_epoch, frame.base_offset);
@@ -549,6 +566,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 ..Chain::empty()
             };
             self.start_offset = Offset::ZERO;
+            self.stated = 0;
             self.epochs = Epochs::default();
             self.recovery = Recovery::default();
         } else {
@@ -577,7 +595,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
         let end_offset = self.chain.end_offset.max(self.journal_end);
         self.start_offset = self.start_offset.min(end_offset);
-        while self.chunks.len() > 1 && self.chunks[0].end_offset <= self.start_offset {
+        while self.chunks.len() > 1
+            && self.chunks[0].end_offset <= self.start_offset
+            && !is_stated_before(self.stated, self.chunks[1].first_sequence)
+        {
             let chunk = self
                 .chunks
                 .pop_front()
@@ -670,6 +691,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             synced: reached,
             unsynced: Vec::new(),
             start_offset: self.start_offset,
+            stated: self.stated,
             start_requested: self.start_offset,
             starts: VecDeque::new(),
             hot: VecDeque::new(),

@@ -1,6 +1,5 @@
 //! Where the log starts: moved by its owner, by time and by size.
 
-use crate::frame::FrameKind;
 use crate::model::{Offset, Timestamp};
 
 use super::handle::Log;
@@ -21,9 +20,16 @@ impl Log {
     /// Moves the log's start to `offset`, which must not be above `durable_offset()`. Durable on
     /// return; readers see the new start then, not before, and it never moves back. Chunks that lie
     /// wholly below it are recycled.
-    pub async fn set_start_offset(&self, offset: Offset) -> Result<(), Stopped> {
-        {
-            let mut state = self.state.borrow_mut();
+    ///
+    /// `owner_state` gives what a checkpoint would keep for the owner now. It is made durable
+    /// together with the new start: what it says of the records that go is in no frame any more.
+    pub async fn set_start_offset(
+        &self,
+        offset: Offset,
+        owner_state: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), Stopped> {
+        let is_new = {
+            let state = self.state.borrow();
             let durable = state.durable_offset();
             assert!(offset <= durable, "the log's start is never above its end");
             if state.start_offset >= offset {
@@ -33,10 +39,12 @@ impl Log {
                 return Err(Stopped);
             }
             // A frame that says so already may wait for space.
-            if state.start_requested < offset {
-                state.start_requested = offset;
-                state.queue_mark(FrameKind::Mark);
-            }
+            state.start_requested < offset
+        };
+        if is_new {
+            // Not under a borrow: the owner may ask the log something.
+            let known = owner_state();
+            self.state.borrow_mut().queue_start(offset, &known);
         }
         self.kick();
         self.wait(Goal::Start(offset)).await?;
@@ -48,7 +56,12 @@ impl Log {
 
     /// Drops the oldest segments as far as `retention_ms` and `retention_bytes` ask for it; gives
     /// the log's start. Like Kafka, it may drop everything, the segment in use included.
-    pub async fn enforce_retention(&self, now: Timestamp) -> Result<Offset, Stopped> {
+    /// `owner_state` as with `set_start_offset`.
+    pub async fn enforce_retention(
+        &self,
+        now: Timestamp,
+        owner_state: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Offset, Stopped> {
         let start = {
             let state = self.state.borrow();
             let segments = state.segments();
@@ -56,10 +69,29 @@ impl Log {
             let start = keep_from.map(|offset| offset.min(state.durable_offset()));
             start.filter(|offset| *offset > state.start_offset)
         };
-        if let Some(start) = start {
-            self.set_start_offset(start).await?;
+        match start {
+            Some(start) => self.set_start_offset(start, owner_state).await?,
+            None => self.state_again(owner_state).await?,
         }
         Ok(self.start_offset())
+    }
+}
+
+impl Log {
+    /// Makes the owner's state durable anew, if a chunk is kept for nothing else.
+    async fn state_again(&self, owner_state: impl FnOnce() -> Vec<u8>) -> Result<(), Stopped> {
+        let is_open = self.state.borrow().phase == Phase::Open && !self.store.is_stopped();
+        if !is_open || !self.state.borrow().is_first_kept_for_state() {
+            return Ok(());
+        }
+        let known = owner_state();
+        let mut state = self.state.borrow_mut();
+        let start = state.start_requested;
+        let sequence = state.queue_start(start, &known);
+        drop(state);
+        self.kick();
+        self.wait(Goal::Released(sequence)).await?;
+        self.sync_released().await
     }
 }
 

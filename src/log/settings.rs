@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::limits::{
-    CHUNK_BYTES, CHUNK_FILES_OPEN_MAX, HOT_TAIL_BYTES_MAX, LOG_SEAL_IDLE_MS, STORAGE_RESERVE_BYTES,
+    CHUNK_BYTES, CHUNK_FILES_OPEN_MAX, HOT_TAIL_BYTES_MAX, JOURNAL_CHUNK_BYTES, LOG_SEAL_IDLE_MS,
+    STORAGE_RESERVE_BYTES,
 };
 
 /// What "durable" means: `corelog.durability`.
@@ -82,7 +83,7 @@ impl Default for StoreConfig {
             durability: Durability::Sync,
             chunk_bytes: CHUNK_BYTES.to_vec(),
             hot_bytes: HOT_TAIL_BYTES_MAX,
-            journal_bytes: 0,
+            journal_bytes: JOURNAL_CHUNK_BYTES,
             reserve_bytes: STORAGE_RESERVE_BYTES,
             files_open_max: CHUNK_FILES_OPEN_MAX,
             prewrite: true,

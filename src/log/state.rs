@@ -87,6 +87,15 @@ pub(super) struct FlyingFrame {
     pub(super) memory_bytes: usize,
 }
 
+/// Where a frame says that the log starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StartAt {
+    pub(super) sequence: u64,
+    pub(super) offset: Offset,
+    /// The frame carries the owner's state.
+    pub(super) has_state: bool,
+}
+
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
@@ -153,10 +162,13 @@ pub(super) struct State {
     /// Chunks with released frames that were not synced, and the last such frame's sequence.
     pub(super) unsynced: Vec<(Rc<Chunk>, u64)>,
     pub(super) start_offset: Offset,
+    /// The mark that has the owner's state as of the last move of the log's start; 0: none has.
+    /// Nothing else may know of what the start has passed, so its chunk is not given back.
+    pub(super) stated: u64,
     /// Where the log starts in the frames that are built from now on.
     pub(super) start_requested: Offset,
     /// Starts that wait for the frame that says so to be synced.
-    pub(super) starts: VecDeque<(u64, Offset)>,
+    pub(super) starts: VecDeque<StartAt>,
     pub(super) hot: VecDeque<HotFrame>,
     pub(super) waiters: Vec<Waiter>,
     /// The last frame claims that everything before it is durable.
@@ -224,7 +236,9 @@ impl LogChunk {
         self.end_position += u64::from(frame.frame_bytes);
         self.last_crc = frame.crc;
         self.end_offset = frame.end_offset;
-        self.payload_bytes += u64::from(frame.payload_bytes);
+        if frame.kind == FrameKind::Data {
+            self.payload_bytes += u64::from(frame.payload_bytes);
+        }
         self.max_timestamp = self.max_timestamp.max(frame.max_timestamp);
     }
 }
@@ -319,8 +333,21 @@ impl State {
 
     /// Queues a frame without batches behind everything appended; gives its sequence.
     pub(super) fn queue_mark(&mut self, kind: FrameKind) -> u64 {
+        let mark = Group::mark(kind, self.end_offset, self.mark_epoch());
+        self.queue_as_mark(mark)
+    }
+
+    /// Queues a move of the log's start to `offset`. `owner_state` covers everything appended: what
+    /// the start passes may be known from it alone, so no frame before it tells of the move.
+    pub(super) fn queue_start(&mut self, offset: Offset, owner_state: &[u8]) -> u64 {
         self.close_group(false);
-        let mut mark = Group::mark(kind, self.end_offset, self.mark_epoch());
+        self.start_requested = offset;
+        let mark = Group::mark_with(owner_state, self.end_offset, self.mark_epoch());
+        self.queue_as_mark(mark)
+    }
+
+    fn queue_as_mark(&mut self, mut mark: Group) -> u64 {
+        self.close_group(false);
         mark.log_start_offset = self.start_requested;
         self.queued.push_back(mark);
         // What is lost before a group has a sequence, too.
@@ -347,7 +374,7 @@ impl State {
             Goal::Framed(offset) => self.released.end_offset >= offset,
             Goal::Released(sequence) => self.released.sequence >= sequence,
             Goal::Start(offset) => {
-                let carried = self.starts.iter().map(|(_, start)| *start).max();
+                let carried = self.starts.iter().map(|start| start.offset).max();
                 carried.max(Some(self.start_offset)) >= Some(offset)
             }
         }
@@ -377,8 +404,11 @@ impl State {
             && frame.durable_through + 1 == frame.after.sequence
             && self.open.is_none()
             && self.queued.is_empty();
-        self.starts
-            .push_back((frame.after.sequence, frame.log_start_offset));
+        self.starts.push_back(StartAt {
+            sequence: frame.after.sequence,
+            offset: frame.log_start_offset,
+            has_state: frame.kind == FrameKind::Mark && !frame.payload.is_empty(),
+        });
         match durability {
             Durability::Sync => self.mark_synced(frame.after, released),
             Durability::Written => self.note_unsynced(&frame.chunk, frame.after.sequence),
@@ -412,18 +442,21 @@ impl State {
         }
         self.unsynced
             .retain(|(_, through)| *through > boundary.sequence);
-        while let Some((sequence, start)) = self.starts.front().copied() {
-            if sequence > boundary.sequence {
-                break;
+        let reached = |start: &mut StartAt| start.sequence <= boundary.sequence;
+        while let Some(start) = self.starts.pop_front_if(reached) {
+            if start.has_state {
+                self.stated = start.sequence;
+            } else if start.offset > self.start_offset {
+                self.stated = 0;
             }
-            self.starts.pop_front();
-            self.start_offset = self.start_offset.max(start);
+            self.start_offset = self.start_offset.max(start.offset);
         }
         self.epochs.start_at(self.start_offset);
         // The chain of what remains must begin in a chunk that is on the disk already.
         while self.chunks.len() > 1
             && self.chunks[0].end_offset <= self.start_offset
             && self.chunks[1].first_sequence <= self.synced.sequence
+            && !self.is_first_kept_for_state()
         {
             let passed = self.chunks.pop_front().expect("there are two at least");
             released.retired.push(passed.chunk);
@@ -441,10 +474,23 @@ impl State {
         }
     }
 
+    /// Whether the start has passed the first chunk, and it is kept for the owner's state in it.
+    pub(super) fn is_first_kept_for_state(&self) -> bool {
+        self.chunks.len() > 1
+            && self.chunks[0].end_offset <= self.start_offset
+            && is_stated_before(self.stated, self.chunks[1].first_sequence)
+    }
+
     /// Drops what the log keeps for readers of its tail; gives the memory.
     pub(super) fn drop_hot(&mut self) -> usize {
         let bytes = self.hot.iter().map(|frame| frame.memory_bytes).sum();
         self.hot = VecDeque::new();
         bytes
     }
+}
+
+/// Whether the mark with the owner's state, if there is one, lies before the chunk that begins with
+/// the frame `first_sequence`.
+pub(super) fn is_stated_before(stated: u64, first_sequence: u64) -> bool {
+    stated > 0 && stated < first_sequence
 }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::frame::{ChunkStamp, FrameHeader, FrameKind, Incarnation};
 use crate::io::{self, AlignedBuf, Sync};
 use crate::limits::{
-    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, JOURNAL_ENTRY_BYTES_MAX, LOG_GROUP_BYTES_MAX,
-    LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_REST_SHARE, STORAGE_RETRY_MS,
+    CHUNK_FILL_FAST_MS, CHUNK_FILL_SLOW_MS, FRAME_ALIGNMENT_BYTES, JOURNAL_ENTRY_BYTES_MAX,
+    LOG_GROUP_BYTES_MAX, LOG_SECOND_WRITE_BYTES, LOG_WRITES_IN_FLIGHT_MAX, SEGMENT_REST_SHARE,
+    STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{PartitionId, Timestamp};
@@ -357,7 +358,11 @@ impl State {
     ) -> Step {
         if self.allocating {
             // What makes room must not wait for what needs it.
-            return match self.take_mark_that_fits() {
+            let mark = match store.is_full() {
+                true => self.take_mark_that_fits(),
+                false => None,
+            };
+            return match mark {
                 Some(mark) => {
                     let flight = self.new_flight();
                     Step::Write(vec![self.build(mark, flight, writer)])
@@ -393,10 +398,12 @@ impl State {
     }
 
     /// Takes a move of the log's start out of the queue, ahead of the groups that wait for a chunk:
-    /// it holds no record, so it may stand anywhere in the chain.
+    /// it holds no record, so it may stand anywhere in the chain. Only without the owner's state,
+    /// which covers those groups.
     fn take_mark_that_fits(&mut self) -> Option<Group> {
         let moves = |group: &Group| group.kind == FrameKind::Mark && !group.is_seal;
         let index = self.queued.iter().position(moves)?;
+        self.queued[index].drop_state();
         if !self.has_place(self.queued[index].frame_bytes() as u64, Room::Mark) {
             return None;
         }
@@ -651,12 +658,14 @@ impl State {
 fn room_of(group: &Group) -> Room {
     match group.kind {
         FrameKind::Tombstone => Room::Tombstone,
-        FrameKind::Mark if !group.is_seal => Room::Mark,
+        FrameKind::Mark if !group.is_seal && group.frame_bytes() <= FRAME_ALIGNMENT_BYTES => {
+            Room::Mark
+        }
         FrameKind::Data | FrameKind::Mark => Room::Ordinary,
     }
 }
 
-/// The batches of a frame.
+/// The batches of a frame, or what a mark carries.
 fn payload_of(frame: &Bytes, header: &FrameHeader) -> Bytes {
     let start = crate::frame::FRAME_HEADER_BYTES;
     frame.slice(start..start + header.payload_bytes as usize)

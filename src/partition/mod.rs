@@ -20,8 +20,8 @@ pub use watermark::Watch;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::log::{Log, LogEvent};
-use crate::model::{LeaderEpoch, Offset, PartitionId, TopicName};
+use crate::log::{Log, LogEvent, Stopped};
+use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicName};
 use watermark::Watermark;
 
 /// The leader replica of one partition.
@@ -110,13 +110,19 @@ impl Partition {
         self.state.borrow().producers.active().collect()
     }
 
-    /// What the checkpoint keeps of this room's state: the producers' snapshot.
-    pub fn checkpoint_state(&self) -> Vec<u8> {
+    /// What a restart needs to know of this room's state beside the records: its producers.
+    pub fn producers_snapshot(&self) -> Vec<u8> {
         self.state.borrow().producers.snapshot()
     }
 
+    /// Drops the oldest segments as far as the topic's retention asks for it.
+    pub async fn enforce_retention(&self, now: Timestamp) -> Result<Offset, Stopped> {
+        let producers = || self.producers_snapshot();
+        self.log.enforce_retention(now, producers).await
+    }
+
     /// Forgets producers that were silent for `expiration_ms`.
-    pub fn expire_producers(&self, now: crate::model::Timestamp, expiration_ms: i64) {
+    pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
         self.state.borrow_mut().producers.expire(now, expiration_ms);
     }
 

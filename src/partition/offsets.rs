@@ -170,7 +170,7 @@ impl Partition {
         }
         if target > self.log.start_offset() {
             self.log
-                .set_start_offset(target)
+                .set_start_offset(target, || self.producers_snapshot())
                 .await
                 .map_err(|_| OffsetsError::Storage)?;
         }

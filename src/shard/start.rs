@@ -224,7 +224,6 @@ impl Shard {
     pub async fn open(launch: Arc<Launch>, core: CoreId) -> Result<Rc<Shard>, StartError> {
         let opened = Self::open_alone(&launch, core).await;
         let shard = opened.map_err(|error| launch.fail(error))?;
-        shard.open_everything().await;
         launch
             .progress
             .send_modify(|progress| progress.opened_count += 1);

@@ -75,7 +75,7 @@ impl Shard {
                     return;
                 }
                 io::yield_now().await;
-                let enforced = partition.log().enforce_retention(io::wall_clock());
+                let enforced = partition.enforce_retention(io::wall_clock());
                 // Without space it may take until another partition has given some back: what was
                 // begun goes on.
                 io::timeout(Duration::from_millis(RETENTION_WAIT_MS_MAX), enforced).await;
@@ -103,7 +103,7 @@ impl Shard {
     /// Writes where each log stands, so that a restart replays little.
     pub(super) async fn write_checkpoint(self: &Rc<Self>) {
         let entries = self.all_partitions().into_iter().map(|partition| {
-            let state = partition.checkpoint_state();
+            let state = partition.producers_snapshot();
             partition.log().checkpoint(state)
         });
         let entries = entries.collect();

@@ -31,7 +31,7 @@ async fn short_day(world: Rc<World>) {
         .get_mut(&id)
         .expect("known")
         .start_requested = 7;
-    log.set_start_offset(Offset(7))
+    log.set_start_offset(Offset(7), node.owner_state(id))
         .await
         .expect("nothing fails here");
     world.models.borrow_mut().get_mut(&id).expect("known").start = 7;

@@ -166,7 +166,8 @@ async fn full_day(world: Rc<World>, seed: u64) {
         .get_mut(&P())
         .expect("known")
         .start_requested = to.0;
-    log.set_start_offset(to).await.expect("nothing failed");
+    let moved = log.set_start_offset(to, node.owner_state(P())).await;
+    moved.expect("nothing failed");
     world
         .models
         .borrow_mut()

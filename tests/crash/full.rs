@@ -104,7 +104,8 @@ async fn delete_records(node: &Node, id: PartitionId) {
     let log = node.logs.borrow()[&id].clone();
     let to = log.durable_offset();
     promise(node, id, |model| model.start_requested = to.0);
-    let moved = soon("a move of the log's start", log.set_start_offset(to)).await;
+    let moving = log.set_start_offset(to, node.owner_state(id));
+    let moved = soon("a move of the log's start", moving).await;
     moved.expect("nothing failed");
     promise(node, id, |model| model.start = to.0);
 }
@@ -270,7 +271,8 @@ fn a_log_start_that_goes_ahead_is_in_every_frame_behind_it() {
         promise(&node, p(), |model| model.start_requested = to.0);
         // As retention does: it asks again and again, and does not wait for ever.
         for _ in 0..20 {
-            io::timeout(Duration::from_micros(1), log.set_start_offset(to)).await;
+            let moving = log.set_start_offset(to, node.owner_state(p()));
+            io::timeout(Duration::from_micros(1), moving).await;
         }
         with_disk(|disk| disk.options_mut().capacity_bytes = 1 << 30);
         durable(&node, p()).await;

@@ -156,7 +156,8 @@ async fn day_of_rounds(world: Rc<World>) {
                 change(world.models.borrow_mut().get_mut(&ids[0]).expect("known"));
             };
             known(&|model| model.start_requested = to.0);
-            log.set_start_offset(to).await.expect("nothing fails here");
+            let moved = log.set_start_offset(to, node.owner_state(ids[0])).await;
+            moved.expect("nothing fails here");
             known(&|model| model.start = to.0);
             workload::checkpoint_all(&node).await;
         }

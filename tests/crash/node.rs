@@ -31,6 +31,9 @@ pub struct World {
     pub starts: Cell<u32>,
     /// Damage was done on purpose.
     pub damaged: Cell<bool>,
+    /// There was no space for a chunk: moves of a log's start may have gone without its owner's
+    /// state.
+    pub was_full: Cell<bool>,
 }
 
 /// One running broker.
@@ -72,6 +75,7 @@ impl World {
             cores: Cell::new(1),
             starts: Cell::new(0),
             damaged: Cell::new(false),
+            was_full: Cell::new(false),
         })
     }
 }
@@ -123,11 +127,8 @@ impl Node {
         let mut replayed: Vec<BatchHeader> = Vec::new();
         let replay = |replay: Replay<'_>| match replay {
             Replay::State(bytes) => {
-                assert!(
-                    state.is_none() && replayed.is_empty(),
-                    "the state comes once and first"
-                );
                 state = Some(bytes.to_vec());
+                replayed.clear();
             }
             Replay::Batch(header) => replayed.push(*header),
         };
@@ -163,7 +164,7 @@ impl Node {
             model.clone()
         };
         let covered = state.map_or(0, |state| model.check_state(&state));
-        model.check_replay(covered, replayed);
+        model.check_replay(covered, replayed, self.world.was_full.get());
         self.check_content(log, &model).await;
         check_epochs(log, &model);
     }
@@ -205,8 +206,20 @@ impl Node {
         let world = self.world.clone();
         log.set_listener(Box::new(move |event| match event {
             LogEvent::Durable(offset) => world.acknowledge(id, offset.0),
-            LogEvent::StorageFull | LogEvent::Stopped => {}
+            LogEvent::StorageFull => world.was_full.set(true),
+            LogEvent::Stopped => {}
         }));
+    }
+
+    /// The state of a log's owner, as of when it is asked for.
+    pub fn owner_state(&self, id: PartitionId) -> impl FnOnce() -> Vec<u8> + 'static {
+        let world = self.world.clone();
+        let log = self.logs.borrow().get(&id).cloned();
+        move || {
+            let models = world.models.borrow();
+            let known = models.get(&id).zip(log);
+            known.map_or(Vec::new(), |(model, log)| model.state(log.end_offset().0))
+        }
     }
 
     /// Appends a batch; false if the log refuses.

@@ -106,8 +106,8 @@ async fn day_of_moves(world: Rc<World>, day: u64) {
             change(world.models.borrow_mut().get_mut(&id).expect("known"));
         };
         known(&|model| model.start_requested = end.0);
-        let moved = log.clone();
-        let moving = io::spawn(async move { moved.set_start_offset(end).await });
+        let (moved, state) = (log.clone(), node.owner_state(id));
+        let moving = io::spawn(async move { moved.set_start_offset(end, state).await });
         io::yield_now().await;
         let value_bytes = if chance.coin() { 300_000 } else { 3_000 };
         node.append(id, |base, epoch| batch(0, base, epoch, 1, value_bytes));

@@ -117,7 +117,8 @@ async fn move_start(node: &Node, id: PartitionId, log: &Log, chance: &mut Chance
     let (start, durable) = (log.start_offset().0, log.durable_offset().0);
     let to = chance.between(start as u64, durable as u64) as i64;
     asked(node, id, to);
-    if log.set_start_offset(Offset(to)).await.is_ok() {
+    let state = node.owner_state(id);
+    if log.set_start_offset(Offset(to), state).await.is_ok() {
         assert!(log.start_offset().0 >= to);
         moved(node, id, log.start_offset().0);
     }
@@ -125,7 +126,8 @@ async fn move_start(node: &Node, id: PartitionId, log: &Log, chance: &mut Chance
 
 async fn retain(node: &Node, id: PartitionId, log: &Log) {
     asked(node, id, log.durable_offset().0);
-    if let Ok(start) = log.enforce_retention(io::wall_clock()).await {
+    let state = node.owner_state(id);
+    if let Ok(start) = log.enforce_retention(io::wall_clock(), state).await {
         moved(node, id, start.0);
     }
 }
