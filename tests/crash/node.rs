@@ -31,9 +31,11 @@ pub struct World {
     pub starts: Cell<u32>,
     /// Damage was done on purpose.
     pub damaged: Cell<bool>,
-    /// There was no space for a chunk: moves of a log's start may have gone without its owner's
-    /// state.
-    pub was_full: Cell<bool>,
+    /// Moves of a log's start may have gone without its owner's state: the owner has none, or
+    /// there was no space for a chunk.
+    pub may_lack_state: Cell<bool>,
+    /// The owners of logs have no state.
+    pub stateless: Cell<bool>,
 }
 
 /// One running broker.
@@ -75,7 +77,8 @@ impl World {
             cores: Cell::new(1),
             starts: Cell::new(0),
             damaged: Cell::new(false),
-            was_full: Cell::new(false),
+            may_lack_state: Cell::new(false),
+            stateless: Cell::new(false),
         })
     }
 }
@@ -164,7 +167,7 @@ impl Node {
             model.clone()
         };
         let covered = state.map_or(0, |state| model.check_state(&state));
-        model.check_replay(covered, replayed, self.world.was_full.get());
+        model.check_replay(covered, replayed, self.world.may_lack_state.get());
         self.check_content(log, &model).await;
         check_epochs(log, &model);
     }
@@ -206,7 +209,7 @@ impl Node {
         let world = self.world.clone();
         log.set_listener(Box::new(move |event| match event {
             LogEvent::Durable(offset) => world.acknowledge(id, offset.0),
-            LogEvent::StorageFull => world.was_full.set(true),
+            LogEvent::StorageFull => world.may_lack_state.set(true),
             LogEvent::Stopped => {}
         }));
     }
@@ -218,6 +221,7 @@ impl Node {
         move || {
             let models = world.models.borrow();
             let known = models.get(&id).zip(log);
+            let known = known.filter(|_| !world.stateless.get());
             known.map_or(Vec::new(), |(model, log)| model.state(log.end_offset().0))
         }
     }

@@ -122,6 +122,10 @@ fn a_chunk_is_given_back_only_when_its_successor_is_on_the_disk() {
         let sim = Simulation::new(2_000 + seed);
         let partitions: Vec<PartitionId> = (0..2).map(|index| partition(1, index)).collect();
         let world = World::new(tiny_store(), small_segments(), &partitions);
+        // A state would keep the chunk.
+        let stateless = seed % 2 == 1;
+        world.stateless.set(stateless);
+        world.may_lack_state.set(stateless);
         let mut chance = Chance::new(seed, "days");
         for _ in 0..6 {
             let at = sim.counts().ops + chance.between(30, 250);
