@@ -85,10 +85,7 @@ impl Log {
             return Ok(());
         }
         let known = owner_state();
-        let mut state = self.state.borrow_mut();
-        let start = state.start_requested;
-        let sequence = state.queue_start(start, &known);
-        drop(state);
+        let sequence = self.state.borrow_mut().queue_start_again(&known);
         self.kick();
         self.wait(Goal::Released(sequence)).await?;
         self.sync_released().await

@@ -346,6 +346,11 @@ impl State {
         self.queue_as_mark(mark)
     }
 
+    /// The same without a move.
+    pub(super) fn queue_start_again(&mut self, owner_state: &[u8]) -> u64 {
+        self.queue_start(self.start_requested, owner_state)
+    }
+
     fn queue_as_mark(&mut self, mut mark: Group) -> u64 {
         self.close_group(false);
         mark.log_start_offset = self.start_requested;
