@@ -141,6 +141,9 @@ pub const RECOVERIES_MAX: usize = 64;
 pub const SCAN_READS_MAX: usize = 128;
 /// A log that got nothing for this long writes its seal and gives its buffers back, in ms.
 pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
+/// An idle log's tail that nobody has read for this long is given back, in ms.
+pub const LOG_TAIL_UNREAD_MS: u64 = 30_000;
+const _: () = assert!(LOG_TAIL_UNREAD_MS >= LOG_SEAL_IDLE_MS);
 /// Leader epochs remembered of one partition; the oldest are forgotten.
 pub const EPOCHS_MAX: usize = 1024;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
