@@ -242,6 +242,8 @@ const _: () = assert!(JOURNAL_ROUND_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYT
 const _: () = assert!((JOURNAL_ROUND_BYTES_MAX as u64) < JOURNAL_CHUNK_BYTES);
 const _: () = assert!(JOURNAL_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+/// Batches that wait to be durable for which a partition without any keeps room.
+pub const WAITERS_ROOM_KEPT: usize = 64;
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// The buffer that small requests are read into, and the least one of a large request, in bytes.
