@@ -35,9 +35,19 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct AppendedBatch {
     first_sequence: i32,
-    last_sequence: i32,
+    /// How far its last record is from its first, in sequence numbers and in offsets.
+    last_delta: i32,
     base_offset: Offset,
-    last_offset: Offset,
+}
+
+impl AppendedBatch {
+    fn last_sequence(&self) -> i32 {
+        sequence_after(self.first_sequence, self.last_delta)
+    }
+
+    fn last_offset(&self) -> Offset {
+        self.base_offset + i64::from(self.last_delta)
+    }
 }
 
 /// The last batches of a producer, oldest first. In the table itself: with many producers each look
@@ -120,7 +130,7 @@ impl ProducerTable {
         {
             return Verdict::Duplicate {
                 base_offset: original.base_offset,
-                last_offset: original.last_offset,
+                last_offset: original.last_offset(),
             };
         }
         if batch.producer_epoch < known.epoch {
@@ -135,7 +145,7 @@ impl ProducerTable {
         let next = known
             .batches
             .last()
-            .map_or(0, |last| sequence_after(last.last_sequence, 1));
+            .map_or(0, |last| sequence_after(last.last_sequence(), 1));
         if batch.base_sequence == next {
             Verdict::Append
         } else {
@@ -178,9 +188,8 @@ impl ProducerTable {
         }
         producer.batches.push(AppendedBatch {
             first_sequence: batch.base_sequence,
-            last_sequence: sequence_after(batch.base_sequence, batch.last_offset_delta),
+            last_delta: batch.last_offset_delta,
             base_offset,
-            last_offset: base_offset + i64::from(batch.last_offset_delta),
         });
         producer.last_timestamp = timestamp;
     }
@@ -202,7 +211,7 @@ impl ProducerTable {
             last_sequence: producer
                 .batches
                 .last()
-                .map_or(-1, |batch| batch.last_sequence),
+                .map_or(-1, AppendedBatch::last_sequence),
             last_timestamp: producer.last_timestamp,
         })
     }
@@ -223,9 +232,9 @@ impl ProducerTable {
             out.push(producer.batches.count as u8);
             for batch in producer.batches.as_slice() {
                 out.extend(batch.first_sequence.to_le_bytes());
-                out.extend(batch.last_sequence.to_le_bytes());
+                out.extend(batch.last_sequence().to_le_bytes());
                 out.extend(batch.base_offset.0.to_le_bytes());
-                out.extend(batch.last_offset.0.to_le_bytes());
+                out.extend(batch.last_offset().0.to_le_bytes());
             }
         }
         out
@@ -245,12 +254,7 @@ impl ProducerTable {
             }
             let mut batches = LastBatches::default();
             for _ in 0..count {
-                batches.push(AppendedBatch {
-                    first_sequence: i32::from_le_bytes(take(&mut bytes)?),
-                    last_sequence: i32::from_le_bytes(take(&mut bytes)?),
-                    base_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
-                    last_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
-                });
+                batches.push(restore_batch(&mut bytes)?);
             }
             producers.insert(
                 id,
@@ -267,9 +271,9 @@ impl ProducerTable {
 
 impl Producer {
     fn duplicate_of(&self, batch: &BatchHeader) -> Option<&AppendedBatch> {
-        let last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta);
         self.batches.as_slice().iter().find(|known| {
-            known.first_sequence == batch.base_sequence && known.last_sequence == last_sequence
+            known.first_sequence == batch.base_sequence
+                && known.last_delta == batch.last_offset_delta
         })
     }
 }
@@ -282,6 +286,21 @@ fn sequence_after(sequence: i32, count: i32) -> i32 {
     } else {
         sum as i32
     }
+}
+
+/// One batch of a snapshot, which says both of its ends.
+fn restore_batch(bytes: &mut &[u8]) -> Option<AppendedBatch> {
+    let first_sequence = i32::from_le_bytes(take(bytes)?);
+    let last_sequence = i32::from_le_bytes(take(bytes)?);
+    let base_offset = Offset(i64::from_le_bytes(take(bytes)?));
+    let last_offset = i64::from_le_bytes(take(bytes)?);
+    let last_delta = i32::try_from(last_offset.checked_sub(base_offset.0)?).ok()?;
+    let batch = AppendedBatch {
+        first_sequence,
+        last_delta,
+        base_offset,
+    };
+    (batch.last_sequence() == last_sequence).then_some(batch)
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
