@@ -141,6 +141,9 @@ pub const RECOVERIES_MAX: usize = 64;
 pub const SCAN_READS_MAX: usize = 128;
 /// A log that got nothing for this long writes its seal and gives its buffers back, in ms.
 pub const LOG_SEAL_IDLE_MS: u64 = 3_000;
+/// An idle log's tail that nobody has read for this long is given back, in ms.
+pub const LOG_TAIL_UNREAD_MS: u64 = 30_000;
+const _: () = assert!(LOG_TAIL_UNREAD_MS >= LOG_SEAL_IDLE_MS);
 /// Leader epochs remembered of one partition; the oldest are forgotten.
 pub const EPOCHS_MAX: usize = 1024;
 /// Entries of a core's submission queue: as many operations as one turn starts go to the kernel
@@ -239,6 +242,8 @@ const _: () = assert!(JOURNAL_ROUND_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYT
 const _: () = assert!((JOURNAL_ROUND_BYTES_MAX as u64) < JOURNAL_CHUNK_BYTES);
 const _: () = assert!(JOURNAL_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES));
+/// Batches that wait to be durable for which a partition without any keeps room.
+pub const WAITERS_ROOM_KEPT: usize = 64;
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
 /// The buffer that small requests are read into, and the least one of a large request, in bytes.

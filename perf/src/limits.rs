@@ -106,12 +106,15 @@ pub(crate) const SINK_READ_BYTES: usize = 256 << 10;
 /// Writes of one connection of a floor's server that wait for their end; it reads no further then.
 pub(crate) const SINK_WRITES_MAX: usize = 2;
 
-/// What is sent at once when nothing is asked for: pieces as large as a batch, as many as a fetch
-/// response has from 8 partitions.
+/// What is sent at once when nothing is asked for: pieces as large as a batch of W6-tail, as many
+/// as a fetch of four partitions is answered with.
 pub(crate) const SEND_PIECE_BYTES: usize = 128 << 10;
-pub(crate) const SEND_PIECES: usize = 8;
-/// What its readers take from a connection at once, at most, in bytes.
-pub(crate) const DRAIN_READ_BYTES: usize = 1 << 20;
+pub(crate) const SEND_PIECES: usize = 32;
+/// The memory of all cores together that is sent from in turn: the backlog of W6-tail, so that the
+/// floor reads as much different memory as the broker does.
+pub(crate) const SEND_MEMORY_BYTES: usize = 64 << 20;
+/// What its readers fill before they use their memory again: what a consumer has for an answer.
+pub(crate) const DRAIN_READ_BYTES: usize = SEND_PIECES * SEND_PIECE_BYTES;
 
 /// Bytes of a broker's /metrics.
 pub(crate) const METRICS_PAGE_BYTES_MAX: u64 = 64 << 20;

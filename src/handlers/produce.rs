@@ -113,7 +113,10 @@ impl Outcome {
         placed: Vec<PlacedBatch>,
         version: i16,
     ) -> Vec<ProducePart> {
-        let mut parts = Vec::new();
+        let topics = self.response.topics.iter();
+        let count = topics.map(|topic| topic.partitions.len()).sum();
+        let mut parts = Vec::with_capacity(count);
+        self.places.reserve_exact(count);
         // Decoding told of each once, in order.
         let mut placed = placed.into_iter();
         for (at, topic) in request.topics.into_iter().enumerate() {

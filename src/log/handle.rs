@@ -1,10 +1,11 @@
 //! The log of one partition: its identity, its figures, and waiting for it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::frame::{FrameKind, Incarnation};
 use crate::io::sync::oneshot;
+use crate::io::{self, Instant};
 use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 
 use super::recover::Recovery;
@@ -22,6 +23,8 @@ pub struct Log {
     pub(super) store: Rc<ChunkStore>,
     pub(super) incarnation: Incarnation,
     pub(super) state: RefCell<State>,
+    /// When its tail was last read from memory.
+    pub(super) tail_read: Cell<Option<Instant>>,
     listener: RefCell<Option<Listener>>,
     recovery: Recovery,
     pub(super) me: Weak<Log>,
@@ -55,6 +58,7 @@ impl Log {
             store: store.clone(),
             incarnation,
             state: RefCell::new(state),
+            tail_read: Cell::new(None),
             listener: RefCell::new(None),
             recovery,
             me: me.clone(),
@@ -243,6 +247,13 @@ impl Log {
         if released.advanced {
             self.tell(LogEvent::Durable(self.durable_offset()));
         }
+    }
+
+    /// Whether somebody still reads what is kept of its tail.
+    pub(super) fn is_tail_read(&self) -> bool {
+        let unread = self.store.config.tail_unread;
+        let read = self.tail_read.get();
+        read.is_some_and(|read| io::now() - read < unread)
     }
 
     /// Drops the oldest hot frame, if it is the one that starts at `base_offset`.

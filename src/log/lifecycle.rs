@@ -18,9 +18,10 @@ use super::store::Stopped;
 impl Log {
     /// Called by the store when the log may have been idle for long: writes the seal, so that a
     /// crash leaves no doubt about the last group, and gives back what an idle log must not own.
+    /// A tail that is read again and again stays, within the budget of all tails.
     pub(super) async fn seal_if_idle(&self) {
         let idle = self.store.config.seal_idle;
-        let (hot, file, seal) = {
+        let (hot, file, seal, stays) = {
             let mut state = self.state.borrow_mut();
             let open = state.phase == Phase::Open && !self.store.is_stopped();
             let busy = !state.is_settled() || io::now() - state.last_append < idle;
@@ -36,10 +37,19 @@ impl Log {
                 }
                 return;
             }
-            state.seal_scheduled = false;
+            let stays = open && !state.hot.is_empty() && self.is_tail_read();
+            let hot = match stays {
+                true => 0,
+                false => state.drop_hot(),
+            };
+            state.seal_scheduled = stays;
             let file = state.chunks.back().map(|last| last.chunk.id);
-            (state.drop_hot(), file, open && !state.sealed)
+            (hot, file, open && !state.sealed, stays)
         };
+        if stays {
+            // To look again whether it is read.
+            self.store.note_unsealed(self.me.clone());
+        }
         self.store.hot.dropped(hot);
         self.store.note_freed(hot);
         if seal {

@@ -144,13 +144,16 @@ impl Log {
                 Place::Hot {
                     base_offset,
                     payload,
-                } => match slices.pick(&payload, base_offset, limits, None) {
-                    Ok(Picked::All) => {}
-                    Ok(Picked::Enough) => return Ok(()),
-                    Ok(Picked::Short { .. }) | Err(_) => {
-                        unreachable!("a written frame holds whole batches")
+                } => {
+                    self.tail_read.set(Some(io::now()));
+                    match slices.pick(&payload, base_offset, limits, None) {
+                        Ok(Picked::All) => {}
+                        Ok(Picked::Enough) => return Ok(()),
+                        Ok(Picked::Short { .. }) | Err(_) => {
+                            unreachable!("a written frame holds whole batches")
+                        }
                     }
-                },
+                }
                 Place::Cold {
                     chunk,
                     position,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::limits::{
     CHUNK_BYTES, CHUNK_FILES_OPEN_MAX, HOT_TAIL_BYTES_MAX, JOURNAL_CHUNK_BYTES, LOG_SEAL_IDLE_MS,
-    STORAGE_RESERVE_BYTES,
+    LOG_TAIL_UNREAD_MS, STORAGE_RESERVE_BYTES,
 };
 
 /// What "durable" means: `corelog.durability`.
@@ -61,6 +61,8 @@ pub struct StoreConfig {
     pub prewrite: bool,
     /// How long a log gets nothing before it is sealed.
     pub seal_idle: Duration,
+    /// How long nobody reads an idle log's tail before its memory is given back.
+    pub tail_unread: Duration,
 }
 
 impl StoreConfig {
@@ -88,6 +90,7 @@ impl Default for StoreConfig {
             files_open_max: CHUNK_FILES_OPEN_MAX,
             prewrite: true,
             seal_idle: Duration::from_millis(LOG_SEAL_IDLE_MS),
+            tail_unread: Duration::from_millis(LOG_TAIL_UNREAD_MS),
         }
     }
 }

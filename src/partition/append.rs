@@ -1,15 +1,17 @@
 //! The one step of an append that cannot be interrupted: epoch, producer sequence, offsets.
 
+use std::rc::Rc;
+
 use crate::frame::{BatchHeader, BatchInfo};
-use crate::io::sync::oneshot;
 use crate::log::{AppendError, Batch};
 use crate::metrics::{self, Counter};
 use crate::model::{Offset, Timestamp};
 
-use super::{Partition, Verdict};
+use super::pending::Waiter;
+use super::{Partition, Pending, Verdict};
 
 /// Where a batch went, or where its original went before.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The offset of the batch's first record.
     pub base_offset: Offset,
@@ -17,8 +19,6 @@ pub struct Appended {
     pub log_append_time: Timestamp,
     /// The partition's first offset.
     pub log_start_offset: Offset,
-    /// Resolves to true once the batch is below the high watermark, to false if it never will be.
-    pub durable: oneshot::Receiver<bool>,
 }
 
 /// Why a valid batch was not appended.
@@ -49,32 +49,45 @@ impl Partition {
         }
     }
 
-    /// Appends a batch that the broker itself made; never refused with `Busy`.
-    pub fn append_own(&self, batch: &[u8], now: Timestamp) -> Result<Appended, AppendRefused> {
+    /// Appends a batch that the broker itself made; never refused with `Busy`. It is number 0 of
+    /// what `pending` waits for.
+    pub fn append_own(
+        &self,
+        batch: &[u8],
+        now: Timestamp,
+        pending: &Rc<Pending>,
+    ) -> Result<Appended, AppendRefused> {
         let header = BatchHeader::read(batch).expect("the broker builds whole batches");
         let base_offset = self.log.end_offset();
         self.log
             .append_own(batch, base_offset, self.leader_epoch, now)
             .map_err(refused)?;
         metrics::add(Counter::PayloadOwnBytes, batch.len() as u64);
-        let end = base_offset + i64::from(header.record_count);
+        self.wait_durable(base_offset + i64::from(header.record_count), pending, 0);
         Ok(Appended {
             base_offset,
             log_append_time: Timestamp::NONE,
             log_start_offset: self.log.start_offset(),
-            durable: self.state.borrow_mut().watermark.wait(end),
         })
+    }
+
+    /// Number `number` of `pending` waits until the watermark reaches `end`.
+    fn wait_durable(&self, end: Offset, pending: &Rc<Pending>, number: usize) {
+        let waiter = Waiter::new(pending, number);
+        self.state.borrow_mut().watermark.wait(end, waiter);
     }
 
     /// Appends a validated batch, stamped if its topic asks for it; `log_append_time` is -1 where
     /// timestamps are the producer's. Synchronous: when it returns, the batch's place is fixed.
     ///
-    /// A duplicate of a batch that is still in flight waits for the original's durability.
+    /// If somebody waits for its durability, it is this number of what is pending. A duplicate of
+    /// a batch that is still in flight waits for the original's.
     pub fn append(
         &self,
         batch: Batch,
         info: &BatchInfo,
         log_append_time: Timestamp,
+        pending: Option<(&Rc<Pending>, usize)>,
     ) -> Result<Appended, AppendRefused> {
         let header = &info.header;
         let verdict = self.state.borrow().producers.judge(header);
@@ -112,11 +125,13 @@ impl Partition {
             Verdict::StaleEpoch => return Err(AppendRefused::StaleProducerEpoch),
             Verdict::OutOfOrder => return Err(AppendRefused::OutOfOrderSequence),
         };
+        if let Some((pending, number)) = pending {
+            self.wait_durable(last_offset.next(), pending, number);
+        }
         Ok(Appended {
             base_offset,
             log_append_time,
             log_start_offset: self.log.start_offset(),
-            durable: self.state.borrow_mut().watermark.wait(last_offset.next()),
         })
     }
 }

@@ -7,12 +7,14 @@
 
 mod append;
 mod offsets;
+mod pending;
 mod producers;
 mod read;
 mod watermark;
 
 pub use append::{AppendRefused, Appended};
 pub use offsets::{ListedOffset, OffsetSpec, OffsetsError};
+pub use pending::Pending;
 pub use producers::{ActiveProducer, ProducerTable, Verdict};
 pub use read::{EpochEnd, PartitionRead, ReadRefused, ReadRequest};
 pub use watermark::Watch;

@@ -7,7 +7,7 @@
 //! Source: KIP-98; Kafka keeps the last five batches of each producer so that a retry of any of
 //! the five requests a client may have in flight is recognised.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use crate::frame::BatchHeader;
 use crate::limits::PRODUCER_BATCHES_MAX;
@@ -32,20 +32,66 @@ pub enum Verdict {
 }
 
 /// One appended batch of one producer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct AppendedBatch {
     first_sequence: i32,
-    last_sequence: i32,
+    /// How far its last record is from its first, in sequence numbers and in offsets.
+    last_delta: i32,
     base_offset: Offset,
-    last_offset: Offset,
 }
+
+impl AppendedBatch {
+    fn last_sequence(&self) -> i32 {
+        sequence_after(self.first_sequence, self.last_delta)
+    }
+
+    fn last_offset(&self) -> Offset {
+        self.base_offset + i64::from(self.last_delta)
+    }
+}
+
+/// The last batches of a producer, oldest first. In the table itself: with many producers each look
+/// at one of them costs the processor's wait for memory, so it is one look and not two.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastBatches {
+    count: usize,
+    batches: [AppendedBatch; PRODUCER_BATCHES_MAX],
+}
+
+impl LastBatches {
+    fn as_slice(&self) -> &[AppendedBatch] {
+        &self.batches[..self.count]
+    }
+
+    fn last(&self) -> Option<&AppendedBatch> {
+        self.as_slice().last()
+    }
+
+    /// The oldest goes if there are as many as are kept.
+    fn push(&mut self, batch: AppendedBatch) {
+        if self.count == self.batches.len() {
+            self.batches.rotate_left(1);
+            self.count -= 1;
+        }
+        self.batches[self.count] = batch;
+        self.count += 1;
+    }
+}
+
+impl PartialEq for LastBatches {
+    fn eq(&self, other: &LastBatches) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for LastBatches {}
 
 /// A producer's newest epoch and its last batches in that epoch, oldest first; none if its first
 /// one was refused and is awaited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     epoch: ProducerEpoch,
-    batches: VecDeque<AppendedBatch>,
+    batches: LastBatches,
     last_timestamp: Timestamp,
 }
 
@@ -84,7 +130,7 @@ impl ProducerTable {
         {
             return Verdict::Duplicate {
                 base_offset: original.base_offset,
-                last_offset: original.last_offset,
+                last_offset: original.last_offset(),
             };
         }
         if batch.producer_epoch < known.epoch {
@@ -98,8 +144,8 @@ impl ProducerTable {
         }
         let next = known
             .batches
-            .back()
-            .map_or(0, |last| sequence_after(last.last_sequence, 1));
+            .last()
+            .map_or(0, |last| sequence_after(last.last_sequence(), 1));
         if batch.base_sequence == next {
             Verdict::Append
         } else {
@@ -116,7 +162,7 @@ impl ProducerTable {
                 .entry(batch.producer_id)
                 .or_insert_with(|| Producer {
                     epoch: batch.producer_epoch,
-                    batches: VecDeque::new(),
+                    batches: LastBatches::default(),
                     last_timestamp: batch.max_timestamp,
                 });
         }
@@ -133,21 +179,17 @@ impl ProducerTable {
             .entry(batch.producer_id)
             .or_insert_with(|| Producer {
                 epoch: batch.producer_epoch,
-                batches: VecDeque::new(),
+                batches: LastBatches::default(),
                 last_timestamp: timestamp,
             });
         if batch.producer_epoch != producer.epoch {
             producer.epoch = batch.producer_epoch;
-            producer.batches.clear();
+            producer.batches = LastBatches::default();
         }
-        if producer.batches.len() == PRODUCER_BATCHES_MAX {
-            producer.batches.pop_front();
-        }
-        producer.batches.push_back(AppendedBatch {
+        producer.batches.push(AppendedBatch {
             first_sequence: batch.base_sequence,
-            last_sequence: sequence_after(batch.base_sequence, batch.last_offset_delta),
+            last_delta: batch.last_offset_delta,
             base_offset,
-            last_offset: base_offset + i64::from(batch.last_offset_delta),
         });
         producer.last_timestamp = timestamp;
     }
@@ -168,8 +210,8 @@ impl ProducerTable {
             epoch: producer.epoch,
             last_sequence: producer
                 .batches
-                .back()
-                .map_or(-1, |batch| batch.last_sequence),
+                .last()
+                .map_or(-1, AppendedBatch::last_sequence),
             last_timestamp: producer.last_timestamp,
         })
     }
@@ -187,12 +229,12 @@ impl ProducerTable {
             out.extend(id.0.to_le_bytes());
             out.extend(producer.epoch.0.to_le_bytes());
             out.extend(producer.last_timestamp.0.to_le_bytes());
-            out.push(producer.batches.len() as u8);
-            for batch in &producer.batches {
+            out.push(producer.batches.count as u8);
+            for batch in producer.batches.as_slice() {
                 out.extend(batch.first_sequence.to_le_bytes());
-                out.extend(batch.last_sequence.to_le_bytes());
+                out.extend(batch.last_sequence().to_le_bytes());
                 out.extend(batch.base_offset.0.to_le_bytes());
-                out.extend(batch.last_offset.0.to_le_bytes());
+                out.extend(batch.last_offset().0.to_le_bytes());
             }
         }
         out
@@ -210,14 +252,9 @@ impl ProducerTable {
             if usize::from(count) > PRODUCER_BATCHES_MAX {
                 return None;
             }
-            let mut batches = VecDeque::with_capacity(usize::from(count));
+            let mut batches = LastBatches::default();
             for _ in 0..count {
-                batches.push_back(AppendedBatch {
-                    first_sequence: i32::from_le_bytes(take(&mut bytes)?),
-                    last_sequence: i32::from_le_bytes(take(&mut bytes)?),
-                    base_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
-                    last_offset: Offset(i64::from_le_bytes(take(&mut bytes)?)),
-                });
+                batches.push(restore_batch(&mut bytes)?);
             }
             producers.insert(
                 id,
@@ -234,9 +271,9 @@ impl ProducerTable {
 
 impl Producer {
     fn duplicate_of(&self, batch: &BatchHeader) -> Option<&AppendedBatch> {
-        let last_sequence = sequence_after(batch.base_sequence, batch.last_offset_delta);
-        self.batches.iter().find(|known| {
-            known.first_sequence == batch.base_sequence && known.last_sequence == last_sequence
+        self.batches.as_slice().iter().find(|known| {
+            known.first_sequence == batch.base_sequence
+                && known.last_delta == batch.last_offset_delta
         })
     }
 }
@@ -249,6 +286,21 @@ fn sequence_after(sequence: i32, count: i32) -> i32 {
     } else {
         sum as i32
     }
+}
+
+/// One batch of a snapshot, which says both of its ends.
+fn restore_batch(bytes: &mut &[u8]) -> Option<AppendedBatch> {
+    let first_sequence = i32::from_le_bytes(take(bytes)?);
+    let last_sequence = i32::from_le_bytes(take(bytes)?);
+    let base_offset = Offset(i64::from_le_bytes(take(bytes)?));
+    let last_offset = i64::from_le_bytes(take(bytes)?);
+    let last_delta = i32::try_from(last_offset.checked_sub(base_offset.0)?).ok()?;
+    let batch = AppendedBatch {
+        first_sequence,
+        last_delta,
+        base_offset,
+    };
+    (batch.last_sequence() == last_sequence).then_some(batch)
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

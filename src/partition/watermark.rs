@@ -1,10 +1,12 @@
 //! The high watermark and those who wait for it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::io::sync::{Notify, oneshot};
+use super::pending::Waiter;
+use crate::io::sync::Notify;
+use crate::limits::WAITERS_ROOM_KEPT;
 use crate::model::Offset;
 
 /// A fetch that waits for any of its partitions to move. One for the whole request, shared by
@@ -45,8 +47,8 @@ impl Watch {
 pub(super) struct Watermark {
     value: Offset,
     failed: bool,
-    /// Produce requests by the offset that the watermark must reach.
-    appends: BTreeMap<Offset, Vec<oneshot::Sender<bool>>>,
+    /// Appended batches, by the offset that the watermark must reach, lowest first.
+    appends: VecDeque<(Offset, Waiter)>,
     watches: Vec<Rc<Watch>>,
     /// The number of watches at which those that are over are swept out.
     sweep_at_count: usize,
@@ -57,7 +59,7 @@ impl Watermark {
         Watermark {
             value,
             failed: false,
-            appends: BTreeMap::new(),
+            appends: VecDeque::new(),
             watches: Vec::new(),
             sweep_at_count: 8,
         }
@@ -74,13 +76,12 @@ impl Watermark {
             return;
         }
         self.value = end;
-        while let Some(first) = self.appends.first_entry()
-            && *first.key() <= end
-        {
-            for waiter in first.remove() {
-                // The requester may have timed out; the record is durable all the same.
-                let _ = waiter.send(true);
-            }
+        while let Some((_, waiter)) = self.appends.pop_front_if(|(needed, _)| *needed <= end) {
+            waiter.release();
+        }
+        // An idle partition keeps little room for those who may wait.
+        if self.appends.is_empty() && self.appends.capacity() > WAITERS_ROOM_KEPT {
+            self.appends = VecDeque::new();
         }
         self.wake_watches();
     }
@@ -94,25 +95,24 @@ impl Watermark {
     /// The disk is full: those who wait are told so. What they sent keeps its place and becomes
     /// durable when there is space again.
     pub(super) fn refuse(&mut self) {
-        for (_, waiters) in std::mem::take(&mut self.appends) {
-            for waiter in waiters {
-                let _ = waiter.send(false);
-            }
-        }
+        self.appends.clear();
         self.wake_watches();
     }
 
-    /// Resolves to true once the watermark reaches `end`, to false if it never will.
-    pub(super) fn wait(&mut self, end: Offset) -> oneshot::Receiver<bool> {
-        let (sender, receiver) = oneshot::channel();
+    /// Releases `waiter` once the watermark reaches `end`, or drops it if it never will.
+    pub(super) fn wait(&mut self, end: Offset, waiter: Waiter) {
         if end <= self.value {
-            let _ = sender.send(true);
-        } else if self.failed {
-            let _ = sender.send(false);
-        } else {
-            self.appends.entry(end).or_default().push(sender);
+            return waiter.release();
         }
-        receiver
+        if self.failed {
+            return;
+        }
+        // A duplicate waits for its original, before which nothing new stands.
+        let place = match self.appends.back() {
+            Some((last, _)) if *last > end => self.appends.partition_point(|(at, _)| *at <= end),
+            Some(_) | None => self.appends.len(),
+        };
+        self.appends.insert(place, (end, waiter));
     }
 
     /// Fires `watch` at the next move, or at once if the watermark is no longer `seen`. One that
@@ -137,24 +137,47 @@ impl Watermark {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
+    use super::super::pending::Pending;
     use super::*;
 
     #[test]
     fn a_prefix_releases_what_lies_below_it_only() {
         let mut watermark = Watermark::new(Offset(10));
-        let mut at_12 = watermark.wait(Offset(12));
-        let mut at_15 = watermark.wait(Offset(15));
-        let mut at_10 = watermark.wait(Offset(10));
-        assert_eq!(at_10.try_recv(), Ok(true));
+        let wait = |watermark: &mut Watermark, end| {
+            let pending = Pending::new();
+            watermark.wait(Offset(end), Waiter::new(&pending, 0));
+            pending
+        };
+        // What is known: nothing yet, that it is durable, that it will not be.
+        let known = |pending: &Pending| {
+            let settled = pending.settled().now_or_never();
+            settled.map(|()| !pending.is_refused(0))
+        };
+        let at_12 = wait(&mut watermark, 12);
+        let at_15 = wait(&mut watermark, 15);
+        let at_10 = wait(&mut watermark, 10);
+        let at_12_again = wait(&mut watermark, 12);
+        let at_13 = wait(&mut watermark, 13);
+        assert_eq!(known(&at_10), Some(true));
+        watermark.advance(Offset(12));
+        assert_eq!(known(&at_12), Some(true));
+        assert_eq!(known(&at_12_again), Some(true));
+        assert_eq!(known(&at_13), None);
         watermark.advance(Offset(14));
-        assert_eq!(at_12.try_recv(), Ok(true));
-        assert!(at_15.try_recv().is_err());
+        assert_eq!(known(&at_13), Some(true));
+        assert_eq!(known(&at_15), None);
         watermark.advance(Offset(11));
         assert_eq!(watermark.value(), Offset(14));
         watermark.fail();
-        assert_eq!(at_15.try_recv(), Ok(false));
-        assert_eq!(watermark.wait(Offset(14)).try_recv(), Ok(true));
-        assert_eq!(watermark.wait(Offset(20)).try_recv(), Ok(false));
+        assert_eq!(known(&at_15), Some(false));
+        assert_eq!(known(&wait(&mut watermark, 14)), Some(true));
+        assert_eq!(known(&wait(&mut watermark, 20)), Some(false));
+        let mut watermark = Watermark::new(Offset(10));
+        let at_12 = wait(&mut watermark, 12);
+        drop(watermark);
+        assert_eq!(known(&at_12), Some(false), "nobody would ever say");
     }
 
     #[test]

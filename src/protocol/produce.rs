@@ -233,11 +233,17 @@ pub struct NodeEndpoint {
     pub rack: Option<String>,
 }
 
+/// What a partition to which a batch was appended takes of an answer: numbers, and the lengths of
+/// what is empty.
+const PARTITION_ANSWER_BYTES: usize = 40;
+
 impl ProduceResponse {
     /// Writes the body of the response to a request of `version`.
     pub fn encode(&self, version: i16) -> Bytes {
         let flexible = ApiKey::Produce.is_flexible(version);
-        let mut writer = Writer::new(flexible, 64 + 64 * self.topics.len());
+        let partitions = self.topics.iter().map(|topic| topic.partitions.len());
+        let partitions_bytes = PARTITION_ANSWER_BYTES * partitions.sum::<usize>();
+        let mut writer = Writer::new(flexible, 64 + 64 * self.topics.len() + partitions_bytes);
         writer.length(self.topics.len());
         for topic in &self.topics {
             encode_topic(&mut writer, topic, version);

@@ -24,7 +24,7 @@ use crate::io::sync::{Notify, oneshot};
 use crate::limits::{DECOMPRESSED_BATCH_BYTES_MAX, METRICS_COMMITTED_MAX, OFFSETS_LOAD_READ_BYTES};
 use crate::metrics::CommittedOffset;
 use crate::model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
-use crate::partition::Partition;
+use crate::partition::{Partition, Pending};
 
 /// A request for the coordinator of an offsets partition.
 #[derive(Debug)]
@@ -223,18 +223,17 @@ impl Seat {
         for record in records {
             batch.push(now, Some(&record.key), record.value.as_deref());
         }
-        let appended = self.partition.append_own(&batch.build(), now);
+        let pending = Pending::new();
+        let appended = self.partition.append_own(&batch.build(), now, &pending);
         let seat = self.clone();
         io::spawn(async move {
+            pending.settled().await;
             let event = match appended {
-                Ok(appended) => match appended.durable.await {
-                    Ok(true) => Event::Appended {
-                        ticket,
-                        base_offset: appended.base_offset,
-                    },
-                    Ok(false) | Err(_) => Event::AppendFailed { ticket },
+                Ok(appended) if !pending.is_refused(0) => Event::Appended {
+                    ticket,
+                    base_offset: appended.base_offset,
                 },
-                Err(_) => Event::AppendFailed { ticket },
+                Ok(_) | Err(_) => Event::AppendFailed { ticket },
             };
             seat.step(event);
         })

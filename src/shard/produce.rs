@@ -17,7 +17,7 @@ use crate::io::sync::oneshot;
 use crate::limits::BACKLOG_REQUEST_BUDGETS_MAX;
 use crate::metrics::{self, Counter, Stage};
 use crate::model::{Offset, PartitionId, Timestamp};
-use crate::partition::{AppendRefused, Appended, Partition};
+use crate::partition::{AppendRefused, Partition, Pending};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,27 +256,33 @@ impl Shard {
         wait_durable: bool,
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
         let started = io::now();
-        let appended: Vec<Result<(Rc<Partition>, Appended), ProduceError>> =
-            parts.into_iter().map(|part| self.append(part)).collect();
+        let pending = Pending::new();
+        let waits = |number| wait_durable.then_some((&pending, number));
+        let parts = parts.into_iter().enumerate();
+        let appended: Vec<Result<(Rc<Partition>, Produced), ProduceError>> = parts
+            .map(|(number, part)| self.append(part, waits(number)))
+            .collect();
         metrics::record(Stage::Append, io::now() - started);
         async move {
-            let mut results = Vec::with_capacity(appended.len());
-            for appended in appended {
-                results.push(match appended {
-                    Ok((partition, appended)) => {
-                        acknowledged(&partition, appended, wait_durable).await
-                    }
-                    Err(error) => Err(error),
-                });
-            }
+            pending.settled().await;
             if wait_durable {
                 metrics::add(Counter::AcknowledgedRequests, 1);
             }
-            results
+            let appended = appended.into_iter().enumerate();
+            let results = appended.map(|(number, appended)| match appended {
+                Ok((_, produced)) if !pending.is_refused(number) => Ok(produced),
+                Ok((partition, _)) => Err(why_not_durable(&partition)),
+                Err(error) => Err(error),
+            });
+            results.collect()
         }
     }
 
-    fn append(&self, part: ProducePart) -> Result<(Rc<Partition>, Appended), ProduceError> {
+    fn append(
+        &self,
+        part: ProducePart,
+        pending: Option<(&Rc<Pending>, usize)>,
+    ) -> Result<(Rc<Partition>, Produced), ProduceError> {
         let partition = self.local(part.partition).map_err(ProduceError::Shard)?;
         let topic = self
             .topic(part.partition.topic_id)
@@ -296,10 +302,14 @@ impl Shard {
             // The stated exception to "never rewritten": the CRC covers what is stamped.
             Some(stamp) => part.batch.stamped(&stamp),
         };
-        match partition.append(batch, &info, log_append_time) {
-            Ok(appended) => Ok((partition, appended)),
-            Err(refused) => Err(ProduceError::Refused(refused)),
-        }
+        let appended = partition.append(batch, &info, log_append_time, pending);
+        let appended = appended.map_err(ProduceError::Refused)?;
+        let produced = Produced {
+            base_offset: appended.base_offset,
+            log_append_time: appended.log_append_time,
+            log_start_offset: appended.log_start_offset,
+        };
+        Ok((partition, produced))
     }
 }
 
@@ -313,25 +323,11 @@ fn count_payload(header: &BatchHeader, bytes: usize) {
     metrics::add(Counter::RecordsIn, header.record_count.max(0) as u64);
 }
 
-async fn acknowledged(
-    partition: &Partition,
-    appended: Appended,
-    wait_durable: bool,
-) -> ProduceResult {
-    let produced = Produced {
-        base_offset: appended.base_offset,
-        log_append_time: appended.log_append_time,
-        log_start_offset: appended.log_start_offset,
-    };
-    if !wait_durable {
-        return Ok(produced);
-    }
-    match appended.durable.await {
-        Ok(true) => Ok(produced),
+/// Why a batch that was appended will not become durable.
+fn why_not_durable(partition: &Partition) -> ProduceError {
+    match partition.is_gone() {
         // Deleted meanwhile, which is not the disk's fault.
-        Ok(false) | Err(_) if partition.is_gone() => {
-            Err(ProduceError::Shard(ShardError::UnknownPartition))
-        }
-        Ok(false) | Err(_) => Err(ProduceError::Refused(AppendRefused::Storage)),
+        true => ProduceError::Shard(ShardError::UnknownPartition),
+        false => ProduceError::Refused(AppendRefused::Storage),
     }
 }

@@ -132,8 +132,13 @@ impl Shard {
         &self,
         parts: Vec<(PartitionId, P)>,
     ) -> (Vec<Vec<usize>>, Vec<(CoreId, Vec<P>)>) {
-        let mut places: Vec<Vec<usize>> = Vec::new();
-        let mut by_core: Vec<(CoreId, Vec<P>)> = Vec::new();
+        let cores_count = self.routes.cores_count();
+        let mut places: Vec<Vec<usize>> = Vec::with_capacity(cores_count);
+        let mut by_core: Vec<(CoreId, Vec<P>)> = Vec::with_capacity(cores_count);
+        // The partitions of a topic are dealt out evenly: room for half as many again as that.
+        let share = parts
+            .len()
+            .min(3 * parts.len().div_ceil(cores_count) / 2 + 1);
         for (place, (partition, part)) in parts.into_iter().enumerate() {
             let Some(core) = self.owner(partition) else {
                 continue;
@@ -142,8 +147,8 @@ impl Shard {
                 .iter()
                 .position(|(owner, _)| *owner == core)
                 .unwrap_or_else(|| {
-                    by_core.push((core, Vec::new()));
-                    places.push(Vec::new());
+                    by_core.push((core, Vec::with_capacity(share)));
+                    places.push(Vec::with_capacity(share));
                     by_core.len() - 1
                 });
             by_core[at].1.push(part);

@@ -255,6 +255,38 @@ fn many_partitions_start_again() {
     });
 }
 
+#[test]
+fn the_tail_of_an_idle_log_stays_while_it_is_read() {
+    let check = |tail_unread, expected: [bool; 2]| {
+        let (_dir, path) = temporary_dir();
+        let kept = on_a_core(move || {
+            let path = path.clone();
+            async move {
+                let config = StoreConfig {
+                    seal_idle: Duration::from_millis(500),
+                    tail_unread,
+                    ..StoreConfig::default()
+                };
+                // Each log has a store of its own, so that its tail can be told from the other's.
+                let node = Node::start(&path, 2, 1, config).await;
+                for log in &node.logs {
+                    append(log, 1, 9_900).await;
+                }
+                node.check(0, 1, 9_900).await;
+                while node.stores[1].hot_bytes() > 0 {
+                    io::sleep(Duration::from_millis(5)).await;
+                }
+                // What is read is looked at again and again.
+                io::sleep(Duration::from_millis(1_200)).await;
+                [0, 1].map(|index: usize| node.stores[index].hot_bytes() > 0)
+            }
+        });
+        assert_eq!(kept, expected, "unread for {tail_unread:?}");
+    };
+    check(Duration::from_secs(3600), [true, false]);
+    check(Duration::ZERO, [false, false]);
+}
+
 /// Waits until every log is sealed and has given back what it owned.
 async fn idle(node: &Node) {
     let done = RefCell::new(false);

@@ -6,7 +6,7 @@
 //! memory and written from there; a write takes whatever has come when it begins, so that many
 //! small requests share one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -21,7 +21,9 @@ use corelog::model::CoreId;
 use serde_json::json;
 
 use super::disk::open_all;
-use crate::limits::{SEND_PIECE_BYTES, SEND_PIECES, SINK_READ_BYTES, SINK_WRITES_MAX};
+use crate::limits::{
+    SEND_MEMORY_BYTES, SEND_PIECE_BYTES, SEND_PIECES, SINK_READ_BYTES, SINK_WRITES_MAX,
+};
 use crate::problem::Problem;
 
 /// How far a request gets before it is answered: F1, F2, F3, F4; or nothing is asked for and all is
@@ -168,18 +170,30 @@ async fn listen(
     Ok(addresses)
 }
 
-/// Sends the same pieces of memory until the other end has gone.
-async fn send_all(stream: TcpStream) -> io::Result<()> {
-    let piece = AlignedBuf::zeroed(SEND_PIECE_BYTES).freeze();
-    loop {
-        stream.write_all(vec![piece.clone(); SEND_PIECES]).await?;
+/// Sends the core's pieces of memory in turn until the other end has gone.
+async fn send_all(stream: TcpStream, pieces: &[Bytes]) -> io::Result<()> {
+    for sent in pieces.chunks(SEND_PIECES).cycle() {
+        stream.write_all(sent.to_vec()).await?;
     }
+    Ok(())
+}
+
+/// What a core sends of. Written to, as the broker's memory is: pages that never were would all be
+/// the kernel's one page of zeros, which the processor's nearest cache holds.
+fn pieces_to_send(cpus: usize) -> Vec<Bytes> {
+    let own = (SEND_MEMORY_BYTES / cpus).max(SEND_PIECES * SEND_PIECE_BYTES);
+    let fill = |_| {
+        let mut piece = AlignedBuf::stale(SEND_PIECE_BYTES);
+        piece.fill(0x5a);
+        piece.freeze()
+    };
+    (0..own / SEND_PIECE_BYTES).map(fill).collect()
 }
 
 /// One connection, to its end.
 async fn serve_one(stream: TcpStream, step: Step, store: Rc<Store>) -> io::Result<()> {
     if step == Step::Send {
-        return send_all(stream).await;
+        return send_all(stream, store.pieces()).await;
     }
     let (written, answers) = queue::channel(SINK_WRITES_MAX);
     let answerer = io::spawn(answer_written(stream.clone(), answers, Rc::clone(&store)));
@@ -241,6 +255,9 @@ struct Store {
     /// Of each file; another core begins elsewhere.
     offsets: RefCell<Vec<u64>>,
     free: RefCell<Vec<BytesMut>>,
+    /// What is sent when nothing is asked for; made when it is first needed.
+    pieces: OnceCell<Vec<Bytes>>,
+    cpus: usize,
 }
 
 impl Store {
@@ -252,8 +269,14 @@ impl Store {
             next: Cell::new(core.0.into()),
             offsets: RefCell::new(vec![begin; files.len()]),
             free: RefCell::new(Vec::new()),
+            pieces: OnceCell::new(),
+            cpus: settings.cpus.len(),
             files,
         }
+    }
+
+    fn pieces(&self) -> &[Bytes] {
+        self.pieces.get_or_init(|| pieces_to_send(self.cpus))
     }
 
     /// Empty memory that begins and ends at a page, so that filling up the last page of what was

@@ -8,6 +8,7 @@ use crate::broker::{Corelog, Settings};
 use crate::floors::disk::{self, Access, DiskLoad};
 use crate::floors::drain;
 use crate::floors::sink::Step;
+use crate::machine::cpu_seconds_of;
 use crate::problem::Problem;
 use crate::report::{fetched_megabytes_per_second, megabytes_per_second};
 use crate::scrape::{PUBLISHED, Page};
@@ -27,25 +28,48 @@ pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
         .as_ref()
         .map_or(1, |consume| consume.connections) as usize;
     let cpus = &stage.seats.client;
+    let (address, time) = (sink.address(Step::Send), stage.effort.slice);
     let pairs = stage.in_turns(
         || stage.slice(&plan, broker.facts.pid),
-        || drain::slice(sink.address(Step::Send), cpus, readers, stage.effort.slice),
+        || {
+            let spent = || cpu_seconds_of(sink.pid()).unwrap_or(f64::NAN);
+            let before = spent();
+            let drained = drain::slice(address, cpus, readers, plan.warm_up, time)?;
+            Ok((drained, spent() - before))
+        },
     )?;
     broker.stop()?;
     let names = ["fetched MB/s", "sent MB/s"];
-    let measured = Measured::of_pairs(&pairs, names, |slice, floor| {
+    let mut measured = Measured::of_pairs(&pairs, names, |slice, (floor, _)| {
         let fetched = slice.book.fetched_bytes() as f64 / slice.book.length_seconds();
         (fetched / 1e6, floor.bytes_per_second / 1e6)
     });
-    let busy = Measured::of_pairs(&pairs, ["", ""], |slice, floor| {
-        (slice.client_cpu_seconds, floor.client_cpu_seconds)
+    // Also where something else keeps the machine busy, this says what a byte costs each side.
+    let servers = Measured::of_pairs(&pairs, ["", ""], |slice, (floor, spent)| {
+        let broker = slice.broker_cpu_seconds.unwrap_or(f64::NAN);
+        (
+            us_per_megabyte(broker, slice.book.fetched_bytes() as f64),
+            us_per_megabyte(*spent, floor.bytes),
+        )
     });
-    let measured = measured.map(|measured| match &busy {
-        Ok(busy) => measured
-            .figure("consumers' CPU s", busy.figures[0].1)
-            .figure("readers' CPU s", busy.figures[1].1),
-        Err(_) => measured,
+    let clients = Measured::of_pairs(&pairs, ["", ""], |slice, (floor, _)| {
+        (
+            us_per_megabyte(slice.client_cpu_seconds, slice.book.fetched_bytes() as f64),
+            us_per_megabyte(floor.client_cpu_seconds, floor.bytes),
+        )
     });
+    let names = [
+        ["broker's CPU us per MB", "sender's CPU us per MB"],
+        ["consumers' CPU us per MB", "readers' CPU us per MB"],
+    ];
+    for (names, costs) in names.into_iter().zip([servers, clients]) {
+        measured = measured.map(|measured| match &costs {
+            Ok(costs) => measured
+                .figure(names[0], costs.figures[0].1)
+                .figure(names[1], costs.figures[1].1),
+            Err(_) => measured,
+        });
+    }
     let copied = copied_bytes(stage)?;
     Ok(vec![
         Part::new(
@@ -59,6 +83,10 @@ pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
             copied,
         ),
     ])
+}
+
+fn us_per_megabyte(cpu_seconds: f64, bytes: f64) -> f64 {
+    cpu_seconds * 1e6 / (bytes / 1e6)
 }
 
 /// For a byte that is produced, and for the same byte when it is fetched: a broker with one core
