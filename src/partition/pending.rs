@@ -1,6 +1,7 @@
 //! The batches of one request that wait to be durable: one wake-up for all of them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::io::sync::Notify;
@@ -11,7 +12,7 @@ use crate::io::sync::Notify;
 pub struct Pending {
     waiting_count: Cell<usize>,
     /// The numbers of the batches that will not become durable, as far as is known; mostly none.
-    refused: RefCell<Vec<usize>>,
+    refused: RefCell<HashSet<usize>>,
     settled: Notify,
 }
 
@@ -35,7 +36,7 @@ impl Pending {
 
     fn settle(&self, number: usize, is_durable: bool) {
         if !is_durable {
-            self.refused.borrow_mut().push(number);
+            self.refused.borrow_mut().insert(number);
         }
         let left = self.waiting_count.get() - 1;
         self.waiting_count.set(left);
