@@ -234,6 +234,7 @@ fn many_partitions_start_again() {
             let began = io::now();
             let config = StoreConfig {
                 seal_idle: Duration::from_millis(50),
+                tail_unread: Duration::from_millis(50),
                 ..Default::default()
             };
             let node = Node::start(&path, partitions, 2, config).await;
