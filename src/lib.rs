@@ -17,6 +17,7 @@ pub mod partition;
 
 pub mod log;
 
+pub mod bench;
 pub mod client;
 pub mod protocol;
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use corelog::bench::limits::SECONDS_MAX;
 
 use crate::goals::GOALS_COUNT;
-use crate::limits::{PAIRS_MAX, SECONDS_MAX};
+use crate::limits::PAIRS_MAX;
 
 /// What a broker does on this machine, and what the machine could do.
 ///

@@ -2,12 +2,12 @@
 //! or one that runs somewhere.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use corelog::bench::Problem;
 use corelog::io;
 use corelog::io::blocking::{self, ScratchDir};
 use serde::Serialize;
@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::limits::{BROKER_START_SECONDS, BROKER_STOP_SECONDS};
 use crate::machine::{cpu_list, cpus_of};
-use crate::problem::Problem;
 use crate::workload::Durability;
 
 /// What is known of a broker, for the results.
@@ -303,17 +302,6 @@ fn version_of(script: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The address of a HOST:PORT, as the client's ring takes it.
-pub(crate) fn resolve(address: &str) -> Result<SocketAddr, Problem> {
-    let bad = || Problem::new(format!("{address:?} is no HOST:PORT"));
-    let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port: u16 = port.parse().map_err(|_| bad())?;
-    let found = blocking::resolve(host, port)
-        .map_err(|error| Problem::new(format!("{address}: {error}")))?;
-    found.into_iter().next().ok_or_else(bad)
-}
-
 fn scratch(parent: &Path) -> Result<ScratchDir, Problem> {
     let failed = |error| {
         Problem::new(format!(
@@ -352,18 +340,6 @@ mod tests {
         for other in ["", "{}", r#"{"listeners":[],"durability":"sync"}"#] {
             assert!(read_ready(other.as_bytes()).is_err(), "{other}");
         }
-    }
-
-    #[test]
-    fn addresses_are_understood() {
-        let check = |text: &str, expected: Option<&str>| {
-            let got = resolve(text).ok().map(|address| address.to_string());
-            assert_eq!(got.as_deref(), expected, "{text}");
-        };
-        check("127.0.0.1:9092", Some("127.0.0.1:9092"));
-        check("[::1]:9092", Some("[::1]:9092"));
-        check("127.0.0.1", None);
-        check("127.0.0.1:70000", None);
     }
 
     #[test]

@@ -3,18 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use corelog::bench::{Plan, Problem, histogram, percentiles, spectrum};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::book::histogram;
 use crate::broker::{Corelog, Facts, Kafka, Settings};
 use crate::limits::{COMPARE_WARM_UP, SLICE_WARM_UP};
-use crate::load::Plan;
 use crate::machine::{Machine, Seats, cpu_list};
 use crate::paired::{Ratio, first_begins, median};
-use crate::problem::Problem;
-use crate::report::{Context, doubts, megabytes_per_second, percentiles, spectrum};
+use crate::report::{Context, doubts, megabytes_per_second};
 use crate::session::{self, Slice};
 use crate::workload::Workload;
 
@@ -57,7 +55,7 @@ impl Figures {
         let us = |quantile| slice.book.latency.value_at_quantile(quantile) as f64 / 1000.0;
         let records = slice.book.records() as f64;
         Figures {
-            megabytes_per_second: megabytes_per_second(workload, slice),
+            megabytes_per_second: megabytes_per_second(&workload.load, slice),
             records_per_second: slice.book.records_per_second(),
             p50_us: us(0.5),
             p99_us: us(0.99),
@@ -314,7 +312,7 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::report::tests::context;
-    use crate::request::tests::workload;
+    use crate::workload::tests::w1 as workload;
 
     fn figures(rate: f64, cpu: Option<f64>) -> Figures {
         Figures {

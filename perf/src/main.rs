@@ -1,12 +1,11 @@
 //! `perf`: load for a broker, the machine's floors, and brokers compared. `perf help` says how to
 //! run it, `perf/README.md` how to read what it prints.
 //!
-//! `load` sends and measures, `book` keeps what is counted, `session` is a slice of load against
-//! a broker; `floors` needs no broker; `paired` compares slices that were measured in turns;
+//! The load generator itself is `corelog::bench`; `session` is a slice of its load against a
+//! broker; `floors` needs no broker; `paired` compares slices that were measured in turns;
 //! `goals` holds brokers against floors.
 
 mod limits;
-mod problem;
 
 mod arguments;
 mod workload;
@@ -14,12 +13,6 @@ mod workload;
 mod broker;
 mod machine;
 
-mod request;
-mod schedule;
-
-mod book;
-mod fetch;
-mod load;
 mod session;
 
 mod report;
@@ -41,6 +34,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use corelog::bench::{Problem, hgrm};
 use corelog::io::{blocking, raise_open_files_limit};
 use serde_json::Value;
 
@@ -52,7 +46,6 @@ use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
 use self::limits::{FLOOR_FILE_BYTES, RESULT_FILE_BYTES_MAX};
 use self::machine::{Machine, Seats};
-use self::problem::Problem;
 use self::report::Context;
 use self::workload::Workload;
 
@@ -123,7 +116,7 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
         draw(&[(None, object)], dir)?;
     }
     if let Some(path) = &arguments.hdr {
-        write(path, &report::hgrm(&slice.book.latency))?;
+        write(path, &hgrm(&slice.book.latency))?;
     }
     match slice.book.refused.is_empty() {
         true => Ok(()),

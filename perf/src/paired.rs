@@ -4,10 +4,10 @@
 //! the other, each slice is compared with its neighbour only, and what is reported is the median
 //! of these ratios with the interval that a resampling of them gives (a percentile bootstrap).
 
+use corelog::bench::xorshift;
 use serde::Serialize;
 
 use crate::limits::RESAMPLES_COUNT;
-use crate::request::xorshift;
 
 /// The median of paired ratios, and where it lies with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -1,28 +1,20 @@
-//! What people and programs read of a result: a table, JSON, and HdrHistogram's percentile list.
+//! What people and programs read of a result: a table, and JSON.
 
 use std::fmt::Write as _;
 
+use corelog::bench::limits::DRAIN_SECONDS;
+use corelog::bench::{
+    Acks, BatchCodec, Book, Keys, LoadPart, PERCENTILES, Rate, Start, Step, percentiles, spectrum,
+    us_at,
+};
 use corelog::io::housekeeping;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::book::{Book, Step};
 use crate::broker::Facts;
-use crate::limits::DRAIN_SECONDS;
 use crate::machine::{Machine, Seats, cpu_list};
 use crate::session::Slice;
-use crate::workload::{Acks, BatchCodec, Keys, Rate, Start, Workload};
-
-/// The percentiles that are shown, with their names in text and JSON.
-const PERCENTILES: [(f64, &str, &str); 6] = [
-    (0.5, "p50", "p50_us"),
-    (0.9, "p90", "p90_us"),
-    (0.99, "p99", "p99_us"),
-    (0.999, "p99.9", "p999_us"),
-    (0.9999, "p99.99", "p9999_us"),
-    (1.0, "max", "max_us"),
-];
+use crate::workload::Workload;
 
 /// Everything that a run's figures must be read with.
 #[derive(Clone, Debug, Serialize)]
@@ -88,7 +80,7 @@ pub(crate) fn doubts(context: &Context, workload: &Workload, slice: &Slice) -> V
         doubts.push(format!("at the end {lag} records had not been fetched"));
     }
     let missing = book.counted_records.saturating_sub(book.end_to_end.len());
-    if workload.is_stamped() && missing > 0 {
+    if workload.traffic().is_stamped() && missing > 0 {
         doubts.push(format!(
             "{missing} acknowledged records had not come to a consumer {DRAIN_SECONDS} s after the \
              end and are not in its percentiles"
@@ -154,7 +146,7 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
          |---|---|---|---|---|---|\n\
          | {:.0} | {:.1} | {:.0} | {broker_cpu} | {:.2} | {:.0} |\n",
             book.records_per_second(),
-            megabytes_per_second(workload, slice),
+            megabytes_per_second(&workload.load, slice),
             book.requests() as f64 / book.length_seconds(),
             slice.client_cpu_seconds,
             book.length_seconds(),
@@ -170,7 +162,7 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
              |---|---|---|---|\n\
              | {:.0} | {:.1} | {most} | {last} |\n",
             book.fetched_records_per_second(),
-            fetched_megabytes_per_second(workload, slice),
+            fetched_megabytes_per_second(&workload.load, slice),
         )
         .expect("a string grows");
     }
@@ -182,7 +174,7 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
             rows.push(("to the hand-over to the kernel", &book.send_delay));
         }
     }
-    if workload.is_stamped() {
+    if workload.traffic().is_stamped() {
         rows.push(("to the consumer", &book.end_to_end));
     }
     if !rows.is_empty() {
@@ -211,18 +203,14 @@ fn or_dash(text: String) -> String {
     }
 }
 
-fn us_at(times: &Histogram<u64>, quantile: f64) -> f64 {
-    times.value_at_quantile(quantile) as f64 / 1000.0
-}
-
 /// Payload, the values of acknowledged records, in 10^6 bytes a second.
-pub(crate) fn megabytes_per_second(workload: &Workload, slice: &Slice) -> f64 {
-    slice.book.records_per_second() * f64::from(workload.load.record_bytes) / 1e6
+pub(crate) fn megabytes_per_second(load: &LoadPart, slice: &Slice) -> f64 {
+    slice.book.records_per_second() * f64::from(load.record_bytes) / 1e6
 }
 
 /// The same of what consumers got.
-pub(crate) fn fetched_megabytes_per_second(workload: &Workload, slice: &Slice) -> f64 {
-    slice.book.fetched_records_per_second() * f64::from(workload.load.record_bytes) / 1e6
+pub(crate) fn fetched_megabytes_per_second(load: &LoadPart, slice: &Slice) -> f64 {
+    slice.book.fetched_records_per_second() * f64::from(load.record_bytes) / 1e6
 }
 
 /// The largest lag and the last one; nothing where a consumer goes back to the start at the end.
@@ -254,7 +242,7 @@ pub(crate) fn load_words(workload: &Workload) -> String {
     let idempotent = if load.idempotent { ", idempotent" } else { "" };
     let codec = match load.codec {
         BatchCodec::None => "not compressed",
-        BatchCodec::Lz4 => "lz4",
+        codec => codec.as_str(),
     };
     format!(
         "connections {}, topics {}, partitions {}, records of {} bytes, in a request {}, {keys}, \
@@ -303,13 +291,13 @@ pub(crate) fn to_json(context: &Context, workload: &Workload, slice: &Slice) -> 
         "records": book.records(),
         "requests": book.requests(),
         "records_per_second": book.records_per_second(),
-        "megabytes_per_second": megabytes_per_second(workload, slice),
+        "megabytes_per_second": megabytes_per_second(&workload.load, slice),
         "client_cpu_seconds": slice.client_cpu_seconds,
         "broker_cpu_seconds": slice.broker_cpu_seconds,
         "fetched_records": book.fetched_records(),
         "fetched_bytes": book.fetched_bytes(),
         "fetched_records_per_second": book.fetched_records_per_second(),
-        "fetched_megabytes_per_second": fetched_megabytes_per_second(workload, slice),
+        "fetched_megabytes_per_second": fetched_megabytes_per_second(&workload.load, slice),
         "lag_records_max": book.lag_records().0,
         "lag_records_last": book.lag_records().1,
         "latency": percentiles(&book.latency),
@@ -340,62 +328,6 @@ fn series(book: &Book) -> Value {
     })
 }
 
-/// Pairs of a quantile and its value in microseconds, denser towards the slow end.
-pub(crate) fn spectrum(times: &Histogram<u64>) -> Vec<(f64, f64)> {
-    if times.is_empty() {
-        return Vec::new();
-    }
-    let steps = times.iter_quantiles(SPECTRUM_TICKS);
-    steps
-        .map(|step| {
-            let us = step.value_iterated_to() as f64 / 1000.0;
-            (step.quantile_iterated_to(), us)
-        })
-        .collect()
-}
-
-/// Points of a spectrum for each halving of the distance to its end.
-const SPECTRUM_TICKS: u32 = 5;
-
-/// The shown percentiles of times in nanoseconds, for programs.
-pub(crate) fn percentiles(times: &Histogram<u64>) -> Value {
-    let mut object = serde_json::Map::new();
-    object.insert("count".to_owned(), times.len().into());
-    object.insert("mean_us".to_owned(), (times.mean() / 1000.0).into());
-    for (quantile, _, key) in PERCENTILES {
-        object.insert(key.to_owned(), us_at(times, quantile).into());
-    }
-    Value::Object(object)
-}
-
-/// HdrHistogram's list of percentiles, as its plotters read it; values in microseconds.
-pub(crate) fn hgrm(times: &Histogram<u64>) -> String {
-    let mut text = format!(
-        "{:>12} {:>14} {:>10} {:>14}\n\n",
-        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
-    );
-    for step in times.iter_quantiles(SPECTRUM_TICKS) {
-        let quantile = step.quantile_iterated_to();
-        let value = step.value_iterated_to() as f64 / 1000.0;
-        let count = times.count_between(0, step.value_iterated_to());
-        write!(text, "{value:>12.3} {quantile:>14.12} {count:>10}").expect("a string grows");
-        match quantile < 1.0 {
-            true => writeln!(text, " {:>14.2}", 1.0 / (1.0 - quantile)),
-            false => writeln!(text),
-        }
-        .expect("a string grows");
-    }
-    let (mean, deviation) = (times.mean() / 1000.0, times.stdev() / 1000.0);
-    let (max, count) = (times.max() as f64 / 1000.0, times.len());
-    write!(
-        text,
-        "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]\n\
-         #[Max     = {max:>12.3}, Total count    = {count:>12}]\n"
-    )
-    .expect("a string grows");
-    text
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::time::Duration;
@@ -403,8 +335,7 @@ pub(crate) mod tests {
     use corelog::io::Instant;
 
     use super::*;
-    use crate::book::histogram;
-    use crate::request::tests::workload;
+    use crate::workload::tests::w1 as workload;
 
     pub(crate) fn context() -> Context {
         Context {
@@ -505,18 +436,5 @@ pub(crate) mod tests {
                 .refused(corelog::protocol::ErrorCode::NotLeaderOrFollower);
         };
         check(refuse, "NOT_LEADER_OR_FOLLOWER");
-    }
-
-    #[test]
-    fn the_list_of_percentiles_ends_with_all_values() {
-        let mut times = histogram();
-        for us in 1..=1000 {
-            times.record(us * 1000).expect("within bounds");
-        }
-        let text = hgrm(&times);
-        let last = text.lines().rfind(|line| !line.starts_with('#'));
-        let words: Vec<&str> = last.expect("a line").split_whitespace().collect();
-        assert_eq!(words[1..], ["1.000000000000", "1000"]);
-        assert!(text.contains("Total count    =         1000]"), "{text}");
     }
 }

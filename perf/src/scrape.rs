@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use corelog::bench::{Problem, resolve};
 use corelog::io::blocking::TcpStream;
 
-use crate::broker::{Facts, resolve};
+use crate::broker::Facts;
 use crate::limits::METRICS_PAGE_BYTES_MAX;
-use crate::problem::Problem;
 
 /// One reading of all counters.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,23 +1,19 @@
 //! A broker made ready for a workload, and slices of load against it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use corelog::client::{Client, ClientOptions, NewTopic, Target};
+use corelog::bench::{
+    Acks, Book, Found, Keys, Load, Plan, Problem, Rate, Spread, Watcher, templates,
+};
+use corelog::client::{Client, ClientOptions, NewTopic};
 use corelog::io::{self, Instant};
-use corelog::model::{NodeId, TopicName};
-use corelog::protocol::ApiKey;
+use corelog::model::TopicName;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::book::Book;
-use crate::broker::{Facts, resolve};
-use crate::fetch::FETCH_VERSION_MAX;
-use crate::load::{Load, Plan, Watcher};
+use crate::broker::Facts;
 use crate::machine::{cpu_seconds_of, own_cpu_seconds};
-use crate::problem::Problem;
-use crate::request::{PRODUCE_VERSION_MAX, Place, templates};
-use crate::workload::{Acks, Keys, Rate, Spread, Workload};
+use crate::workload::Workload;
 
 /// What one slice of load brought.
 #[derive(Clone, Debug)]
@@ -40,40 +36,15 @@ pub(crate) fn prepare(
     dir: Option<&std::path::Path>,
 ) -> Result<Plan, Problem> {
     let mut client = Client::connect(&facts.address, ClientOptions::default())?;
-    let (places, leaders) = make_topics(workload, &mut client)?;
-    let connection = client.connection(Target::Any)?;
-    let version = connection.version_at_most(ApiKey::Produce, PRODUCE_VERSION_MAX)?;
-    let fetch_version = connection.version_at_most(ApiKey::Fetch, FETCH_VERSION_MAX)?;
+    let topics = make_topics(workload, &mut client)?;
+    let found = Found::ask(&mut client, &topics)?;
     let plan = Plan {
-        templates: Arc::new(templates(workload, &places, leaders.len(), version)),
-        workload: workload.clone(),
-        bootstrap: facts.address.clone(),
-        leaders,
-        places: Arc::new(places),
-        version,
-        fetch_version,
         cpus: cpus.iter().map(|&cpu| Some(cpu)).collect(),
         warm_up: Duration::from_secs(workload.run.warm_up_seconds.into()),
         length: Duration::from_secs(workload.run.seconds.into()),
         dir: dir.map(std::path::Path::to_path_buf),
+        ..Plan::new(workload.traffic(), &facts.address, &mut client, found)?
     };
-    for (what, count) in [
-        ("load", workload.load.connections),
-        (
-            "consume",
-            workload
-                .consume
-                .as_ref()
-                .map_or(0, |consume| consume.connections),
-        ),
-    ] {
-        if (1..plan.leaders.len()).contains(&(count as usize)) {
-            return Err(Problem::new(format!(
-                "{} addresses lead the partitions; {what}.connections = {count} are too few",
-                plan.leaders.len()
-            )));
-        }
-    }
     if let Some(backlog) = &workload.backlog {
         let bar = progress(&workload.name);
         fill(&plan, backlog.bytes, &bar)?;
@@ -82,11 +53,8 @@ pub(crate) fn prepare(
     Ok(plan)
 }
 
-/// Makes the topics, and asks who leads their partitions.
-fn make_topics(
-    workload: &Workload,
-    client: &mut Client,
-) -> Result<(Vec<Place>, Vec<SocketAddr>), Problem> {
+/// Makes the topics.
+fn make_topics(workload: &Workload, client: &mut Client) -> Result<Vec<TopicName>, Problem> {
     let suffix = corelog::io::random_u64();
     let sizes = [
         ("segment.bytes", workload.topic.segment_bytes),
@@ -96,39 +64,17 @@ fn make_topics(
         .into_iter()
         .filter_map(|(key, bytes)| Some((key.to_owned(), bytes?.to_string())))
         .collect();
-    let mut leaders: Vec<NodeId> = Vec::new();
-    let mut places = Vec::new();
-    for number in 0..workload.topic.count {
-        let name: Arc<str> = format!("{TOPIC}-{suffix:016x}-{number}").into();
+    let make = |number| {
+        let name = format!("{TOPIC}-{suffix:016x}-{number}");
         let topic = TopicName::new(&name).expect("letters and digits");
         client.create_topic(&NewTopic {
             partition_count: Some(workload.topic.partitions as i32),
             configs: configs.clone(),
             ..NewTopic::new(topic.clone())
         })?;
-        for partition in client.topic(&topic)?.partitions {
-            let index = partition.index;
-            let Some(leader) = partition.leader else {
-                return Err(Problem::new(format!("{name}-{index} has no leader")));
-            };
-            let known = leaders.iter().position(|&known| known == leader);
-            let leader = known.unwrap_or_else(|| {
-                leaders.push(leader);
-                leaders.len() - 1
-            });
-            let topic = Arc::clone(&name);
-            places.push(Place {
-                topic,
-                index,
-                leader,
-            });
-        }
-    }
-    let addresses = leaders
-        .into_iter()
-        .map(|leader| resolve(&client.address(leader)?))
-        .collect::<Result<Vec<_>, Problem>>()?;
-    Ok((places, addresses))
+        Ok(topic)
+    };
+    (0..workload.topic.count).map(make).collect()
 }
 
 /// Connections that produce a backlog, and the requests in flight of each.
@@ -139,7 +85,7 @@ const FILL_IN_FLIGHT: u32 = 4;
 fn fill(plan: &Plan, bytes: u64, bar: &ProgressBar) -> Result<(), Problem> {
     let mut plan = plan.clone();
     let leaders = plan.leaders.len();
-    let load = &mut plan.workload.load;
+    let load = &mut plan.traffic.load;
     load.connections = FILL_CONNECTIONS.max(leaders as u32);
     load.spread = Spread::Own;
     load.keys = Keys::None;
@@ -148,8 +94,8 @@ fn fill(plan: &Plan, bytes: u64, bar: &ProgressBar) -> Result<(), Problem> {
     load.rate = Rate::Max;
     load.in_flight = FILL_IN_FLIGHT;
     let records = bytes.div_ceil(load.record_bytes.into());
-    plan.workload.consume = None;
-    let made = templates(&plan.workload, &plan.places, leaders, plan.version);
+    plan.traffic.consume = None;
+    let made = templates(&plan.traffic.load, &plan.places, leaders, plan.version);
     plan.templates = Arc::new(made);
     let mut meter = Meter::new(None, bar, "backlog ");
     Load::open(&plan)?.fill(records, &mut meter)

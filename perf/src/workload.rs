@@ -3,18 +3,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use corelog::frame::Codec;
+use corelog::bench::limits::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CONNECTIONS_MAX, FETCH_BYTES_MAX, IN_FLIGHT_MAX,
+    PARTITIONS_MAX, RECORD_BYTES_MAX, SECONDS_MAX,
+};
+use corelog::bench::{Acks, ConsumePart, LoadPart, Problem, Traffic};
 use corelog::io::blocking;
-use serde::de::{self, Deserializer, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    BACKLOG_BYTES_MAX, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CONNECTIONS_MAX, CORES_MAX,
-    FETCH_BYTES_MAX, FETCH_WAIT_MS_MAX, IN_FLIGHT_MAX, KEY_BYTES_MAX, PARTITIONS_MAX, RATE_MAX,
-    RECORD_BYTES_MAX, SECONDS_MAX, SETTINGS_MAX, TOPIC_BYTES_MAX, TOPICS_MAX,
-    WORKLOAD_FILE_BYTES_MAX,
+    BACKLOG_BYTES_MAX, CORES_MAX, FETCH_WAIT_MS_MAX, KEY_BYTES_MAX, SETTINGS_MAX, TOPIC_BYTES_MAX,
+    TOPICS_MAX, WORKLOAD_FILE_BYTES_MAX,
 };
-use crate::problem::Problem;
 
 /// What a workload file says. Every key is there or has the default that its file's section shows.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -72,89 +72,8 @@ pub(crate) struct TopicPart {
     pub(crate) retention_bytes: Option<u64>,
 }
 
-/// Who sends what, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LoadPart {
-    /// None: nobody produces while the run lasts; the rest says what the backlog is made of.
-    pub(crate) connections: u32,
-    /// Which partitions a connection sends to, one after the other.
-    pub(crate) spread: Spread,
-    /// Records of one request: one batch; with keys one batch for each partition that one of
-    /// them belongs to.
-    pub(crate) batch_records: u32,
-    /// Bytes of a record's value.
-    pub(crate) record_bytes: u32,
-    #[serde(default)]
-    pub(crate) keys: Keys,
-    #[serde(default = "default_key_bytes")]
-    pub(crate) key_bytes: u32,
-    /// Whether each connection has a producer id, and its batches sequence numbers.
-    #[serde(default)]
-    pub(crate) idempotent: bool,
-    pub(crate) codec: BatchCodec,
-    pub(crate) acks: Acks,
-    pub(crate) rate: Rate,
-    /// Requests of one connection whose answer is still to come. At a fixed rate what does not
-    /// fit waits, and its waiting counts as latency.
-    pub(crate) in_flight: u32,
-}
-
-/// Who reads what. The partitions are dealt to the connections, each of which has one fetch on
-/// its way, as Kafka's consumer has of each broker.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConsumePart {
-    pub(crate) connections: u32,
-    pub(crate) start: Start,
-    /// At the end of a partition it is read from its start again, so that a backlog lasts as long
-    /// as the run does.
-    #[serde(default)]
-    pub(crate) again: bool,
-    /// `fetch.max.bytes`
-    #[serde(default = "default_max_bytes")]
-    pub(crate) max_bytes: u32,
-    /// `max.partition.fetch.bytes`
-    #[serde(default = "default_partition_max_bytes")]
-    pub(crate) partition_max_bytes: u32,
-    /// `fetch.min.bytes`
-    #[serde(default = "one")]
-    pub(crate) min_bytes: u32,
-    /// `fetch.max.wait.ms`
-    #[serde(default = "default_max_wait_ms")]
-    pub(crate) max_wait_ms: u32,
-}
-
-// The defaults of Kafka's consumer.
-fn default_max_bytes() -> u32 {
-    50 << 20
-}
-
-fn default_partition_max_bytes() -> u32 {
-    1 << 20
-}
-
-fn default_max_wait_ms() -> u32 {
-    500
-}
-
-/// As long as a UUID.
-fn default_key_bytes() -> u32 {
-    16
-}
-
 fn one() -> u32 {
     1
-}
-
-/// Where consumers begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Start {
-    /// At the end: the tail.
-    Latest,
-    /// At the first record: the backlog.
-    Earliest,
 }
 
 /// Produced before the run begins, as fast as it can, in batches of the load's shape, without
@@ -190,124 +109,6 @@ impl Durability {
         match self {
             Durability::Sync => "sync",
             Durability::Written => "written",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Spread {
-    /// Each connection has its own share of the partitions; with more connections than
-    /// partitions, several have the same one.
-    Own,
-    /// Each connection sends to all partitions in turn, each beginning at another one.
-    All,
-    /// Each connection sends four of five requests to the first partition, and every fifth to the
-    /// others in turn.
-    Hot,
-}
-
-/// The keys of records, each with its partition by Kafka's hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Keys {
-    /// No key: a request is for one partition, as `spread` says.
-    #[default]
-    None,
-    /// Each record has another one.
-    Random,
-    /// A fixed set of them takes turns.
-    RoundRobin,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BatchCodec {
-    None,
-    Lz4,
-}
-
-impl From<BatchCodec> for Codec {
-    fn from(codec: BatchCodec) -> Codec {
-        match codec {
-            BatchCodec::None => Codec::None,
-            BatchCodec::Lz4 => Codec::Lz4,
-        }
-    }
-}
-
-/// When a batch counts as produced, in Kafka's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) enum Acks {
-    #[serde(rename = "all")]
-    All,
-    #[serde(rename = "1")]
-    Leader,
-    /// When it was handed to the kernel: the broker does not answer.
-    #[serde(rename = "0")]
-    None,
-}
-
-impl Acks {
-    /// As it stands in the request.
-    pub(crate) fn code(self) -> i16 {
-        match self {
-            Acks::All => -1,
-            Acks::Leader => 1,
-            Acks::None => 0,
-        }
-    }
-}
-
-/// How often requests are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rate {
-    /// Open loop: so many records a second over all connections, whatever the answers do.
-    RecordsPerSecond(u64),
-    /// Closed loop: the next request as soon as there are fewer than `in_flight`.
-    Max,
-}
-
-impl Serialize for Rate {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Rate::RecordsPerSecond(rate) => serializer.serialize_u64(*rate),
-            Rate::Max => serializer.serialize_str("max"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rate, D::Error> {
-        deserializer.deserialize_any(RateVisitor)
-    }
-}
-
-struct RateVisitor;
-
-impl Visitor<'_> for RateVisitor {
-    type Value = Rate;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "records a second from 1 to {RATE_MAX}, or \"max\"")
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Rate, E> {
-        let rate = u64::try_from(value)
-            .ok()
-            .filter(|rate| (1..=RATE_MAX).contains(rate));
-        rate.map(Rate::RecordsPerSecond)
-            .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Rate, E> {
-        self.visit_i64(i64::try_from(value).unwrap_or(i64::MAX))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Rate, E> {
-        match value {
-            "max" => Ok(Rate::Max),
-            _ => Err(E::invalid_value(de::Unexpected::Str(value), &self)),
         }
     }
 }
@@ -365,23 +166,17 @@ impl Workload {
         Ok(workload)
     }
 
-    /// Bytes of the values of one request.
-    pub(crate) fn batch_bytes(&self) -> u64 {
-        u64::from(self.load.batch_records) * u64::from(self.load.record_bytes)
+    /// Who sends and who reads.
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            load: self.load.clone(),
+            consume: self.consume.clone(),
+        }
     }
 
     /// Partitions of all topics together.
     pub(crate) fn partitions(&self) -> u32 {
         self.topic.count.saturating_mul(self.topic.partitions)
-    }
-
-    /// Whether batches carry the time at which they were meant to be sent. It stands in the first
-    /// record's value; in a compressed batch it would cost the client more than the load itself.
-    pub(crate) fn is_stamped(&self) -> bool {
-        self.consume.is_some()
-            && self.load.connections > 0
-            && self.load.codec == BatchCodec::None
-            && self.load.record_bytes as usize >= size_of::<u64>()
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -432,7 +227,7 @@ impl Workload {
             return Err(Problem::new("load.idempotent needs load.acks = \"all\""));
         }
         let batch = "load.batch_records * load.record_bytes";
-        between(batch, self.batch_bytes(), 1, BATCH_BYTES_MAX)
+        between(batch, self.traffic().batch_bytes(), 1, BATCH_BYTES_MAX)
     }
 
     fn check_consume(&self) -> Result<(), Problem> {
@@ -477,8 +272,21 @@ fn between<T: PartialOrd + fmt::Display + Copy>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use corelog::bench::{Rate, Spread};
+
     use super::*;
+
+    /// W1 in small.
+    pub(crate) fn w1() -> Workload {
+        let text = include_str!("../workloads/w1-durable-ingest.toml");
+        let mut workload = Workload::parse(text).expect("a good file");
+        workload.topic.partitions = 3;
+        workload.load.spread = Spread::Own;
+        workload.load.batch_records = 5;
+        workload.load.record_bytes = 100;
+        workload
+    }
 
     const GOOD: &str = r#"
 name = "T"
@@ -509,7 +317,7 @@ seconds = 5
         let workload = Workload::parse(GOOD).expect("a good file");
         assert_eq!(workload.load.rate, Rate::Max);
         assert_eq!(workload.load.acks, Acks::All);
-        assert_eq!(workload.batch_bytes(), 129_024);
+        assert_eq!(workload.traffic().batch_bytes(), 129_024);
         let fixed = Workload::parse(&GOOD.replace("\"max\"", "20_000")).expect("a good file");
         assert_eq!(fixed.load.rate, Rate::RecordsPerSecond(20_000));
     }
@@ -528,8 +336,8 @@ seconds = 5
     fn an_error_says_what_is_wrong_and_what_is_allowed() {
         check(
             "codec = \"none\"",
-            "codec = \"gzip\"",
-            &["gzip", "none", "lz4", "line 16"],
+            "codec = \"rar\"",
+            &["rar", "none", "lz4", "line 16"],
         );
         check("acks = \"all\"", "acks = \"2\"", &["2", "all", "1", "0"]);
         check(

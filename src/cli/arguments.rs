@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::BenchCommand;
 use super::doctor::Area;
 use super::position::{self, Position};
 
@@ -47,6 +48,9 @@ pub(super) enum Command {
     /// Show and change the configuration of brokers while they run
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Put load on a broker, and measure it
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Start a broker in a temporary directory, send a million records through it, check them
     Demo(DemoArguments),
     /// Look at this machine, its disk and its network, and say what would help a broker
@@ -529,7 +533,9 @@ pub(super) fn asked_format(words: &[OsString]) -> OutputFormat {
     let is_json = options.iter().any(|word| *word == "--output=json")
         || options
             .windows(2)
-            .any(|pair| pair[0] == "--output" && pair[1] == "json");
+            .any(|pair| pair[0] == "--output" && pair[1] == "json")
+        || options.get(1).is_some_and(|command| *command == "bench")
+            && options.iter().any(|word| *word == "--json");
     match is_json {
         true => OutputFormat::Json,
         false => OutputFormat::Table,
@@ -661,6 +667,22 @@ mod tests {
         );
         check("doctor --jitter -1", false);
         check("doctor --only nothing", false);
+        check("bench produce", true);
+        check(
+            "bench produce --topic t --rate 10MB/s --record-bytes 100 --batch-records 10 --json",
+            true,
+        );
+        check("bench produce --batch-records 1 --batch-bytes 1KiB", false);
+        check("bench produce --rate fast", false);
+        check("bench produce --rate 5 --duration 0", false);
+        check("bench produce --records 5 --duration 1m --hdr f", true);
+        check("bench produce --record-bytes 7", false);
+        check("bench consume --topic t --no-progress --threads 2", true);
+        check("bench consume --rate 5", false);
+        check("bench consume --fetch-bytes 1GiB", false);
+        check("bench e2e --rate 0 --acks 1", true);
+        check("bench e2e --compression lz4", false);
+        check("bench", false);
         check("kafka-tools install bin", true);
         check("kafka-tools install", false);
         check("completions bash", true);
@@ -716,5 +738,7 @@ mod tests {
         check("c frobnicate --output=json", OutputFormat::Json);
         check("c frobnicate --output table json", OutputFormat::Table);
         check("c produce t -- --output json", OutputFormat::Table);
+        check("c bench produce --rate x --json", OutputFormat::Json);
+        check("c produce --json", OutputFormat::Table);
     }
 }

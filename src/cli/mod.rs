@@ -1,16 +1,17 @@
 //! Subcommands for people; `start` wires everything.
 //!
 //! `main` reads the command line (`arguments`) and runs one subcommand: `start` (also without a
-//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `demo`, `doctor`, `kafka-tools`,
-//! `completions`. Called by the name of one of Apache Kafka's tools (`kafka-topics.sh`) it is that
-//! tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which says what happened, the likely
-//! cause and what helps, and which is the exit code: 1 the operation failed, 2 the command line is
-//! wrong, 3 no broker answers, 78 the configuration is wrong, 130 a signal ended it. With
-//! `--output json` it is an object, too. `doctor` ends with 2 where a check failed.
+//! subcommand), `topic`, `produce`, `consume`, `group`, `config`, `bench`, `demo`, `doctor`,
+//! `kafka-tools`, `completions`. Called by the name of one of Apache Kafka's tools
+//! (`kafka-topics.sh`) it is that tool (`kafka`). A subcommand ends with `Ok` or a `Failure`, which
+//! says what happened, the likely cause and what helps, and which is the exit code: 1 the operation
+//! failed, 2 the command line is wrong, 3 no broker answers, 78 the configuration is wrong, 130 a
+//! signal ended it. With `--output json` it is an object, too. `doctor` ends with 2 where a check
+//! failed.
 //! Results go through a `Screen`: text for people, as Apache Kafka's tools print it, or JSON.
 //!
-//! Everything but `start` talks to a cluster with `client`, blocks, and runs on machines without
-//! io_uring.
+//! Everything but `start`, `demo` and `bench` talks to a cluster with `client`, blocks, and runs on
+//! machines without io_uring.
 
 mod arguments;
 mod failure;
@@ -26,6 +27,8 @@ mod group;
 mod produce;
 mod reset;
 mod topic;
+
+mod bench;
 
 mod demo;
 mod records;
@@ -91,6 +94,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Consume(arguments)) => consume::run(&arguments),
         Some(Command::Group(command)) => group::run(command),
         Some(Command::Config(command)) => broker_config::run(command),
+        Some(Command::Bench(command)) => bench::run(command),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Doctor(arguments)) => return doctor::run(&arguments),
         Some(Command::KafkaTools(KafkaToolsCommand::Install { dir })) => kafka::install(&dir),

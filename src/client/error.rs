@@ -175,6 +175,11 @@ fn code_hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
             "The group has active members; stop them first."
         }
+        ErrorCode::TopicAuthorizationFailed
+        | ErrorCode::ClusterAuthorizationFailed
+        | ErrorCode::GroupAuthorizationFailed => {
+            "The cluster's ACLs do not allow this client that; `kafka-acls.sh --list` shows them."
+        }
         ErrorCode::KafkaStorageError => "The broker's disk failed or is full; see its log.",
         ErrorCode::TopicDeletionDisabled => "The broker runs with delete.topic.enable=false.",
         ErrorCode::NotEnoughReplicas => "Fewer replicas are in sync than min.insync.replicas.",

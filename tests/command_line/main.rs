@@ -5,6 +5,8 @@
 
 // The simulated io runs no real node.
 #[cfg(not(feature = "sim"))]
+mod bench;
+#[cfg(not(feature = "sim"))]
 mod kafka_tools;
 #[cfg(not(feature = "sim"))]
 mod node;
@@ -47,7 +49,7 @@ fn run_with_input(line: &str, input: &str) -> Run {
 }
 
 /// Lines whose help is kept, and the file that it is kept in.
-const HELP: [(&str, &str); 22] = [
+const HELP: [(&str, &str); 26] = [
     ("--help", "corelog"),
     ("start --help", "start"),
     ("topic --help", "topic"),
@@ -66,6 +68,10 @@ const HELP: [(&str, &str); 22] = [
     ("config --help", "config"),
     ("config describe --help", "config-describe"),
     ("config alter --help", "config-alter"),
+    ("bench --help", "bench"),
+    ("bench produce --help", "bench-produce"),
+    ("bench consume --help", "bench-consume"),
+    ("bench e2e --help", "bench-e2e"),
     ("demo --help", "demo"),
     ("doctor --help", "doctor"),
     ("kafka-tools --help", "kafka-tools"),
@@ -197,6 +203,8 @@ fn completions_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&format!("completions {shell}")).out;
         for name in [
+            "bench",
+            "e2e",
             "doctor",
             "kafka-tools",
             "install",

@@ -78,17 +78,17 @@ impl Node {
     }
 
     /// Runs a command against the node; it must succeed. Returns what it printed.
-    fn command(&self, line: &str, input: &str) -> String {
+    pub(super) fn command(&self, line: &str, input: &str) -> String {
         let run = self.try_command(line, input);
         assert_eq!(run.code, 0, "{line}: {}\n{}", run.err, self.log());
         run.out
     }
 
-    fn try_command(&self, line: &str, input: &str) -> Run {
+    pub(super) fn try_command(&self, line: &str, input: &str) -> Run {
         run_with_input(&format!("{line} -b {}", self.address()), input)
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.expect("kill runs").success());

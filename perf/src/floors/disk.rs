@@ -10,15 +10,14 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use corelog::bench::{Problem, histogram};
 use corelog::io::blocking::{self, ScratchDir};
 use corelog::io::{self, AlignedBuf, File, Sync};
 use corelog::model::CoreId;
 
-use crate::book::histogram;
 use crate::limits::WRITE_DEPTH_MAX;
 use crate::loops::{Place, Times, file_at, on_cores};
 use crate::machine::own_cpu_seconds;
-use crate::problem::Problem;
 
 /// Files that hold bytes, to be overwritten and read. They go with this value.
 #[derive(Debug)]

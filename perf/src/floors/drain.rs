@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use corelog::bench::Problem;
 use corelog::io::{self, TcpStream};
 
 use crate::limits::DRAIN_READ_BYTES;
 use crate::loops::on_cores;
 use crate::machine::own_cpu_seconds;
-use crate::problem::Problem;
 
 /// What a slice brought.
 #[derive(Clone, Copy, Debug, PartialEq)]

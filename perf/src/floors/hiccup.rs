@@ -7,13 +7,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use corelog::bench::{Problem, histogram};
 use corelog::io;
 
-use crate::book::histogram;
 use crate::limits::{HICCUP_GAP_NS_MAX, HICCUP_PROBE, STOLEN_SHARE_MAX};
 use crate::loops::{Times, on_cores};
 use crate::machine::stolen_seconds;
-use crate::problem::Problem;
 
 /// What was seen around one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -4,13 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use corelog::bench::{Plan, Problem};
 use serde::Deserialize;
 
 use super::disk::FloorFiles;
 use super::sink::Step;
-use crate::load::Plan;
 use crate::machine::cpu_list;
-use crate::problem::Problem;
 
 /// It runs until this value goes, and has nothing to do between slices.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::{Bytes, BytesMut};
+use corelog::bench::Problem;
 use corelog::io::sync::{mpsc as queue, watch};
 use corelog::io::{self, AlignedBuf, CoreSpec, File, Sync, Task, TcpListener, TcpStream, blocking};
 use corelog::model::CoreId;
@@ -24,7 +25,6 @@ use super::disk::open_all;
 use crate::limits::{
     SEND_MEMORY_BYTES, SEND_PIECE_BYTES, SEND_PIECES, SINK_READ_BYTES, SINK_WRITES_MAX,
 };
-use crate::problem::Problem;
 
 /// How far a request gets before it is answered: F1, F2, F3, F4; or nothing is asked for and all is
 /// sent.
@@ -386,15 +386,20 @@ fn answers_to(correlation_ids: &[i32]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use corelog::bench::{Place, read_answer, take_answer, templates};
     use corelog::protocol::ErrorCode;
 
     use super::*;
-    use crate::request::tests::{places, workload};
-    use crate::request::{read_answer, take_answer, templates};
+    use crate::workload::tests::w1;
 
     #[test]
     fn requests_end_where_they_end_however_they_come() {
-        let templates = templates(&workload(), &places(1), 1, 12).remove(0);
+        let place = Place {
+            topic: "t".into(),
+            index: 0,
+            leader: 0,
+        };
+        let templates = templates(&w1().load, &[place], 1, 12).remove(0);
         let mut sent = BytesMut::new();
         for id in 0..5 {
             for slice in templates[0].request(id) {

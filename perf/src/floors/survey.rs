@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use corelog::bench::{Problem, percentiles};
 use corelog::io::blocking::{self, ScratchDir};
 use corelog::io::{self, Sync};
 use serde_json::{Value, json};
@@ -15,8 +16,6 @@ use super::disk::{self, Access, DiskLoad, FloorFiles, depths};
 use crate::limits::FLOOR_FILES;
 use crate::loops::{Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip};
 use crate::machine::Machine;
-use crate::problem::Problem;
-use crate::report::percentiles;
 
 /// The sizes of writes and reads, in bytes: the smallest that a direct write may be, and a full
 /// batch.

@@ -4,15 +4,14 @@
 //! each slice opens one connection to one partition, and the broker's own counters say afterwards
 //! on which cores both were.
 
+use corelog::bench::{Plan, Problem};
 use corelog::io::blocking;
 
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, ingest, megabytes, us_at, workload};
 use crate::floors::hiccup;
-use crate::load::Plan;
 use crate::loops::{Budget, mailbox_round_trip};
 use crate::paired::Pairs;
-use crate::problem::Problem;
 use crate::scrape::{PUBLISHED, Page};
 use crate::session::Slice;
 use crate::workload::{Durability, Workload};

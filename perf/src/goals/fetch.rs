@@ -1,5 +1,6 @@
 //! Goals 7 and 8: what consumers get, from memory and from the disk.
 
+use corelog::bench::{ConsumePart, Problem};
 use corelog::io::{Sync, blocking};
 
 use super::entry::{Measured, Part, Target};
@@ -9,11 +10,10 @@ use crate::floors::disk::{self, Access, DiskLoad};
 use crate::floors::drain;
 use crate::floors::sink::Step;
 use crate::machine::cpu_seconds_of;
-use crate::problem::Problem;
 use crate::report::{fetched_megabytes_per_second, megabytes_per_second};
 use crate::scrape::{PUBLISHED, Page};
 use crate::session;
-use crate::workload::{BacklogPart, ConsumePart, Durability};
+use crate::workload::{BacklogPart, Durability};
 
 /// Goal 7: MB/s of consumers that read the tail from memory / of readers that get as much as can
 /// be sent; and bytes copied in user space per byte of payload, on one core, where every
@@ -141,7 +141,7 @@ pub(super) fn cold_reader(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let broker = stage.corelog(Durability::Sync, &[setting])?;
     let with = stage.plan(&workload, &broker.facts, broker.dir.path())?;
     let mut without = with.clone();
-    without.workload.consume = None;
+    without.traffic.consume = None;
     let mut load = DiskLoad {
         access: Access::Read,
         bytes: 128 << 10,
@@ -171,11 +171,11 @@ pub(super) fn cold_reader(stage: &Stage) -> Result<Vec<Part>, Problem> {
     });
     let names = ["read MB/s", "disk's remaining MB/s"];
     let read = Measured::of_pairs(&pairs, names, |slice, (_, reads, writes)| {
-        let written = megabytes_per_second(&with.workload, slice) * 1e6;
+        let written = megabytes_per_second(&with.traffic.load, slice) * 1e6;
         let share_left = (1.0 - written / writes.bytes_per_second).max(0.0);
         let left = reads.bytes_per_second * share_left;
         (
-            fetched_megabytes_per_second(&with.workload, slice),
+            fetched_megabytes_per_second(&with.traffic.load, slice),
             left / 1e6,
         )
     });

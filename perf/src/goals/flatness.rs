@@ -1,9 +1,10 @@
 //! Goals 5 and 6: what many partitions and many connections cost.
 
+use corelog::bench::{Problem, Spread};
+
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, ingest_in, megabytes, workload};
-use crate::problem::Problem;
-use crate::workload::{Durability, Spread, Workload};
+use crate::workload::{Durability, Workload};
 
 /// Goal 5: MB/s over 1,000 active partitions / over one, with the same connections, as fast as
 /// both can; in batches of 128 KiB, and in small ones, of which each partition gets few at a time.

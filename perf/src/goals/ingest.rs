@@ -1,13 +1,13 @@
 //! Goals 1 and 2: durable ingest against the disk, and processor time against a server that only
 //! receives, checksums and writes.
 
+use corelog::bench::Problem;
 use corelog::io::Sync;
 
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, cpu_ns_per_record, ingest, ingest_in, megabytes};
 use crate::floors::disk::{self, Access, DiskLoad};
 use crate::floors::sink::Step;
-use crate::problem::Problem;
 use crate::workload::{Durability, Workload};
 
 /// Goal 1: acknowledged payload bytes a second / the disk's in writes of 128 KiB with data sync,

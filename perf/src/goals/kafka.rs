@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use corelog::bench::{Plan, Problem};
+
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, ingest, megabytes, rate_of, us_at, workload};
 use crate::broker::{Facts, Kafka};
 use crate::limits::COMPARE_WARM_UP;
-use crate::load::Plan;
 use crate::paired::Pairs;
-use crate::problem::Problem;
 use crate::session::Slice;
 use crate::workload::{Durability, Workload};
 
@@ -125,8 +125,8 @@ fn at_rate(
     slower: f64,
 ) -> Result<Vec<Part>, Problem> {
     for plan in &mut plans {
-        plan.workload.load.rate = rate_of(slower, RATE_SHARE);
-        plan.workload.load.in_flight = 64;
+        plan.traffic.load.rate = rate_of(slower, RATE_SHARE);
+        plan.traffic.load.in_flight = 64;
         plan.length = stage.effort.slice.max(Duration::from_secs(1)) * 2;
     }
     let pairs = in_turns(stage, &plans, pids)?;

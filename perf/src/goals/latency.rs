@@ -1,13 +1,13 @@
 //! Goal 3: one durable acknowledgement against what it is made of: a round trip over TCP and a
 //! write with data sync.
 
+use corelog::bench::Problem;
 use corelog::io::Sync;
 
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, us_at, workload};
 use crate::floors::disk::{self, Access, DiskLoad, DiskSlice};
 use crate::loops::{Budget, Times, tcp_round_trip};
-use crate::problem::Problem;
 use crate::workload::Durability;
 
 /// Produce p50 with one in flight / (TCP round trip p50 + p50 of a synced 4 KiB write), and the

@@ -19,13 +19,13 @@ mod tails;
 
 use std::path::Path;
 
+use corelog::bench::Problem;
 use corelog::io::{self, housekeeping};
 use serde_json::{Value, json};
 
 use self::entry::{Entry, Part, Target};
 use self::stage::Stage;
 use crate::machine::revision;
-use crate::problem::Problem;
 
 /// How a goal's parts are measured.
 type Measure = fn(&Stage) -> Result<Vec<Part>, Problem>;

@@ -1,9 +1,10 @@
 //! Goal 4: many small durable requests, which live on sharing syncs.
 
+use corelog::bench::Problem;
+
 use super::entry::{Measured, Part, Target};
 use super::latency::synced_writes;
 use super::stage::{Stage, workload};
-use crate::problem::Problem;
 use crate::scrape::{PUBLISHED, Page};
 use crate::workload::Durability;
 

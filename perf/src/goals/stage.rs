@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use corelog::bench::{Plan, Problem, Rate};
 use indicatif::ProgressBar;
 
 use crate::broker::{Corelog, Facts, Settings};
@@ -12,12 +13,10 @@ use crate::floors::disk::FloorFiles;
 use crate::floors::hiccup;
 use crate::floors::serving::Sink;
 use crate::limits::{FLOOR_FILES, FLOOR_FILES_BYTES, SLICE_WARM_UP};
-use crate::load::Plan;
 use crate::machine::{Machine, Seats};
 use crate::paired::{Pairs, first_begins};
-use crate::problem::Problem;
 use crate::session::{self, Slice};
-use crate::workload::{Durability, Rate, Workload};
+use crate::workload::{Durability, Workload};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +214,7 @@ pub(crate) fn rate_of(records_per_second: f64, share: f64) -> Rate {
 
 /// Payload in 10^6 bytes a second.
 pub(crate) fn megabytes(plan: &Plan, slice: &Slice) -> f64 {
-    crate::report::megabytes_per_second(&plan.workload, slice)
+    crate::report::megabytes_per_second(&plan.traffic.load, slice)
 }
 
 /// Microseconds within which this share of the requests was answered.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use corelog::bench::Problem;
 use corelog::client::{Client, ClientOptions, Connection, NewTopic};
 use corelog::frame::{BatchBuilder, Codec};
 use corelog::io::{self, blocking};
@@ -19,7 +20,6 @@ use super::stage::Stage;
 use crate::broker::{Corelog, Facts};
 use crate::machine::resident_bytes_of;
 use crate::paired::median;
-use crate::problem::Problem;
 use crate::workload::Durability;
 
 const PARTITIONS: i32 = 10_000;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use corelog::bench::Problem;
+
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, ingest_in, rate_of, us_at};
 use crate::floors::sink::Step;
-use crate::problem::Problem;
 use crate::session::Slice;
 use crate::workload::Durability;
 
@@ -22,8 +23,8 @@ pub(super) fn rolls_and_retention(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let broker = stage.corelog(Durability::Sync, &[])?;
     let mut plan = stage.plan(&workload, &broker.facts, broker.dir.path())?;
     let fastest = stage.slice(&plan, broker.facts.pid)?;
-    plan.workload.load.rate = rate_of(fastest.book.records_per_second(), RATE_SHARE);
-    plan.workload.load.in_flight = 64;
+    plan.traffic.load.rate = rate_of(fastest.book.records_per_second(), RATE_SHARE);
+    plan.traffic.load.in_flight = 64;
     plan.length = match stage.effort.is_quick {
         true => Duration::from_secs(3),
         false => Duration::from_secs(20),

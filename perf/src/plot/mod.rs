@@ -9,13 +9,13 @@ mod reading;
 mod scale;
 mod svg;
 
+use corelog::bench::Problem;
 use serde_json::Value;
 
 use self::chart::{Chart, Series, X_SPAN};
 use self::reading::{Flow, Reading};
 use self::scale::{Axis, nines, three_digits, time_text};
 use crate::limits::{PLOT_POINTS_MAX, PLOT_SERIES_MAX};
-use crate::problem::Problem;
 
 /// A picture and the name of its file.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! What pictures need, out of the JSON of results. Pure.
 
+use corelog::bench::Problem;
 use serde_json::Value;
 
 use super::MARKS;
-use crate::problem::Problem;
 use crate::report::{consume_words, load_words};
 use crate::workload::Workload;
 

@@ -3,53 +3,57 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use corelog::io::Instant;
-use corelog::protocol::ErrorCode;
 use hdrhistogram::Histogram;
 
-use crate::limits::{LATENCY_NS_MAX, STEP, STEPS_COUNT_MAX};
+use crate::bench::limits::{LATENCY_NS_MAX, STEP, STEPS_COUNT_MAX};
+use crate::io::Instant;
+use crate::protocol::ErrorCode;
 
 /// The part of a run that counts, and the requests in it. One per core; they add up.
 #[derive(Clone, Debug)]
-pub(crate) struct Book {
+pub struct Book {
     begin: Instant,
     end: Instant,
+    /// When something was acknowledged or came to a consumer last.
+    last: Instant,
     batch_records: u32,
     /// How long a step of the time series is.
-    pub(crate) step: Duration,
+    pub step: Duration,
     /// From the intended send time to the answer, of all requests that were meant to be sent in
     /// the part that counts, in nanoseconds.
-    pub(crate) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
     /// From the intended send time to the hand-over to the kernel, of the same requests.
-    pub(crate) send_delay: Histogram<u64>,
+    pub send_delay: Histogram<u64>,
     /// From the intended send time to the arrival at a consumer, of every record whose batch was
     /// meant to be sent in the part that counts.
-    pub(crate) end_to_end: Histogram<u64>,
+    pub end_to_end: Histogram<u64>,
+    /// From a consumer's request to its answer, in nanoseconds.
+    pub fetch_latency: Histogram<u64>,
     /// Step by step, counted from the begin of what counts, by when it happened.
-    pub(crate) steps: Vec<Step>,
+    pub steps: Vec<Step>,
     /// Records whose answer came before the part that counts.
-    pub(crate) warm_up_records: u64,
+    pub warm_up_records: u64,
     /// Records acknowledged, whenever, that were meant to be sent in the part that counts.
-    pub(crate) counted_records: u64,
+    pub counted_records: u64,
     /// Requests whose answer never came, or that were not even sent: the broker was too far
     /// behind. They are in `latency` with the age that they had reached.
-    pub(crate) unanswered: u64,
+    pub unanswered: u64,
     /// Requests that were refused, by the error's name. They are not in `latency`.
-    pub(crate) refused: BTreeMap<&'static str, u64>,
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// What happened in one step of the time series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Step {
+pub struct Step {
     /// Records and requests that were acknowledged.
-    pub(crate) records: u64,
-    pub(crate) requests: u64,
-    pub(crate) latency_max_ns: u64,
+    pub records: u64,
+    pub requests: u64,
+    pub latency_max_ns: u64,
     /// Records that consumers got, and the bytes of their batches as they came.
-    pub(crate) fetched_records: u64,
-    pub(crate) fetched_bytes: u64,
+    pub fetched_records: u64,
+    pub fetched_bytes: u64,
     /// Records that were there for a consumer and that it had not got, at most.
-    pub(crate) lag_records_max: u64,
+    pub lag_records_max: u64,
 }
 
 impl Step {
@@ -67,27 +71,29 @@ impl Step {
 
 /// A batch that a consumer got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    pub(crate) records: u64,
-    pub(crate) bytes: u64,
+pub struct Arrival {
+    pub records: u64,
+    pub bytes: u64,
     /// When it was meant to be sent, if it says so.
-    pub(crate) intended: Option<Instant>,
+    pub intended: Option<Instant>,
 }
 
 impl Book {
     /// An empty book of what is meant to be sent from `begin` and before `begin` + `length`.
-    pub(crate) fn new(begin: Instant, length: Duration, batch_records: u32) -> Book {
+    pub fn new(begin: Instant, length: Duration, batch_records: u32) -> Book {
         let longest = length.div_duration_f64(STEP) / f64::from(STEPS_COUNT_MAX);
         let step = STEP * longest.ceil().max(1.0) as u32;
         let steps = length.div_duration_f64(step).ceil() as usize;
         Book {
             begin,
             end: begin + length,
+            last: begin,
             batch_records,
             step,
             latency: histogram(),
             send_delay: histogram(),
             end_to_end: histogram(),
+            fetch_latency: histogram(),
             steps: vec![Step::default(); steps],
             warm_up_records: 0,
             counted_records: 0,
@@ -97,7 +103,7 @@ impl Book {
     }
 
     /// A request was handed to the kernel.
-    pub(crate) fn sent(&mut self, intended: Instant, now: Instant) {
+    pub fn sent(&mut self, intended: Instant, now: Instant) {
         if self.counts(intended) {
             record(&mut self.send_delay, now - intended, 1);
         }
@@ -105,8 +111,9 @@ impl Book {
 
     /// A request was acknowledged. Throughput belongs to the step of the answer, latency to the
     /// request: so what is acknowledged late is counted late, and is not forgotten.
-    pub(crate) fn acknowledged(&mut self, intended: Instant, now: Instant) {
+    pub fn acknowledged(&mut self, intended: Instant, now: Instant) {
         let records = u64::from(self.batch_records);
+        self.last = self.last.max(now);
         if self.counts(intended) {
             record(&mut self.latency, now - intended, 1);
             self.counted_records += records;
@@ -122,7 +129,8 @@ impl Book {
     }
 
     /// A batch came to a consumer; true if its records' latency counts.
-    pub(crate) fn arrived(&mut self, arrival: Arrival, now: Instant) -> bool {
+    pub fn arrived(&mut self, arrival: Arrival, now: Instant) -> bool {
+        self.last = self.last.max(now);
         if let Some(step) = self.step_at(now) {
             step.fetched_records += arrival.records;
             step.fetched_bytes += arrival.bytes;
@@ -134,20 +142,27 @@ impl Book {
         counted.is_some()
     }
 
+    /// A fetch was answered.
+    pub fn fetched(&mut self, asked: Instant, now: Instant) {
+        if self.counts(asked) {
+            record(&mut self.fetch_latency, now - asked, 1);
+        }
+    }
+
     /// So many records wait for this core's consumers.
-    pub(crate) fn lagging(&mut self, records: u64, now: Instant) {
+    pub fn lagging(&mut self, records: u64, now: Instant) {
         if let Some(step) = self.step_at(now) {
             step.lag_records_max = step.lag_records_max.max(records);
         }
     }
 
     /// A request was refused.
-    pub(crate) fn refused(&mut self, code: ErrorCode) {
+    pub fn refused(&mut self, code: ErrorCode) {
         *self.refused.entry(code.name()).or_default() += 1;
     }
 
     /// A request was given up, without an answer or even before it was sent.
-    pub(crate) fn given_up(&mut self, intended: Instant, now: Instant) {
+    pub fn given_up(&mut self, intended: Instant, now: Instant) {
         if self.counts(intended) {
             record(&mut self.latency, now - intended, 1);
             self.unanswered += 1;
@@ -155,13 +170,15 @@ impl Book {
     }
 
     /// Adds what another core wrote down about the same run.
-    pub(crate) fn add(&mut self, other: &Book) {
+    pub fn add(&mut self, other: &Book) {
         assert_eq!((self.begin, self.end), (other.begin, other.end), "one run");
         let added = self
             .latency
             .add(&other.latency)
             .and(self.send_delay.add(&other.send_delay))
-            .and(self.end_to_end.add(&other.end_to_end));
+            .and(self.end_to_end.add(&other.end_to_end))
+            .and(self.fetch_latency.add(&other.fetch_latency));
+        self.last = self.last.max(other.last);
         added.expect("histograms have the same bounds");
         for (step, other) in self.steps.iter_mut().zip(&other.steps) {
             step.add(other);
@@ -174,43 +191,51 @@ impl Book {
         }
     }
 
+    /// There was no more to do: what counts ends with the last thing that happened.
+    pub fn end_with_the_last(&mut self) {
+        let least = self.begin + Duration::from_nanos(1);
+        self.end = self.last.max(least).min(self.end);
+        let steps = (self.end - self.begin).div_duration_f64(self.step).ceil() as usize;
+        self.steps.truncate(steps);
+    }
+
     /// Records acknowledged within the part that counts.
-    pub(crate) fn records(&self) -> u64 {
+    pub fn records(&self) -> u64 {
         self.steps.iter().map(|step| step.records).sum()
     }
 
     /// Requests acknowledged within the part that counts.
-    pub(crate) fn requests(&self) -> u64 {
+    pub fn requests(&self) -> u64 {
         self.steps.iter().map(|step| step.requests).sum()
     }
 
     /// Records that consumers got within the part that counts.
-    pub(crate) fn fetched_records(&self) -> u64 {
+    pub fn fetched_records(&self) -> u64 {
         self.steps.iter().map(|step| step.fetched_records).sum()
     }
 
     /// Bytes of their batches.
-    pub(crate) fn fetched_bytes(&self) -> u64 {
+    pub fn fetched_bytes(&self) -> u64 {
         self.steps.iter().map(|step| step.fetched_bytes).sum()
     }
 
-    pub(crate) fn fetched_records_per_second(&self) -> f64 {
+    pub fn fetched_records_per_second(&self) -> f64 {
         self.fetched_records() as f64 / self.length_seconds()
     }
 
     /// The largest lag, and the last one.
-    pub(crate) fn lag_records(&self) -> (u64, u64) {
+    pub fn lag_records(&self) -> (u64, u64) {
         let mut lags = self.steps.iter().map(|step| step.lag_records_max);
         let last = lags.next_back().unwrap_or(0);
         (lags.max().unwrap_or(0).max(last), last)
     }
 
     /// How long the part that counts is, in seconds.
-    pub(crate) fn length_seconds(&self) -> f64 {
+    pub fn length_seconds(&self) -> f64 {
         (self.end - self.begin).as_secs_f64()
     }
 
-    pub(crate) fn records_per_second(&self) -> f64 {
+    pub fn records_per_second(&self) -> f64 {
         self.records() as f64 / self.length_seconds()
     }
 
@@ -229,7 +254,7 @@ impl Book {
 }
 
 /// A histogram of nanoseconds with three digits.
-pub(crate) fn histogram() -> Histogram<u64> {
+pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("bounds are in order")
 }
 
@@ -270,6 +295,20 @@ mod tests {
         // Answers at 1001 and 1003; those at 3001 and 3500 came after the end.
         assert_eq!((book.records(), book.requests()), (20, 2));
         assert_eq!(book.records_per_second(), 10.0);
+    }
+
+    #[test]
+    fn a_run_that_is_over_early_ends_with_its_last_answer() {
+        let mut book = book();
+        book.acknowledged(at(1000), at(1250));
+        book.fetched(at(1000), at(1007));
+        book.end_with_the_last();
+        assert_eq!((book.length_seconds(), book.steps.len()), (0.25, 3));
+        assert_eq!(book.records_per_second(), 40.0);
+        assert_eq!(book.fetch_latency.max() / 1_000_000, 7);
+        let mut idle = super::tests::book();
+        idle.end_with_the_last();
+        assert_eq!(idle.records_per_second(), 0.0);
     }
 
     #[test]

@@ -6,19 +6,27 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
-use corelog::io::sync::Semaphore;
-use corelog::io::{self, Instant, TcpStream};
-use corelog::protocol::ErrorCode;
 
-use super::{Core, Plan, open_stream, seat, wait_until};
-use crate::problem::Problem;
-use crate::request::{Identity, Template, read_answer, take_answer};
-use crate::schedule::Schedule;
-use crate::workload::{Acks, Keys, Rate, Spread};
+use super::Command;
+use super::connect::{open_stream, seat};
+use super::core::{Core, wait_until};
+use crate::bench::answer::{read_answer, take_answer};
+use crate::bench::plan::Plan;
+use crate::bench::problem::Problem;
+use crate::bench::request::{Identity, Template};
+use crate::bench::schedule::Schedule;
+use crate::bench::traffic::{Acks, Keys, Rate, Spread};
+use crate::io::sync::Semaphore;
+use crate::io::{self, Instant, TcpStream};
+use crate::protocol::ErrorCode;
 
 /// One connection's state, shared by its two tasks.
 pub(super) struct Line {
     stream: TcpStream,
+    /// Which one it is, of how many, and how many records it sends in a request.
+    number: u32,
+    connections: u32,
+    batch_records: u32,
     /// Requests whose answer is to come, in their order.
     waiting: RefCell<VecDeque<Waiting>>,
     /// How many more may be sent.
@@ -27,6 +35,8 @@ pub(super) struct Line {
     /// How many were sent in this slice, and ever.
     slice_count: Cell<u64>,
     sent_count: Cell<u64>,
+    /// How many it sends in this slice at most.
+    quota: Cell<u64>,
     /// A request is being handed to the kernel; a slice that gives up may cut it off.
     is_sending: Cell<bool>,
     /// Nothing is read any more.
@@ -51,7 +61,7 @@ impl Line {
         connection: u32,
         identity: Option<Identity>,
     ) -> Result<Line, Problem> {
-        let load = &plan.workload.load;
+        let load = &plan.traffic.load;
         let (leader, number, connections) = seat(connection, load.connections, plan.leaders.len());
         let what = format!("connection {connection}");
         let stream = open_stream(plan.leaders[leader], &what).await?;
@@ -75,11 +85,15 @@ impl Line {
             .map(|at| templates[at].clone());
         Ok(Line {
             stream,
+            number: connection,
+            connections: load.connections,
+            batch_records: load.batch_records,
             waiting: RefCell::new(VecDeque::new()),
             slots: Semaphore::new(load.in_flight as usize),
             in_flight: load.in_flight,
             slice_count: Cell::new(0),
             sent_count: Cell::new(0),
+            quota: Cell::new(0),
             is_sending: Cell::new(false),
             is_closed: Cell::new(false),
             schedule,
@@ -88,8 +102,15 @@ impl Line {
         })
     }
 
-    pub(super) fn begin_slice(&self) {
+    pub(super) fn begin_slice(&self, command: &Command) {
         self.slice_count.set(0);
+        self.quota.set(match command.records_max {
+            u64::MAX => u64::MAX,
+            records => {
+                let requests = records.div_ceil(self.batch_records.into());
+                quota(requests, self.number, self.connections)
+            }
+        });
     }
 
     /// Waits until all slots are free: every answer has come. Or the connection has failed.
@@ -107,7 +128,8 @@ impl Line {
             book.given_up(waiting.intended, now);
         }
         if let Some(schedule) = self.schedule.filter(|_| !core.is_over()) {
-            for number in self.slice_count.get()..schedule.count_before(core.end() - core.start()) {
+            let due = schedule.count_before(core.end() - core.start());
+            for number in self.slice_count.get()..due.min(self.quota.get()) {
                 book.given_up(core.start() + schedule.intended(number), now);
             }
         }
@@ -123,7 +145,7 @@ impl Line {
         let number = self.sent_count.get();
         let template = &self.templates[(number % self.templates.len() as u64) as usize];
         let correlation_id = number as i32;
-        let stamp = core.plan.workload.is_stamped().then_some(intended);
+        let stamp = core.plan.traffic.is_stamped().then_some(intended);
         match &self.identity {
             None if stamp.is_none() => template.request(correlation_id),
             None => template.marked(correlation_id, stamp, None),
@@ -155,6 +177,12 @@ fn share(spread: Spread, connection: u32, connections: u32, count: usize) -> Vec
     }
 }
 
+/// How many of so many requests a connection sends.
+fn quota(requests: u64, connection: u32, connections: u32) -> u64 {
+    let (connection, connections) = (u64::from(connection), u64::from(connections));
+    requests / connections + u64::from(connection < requests % connections)
+}
+
 /// Sends one connection's requests until what counts is over.
 pub(super) async fn send_requests(line: Rc<Line>, core: Rc<Core>) {
     wait_until(core.start(), &core).await;
@@ -162,7 +190,7 @@ pub(super) async fn send_requests(line: Rc<Line>, core: Rc<Core>) {
         core.fail(Problem::new("a request of the slice before was cut off"));
         return;
     }
-    while !core.is_over() {
+    while !core.is_over() && line.slice_count.get() < line.quota.get() {
         let due = line
             .schedule
             .map(|schedule| core.start() + schedule.intended(line.slice_count.get()));
@@ -184,7 +212,7 @@ pub(super) async fn send_requests(line: Rc<Line>, core: Rc<Core>) {
             return;
         }
         let request = line.next_request(intended, &core);
-        let acks = core.plan.workload.load.acks;
+        let acks = core.plan.traffic.load.acks;
         if acks != Acks::None {
             line.waiting.borrow_mut().push_back(Waiting {
                 correlation_id: line.sent_count.get() as i32,
@@ -197,7 +225,7 @@ pub(super) async fn send_requests(line: Rc<Line>, core: Rc<Core>) {
         core.book.borrow_mut().sent(intended, now);
         line.is_sending.set(true);
         if let Err(error) = line.stream.write_all(request).await {
-            core.fail(Problem::new(format!("the broker takes no more: {error}")));
+            core.fail(Problem::lost(format!("the broker takes no more: {error}")));
             line.slots.close();
             return;
         }
@@ -225,9 +253,9 @@ async fn read_all(line: &Line, core: &Core) -> Result<(), Problem> {
         let now = io::now();
         match result {
             _ if line.is_closed.get() => return Ok(()),
-            Ok(0) => return Err(Problem::new("the broker closed a connection")),
+            Ok(0) => return Err(Problem::lost("the broker closed a connection")),
             Ok(_) => {}
-            Err(error) => return Err(Problem::new(format!("a connection broke: {error}"))),
+            Err(error) => return Err(Problem::lost(format!("a connection broke: {error}"))),
         }
         while let Some(answer) = take_answer(&mut arrived)? {
             let (correlation_id, code) = read_answer(&answer, core.plan.version)?;
@@ -246,7 +274,7 @@ async fn read_all(line: &Line, core: &Core) -> Result<(), Problem> {
                 // A duplicate, too: what is in the log already was counted already.
                 code => {
                     core.book.borrow_mut().refused(code);
-                    line.slots.add_permits(1);
+                    answered(line, core);
                 }
             }
         }
@@ -254,14 +282,21 @@ async fn read_all(line: &Line, core: &Core) -> Result<(), Problem> {
 }
 
 fn acknowledge(line: &Line, core: &Core, intended: Instant, now: Instant) {
-    let records = u64::from(core.plan.workload.load.batch_records);
+    let records = u64::from(core.plan.traffic.load.batch_records);
     let mut book = core.book.borrow_mut();
     let counted = book.counted_records;
     book.acknowledged(intended, now);
     let counted = book.counted_records - counted;
     let gauges = &core.gauges;
     gauges.counted.fetch_add(counted, Ordering::Relaxed);
-    let before = gauges.records.fetch_add(records, Ordering::Relaxed);
+    gauges.records.fetch_add(records, Ordering::Relaxed);
+    answered(line, core);
+}
+
+/// A request of this slice has its answer; the last of those that were asked for ends it.
+fn answered(line: &Line, core: &Core) {
+    let records = u64::from(line.batch_records);
+    let before = core.gauges.answered.fetch_add(records, Ordering::Relaxed);
     if before + records >= core.command.get().records_max {
         core.gauges.is_enough.store(true, Ordering::Relaxed);
     }
@@ -271,6 +306,19 @@ fn acknowledge(line: &Line, core: &Core, intended: Instant, now: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_request_is_some_connections() {
+        for (requests, connections) in [(0, 3), (2, 3), (3, 3), (100, 7)] {
+            let quotas = (0..connections).map(|number| quota(requests, number, connections));
+            let quotas: Vec<u64> = quotas.collect();
+            assert_eq!(quotas.iter().sum::<u64>(), requests, "{quotas:?}");
+            assert!(
+                quotas[0] - quotas[connections as usize - 1] <= 1,
+                "{quotas:?}"
+            );
+        }
+    }
 
     #[test]
     fn requests_are_dealt_to_connections() {

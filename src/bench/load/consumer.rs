@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use corelog::io::{self, TcpStream};
 
-use super::{Core, LOOK, Plan, open_stream, seat, wait_until};
-use crate::fetch::{Fetcher, Position};
-use crate::problem::Problem;
-use crate::request::{answer_bytes, split_answer};
+use super::connect::{open_stream, seat};
+use super::core::{Core, LOOK, wait_until};
+use crate::bench::answer::{answer_bytes, split_answer};
+use crate::bench::fetch::{Fetcher, Position};
+use crate::bench::plan::Plan;
+use crate::bench::problem::Problem;
+use crate::io::{self, TcpStream};
 
 /// One connection's state.
 pub(super) struct Tail {
@@ -29,8 +31,8 @@ impl Tail {
         connection: u32,
         positions: &[Position],
     ) -> Result<Tail, Problem> {
-        let consume = plan.workload.consume.as_ref();
-        let consume = consume.expect("a workload with consumers");
+        let consume = plan.traffic.consume.as_ref();
+        let consume = consume.expect("traffic with consumers");
         let leaders = plan.leaders.len();
         let (leader, number, connections) = seat(connection, consume.connections, leaders);
         let own = positions
@@ -65,19 +67,30 @@ impl Tail {
 pub(super) async fn consume(tail: Rc<Tail>, core: Rc<Core>) {
     wait_until(core.start(), &core).await;
     tail.is_idle.set(false);
-    while !core.is_pausing.get() && !core.is_stopped() {
+    let alone = core.plan.traffic.load.connections == 0;
+    let is_done = || tail.fetcher.borrow().is_done();
+    let is_over = || match alone {
+        true => core.is_over(),
+        false => core.is_stopped(),
+    };
+    while !core.is_pausing.get() && !is_over() && !is_done() {
         if let Err(problem) = fetch(&tail, &core).await {
             core.fail(problem);
         }
     }
     tail.is_idle.set(true);
+    // Producers have an end of their own.
+    if is_done() && core.gauges.reading.fetch_sub(1, Ordering::Relaxed) == 1 && alone {
+        core.gauges.is_enough.store(true, Ordering::Relaxed);
+    }
 }
 
 async fn fetch(tail: &Tail, core: &Core) -> Result<(), Problem> {
     let number = tail.asked_count.get();
     tail.asked_count.set(number + 1);
     let request = tail.fetcher.borrow_mut().request(number as i32);
-    let broke = |error: io::Error| Problem::new(format!("a consumer's connection broke: {error}"));
+    let asked = io::now();
+    let broke = |error: io::Error| Problem::lost(format!("a consumer's connection broke: {error}"));
     tail.stream.write_all(vec![request]).await.map_err(broke)?;
     let most = tail.fetcher.borrow().answer_bytes_max();
     let answer = read_answer(tail, most).await?;
@@ -97,7 +110,12 @@ async fn fetch(tail: &Tail, core: &Core) -> Result<(), Problem> {
             "the broker answered fetch {correlation_id} instead of {number}"
         )));
     }
-    core.gauges.fetched.fetch_add(fetched, Ordering::Relaxed);
+    book.fetched(asked, now);
+    let before = core.gauges.fetched.fetch_add(fetched, Ordering::Relaxed);
+    let is_enough = before + fetched >= core.command.get().records_max;
+    if is_enough && core.plan.traffic.load.connections == 0 {
+        core.gauges.is_enough.store(true, Ordering::Relaxed);
+    }
     core.gauges.arrived.fetch_add(arrived, Ordering::Relaxed);
     core.lag.set(core.lag.get() - lag + fetcher.lag());
     book.lagging(core.lag.get(), now);
@@ -118,10 +136,10 @@ async fn read_answer(tail: &Tail, most: usize) -> Result<Bytes, Problem> {
         let (result, back) = tail.stream.read(arrived).await;
         arrived = back;
         match result {
-            Ok(0) => return Err(Problem::new("the broker closed a consumer's connection")),
+            Ok(0) => return Err(Problem::lost("the broker closed a consumer's connection")),
             Ok(_) => {}
             Err(error) => {
-                return Err(Problem::new(format!(
+                return Err(Problem::lost(format!(
                     "a consumer's connection broke: {error}"
                 )));
             }

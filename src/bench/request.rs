@@ -1,29 +1,29 @@
-//! Produce requests, encoded once and sent often, and what their answers say.
+//! Produce requests, encoded once and sent often. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use corelog::client::partition_of;
-use corelog::frame::{BATCH_CRC_START, BATCH_HEADER_BYTES, BatchBuilder, BatchHeader, Codec};
-use corelog::io::{self, Instant};
-use corelog::model::{ProducerEpoch, ProducerId, Timestamp};
-use corelog::protocol::messages::StrBytes;
-use corelog::protocol::messages::produce_request::{
+
+use crate::bench::limits::{DIFFERENT_BATCHES_MAX, DIFFERENT_REQUESTS_MAX, KEYS_COUNT};
+use crate::bench::traffic::{Keys, LoadPart};
+use crate::bench::values::Source;
+use crate::client::partition_of;
+use crate::frame::{BATCH_CRC_START, BATCH_HEADER_BYTES, BatchBuilder, BatchHeader, Codec};
+use crate::io::Instant;
+use crate::io::housekeeping::wall_clock;
+use crate::model::{ProducerEpoch, ProducerId, Timestamp};
+use crate::protocol;
+use crate::protocol::messages::StrBytes;
+use crate::protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
-use corelog::protocol::messages::produce_response::ProduceResponse;
-use corelog::protocol::{self, ApiKey, ErrorCode};
-
-use crate::limits::{ANSWER_BYTES_MAX, DIFFERENT_BATCHES_MAX, DIFFERENT_REQUESTS_MAX, KEYS_COUNT};
-use crate::problem::Problem;
-use crate::workload::{Keys, Workload};
 
 /// The newest version that names topics, so that no topic id must be known.
-pub(crate) const PRODUCE_VERSION_MAX: i16 = 12;
+pub const PRODUCE_VERSION_MAX: i16 = 12;
 /// The name that brokers see.
-pub(crate) const CLIENT_ID: &str = "corelog-perf";
+pub(super) const CLIENT_ID: &str = "corelog-bench";
 /// How long the broker may wait before it answers.
 const TIMEOUT_MS: i32 = 60_000;
 /// Where a request's correlation id stands: behind its size, API key and version.
@@ -36,17 +36,17 @@ const BASE_SEQUENCE: Range<usize> = 53..57;
 
 /// A partition that has load, and who leads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) topic: Arc<str>,
-    pub(crate) index: i32,
+pub struct Place {
+    pub topic: Arc<str>,
+    pub index: i32,
     /// Which of the addresses that lead partitions.
-    pub(crate) leader: usize,
+    pub leader: usize,
 }
 
 /// A request. From one sending to the next only the correlation id changes, and what marks its
 /// batches; a batch without marks is shared and never copied.
 #[derive(Clone, Debug)]
-pub(crate) struct Template {
+pub struct Template {
     head: Bytes,
     body: Bytes,
     tail: Bytes,
@@ -64,14 +64,14 @@ struct BatchAt {
 
 /// An idempotent producer: who it is, and which sequence number each partition gets next.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) id: ProducerId,
-    pub(crate) epoch: ProducerEpoch,
+pub struct Identity {
+    pub id: ProducerId,
+    pub epoch: ProducerEpoch,
     next: HashMap<usize, i32>,
 }
 
 impl Identity {
-    pub(crate) fn new(id: ProducerId, epoch: ProducerEpoch) -> Identity {
+    pub fn new(id: ProducerId, epoch: ProducerEpoch) -> Identity {
         let next = HashMap::new();
         Identity { id, epoch, next }
     }
@@ -88,7 +88,7 @@ impl Identity {
 
 impl Template {
     /// The request as slices, to be written one after the other.
-    pub(crate) fn request(&self, correlation_id: i32) -> Vec<Bytes> {
+    pub fn request(&self, correlation_id: i32) -> Vec<Bytes> {
         let mut head = BytesMut::from(&self.head[..]);
         head[CORRELATION_ID].copy_from_slice(&correlation_id.to_be_bytes());
         vec![head.freeze(), self.body.clone(), self.tail.clone()]
@@ -96,7 +96,7 @@ impl Template {
 
     /// The same with marks in its batches: the time at which it is meant to be sent, in the first
     /// record's value, and the producer with its sequence numbers.
-    pub(crate) fn marked(
+    pub fn marked(
         &self,
         correlation_id: i32,
         intended: Option<Instant>,
@@ -127,12 +127,6 @@ impl Template {
             batch[CRC].copy_from_slice(&crc.to_be_bytes());
         }
         vec![whole.freeze()]
-    }
-
-    /// Where the batches stand in the request.
-    #[cfg(test)]
-    pub(crate) fn batches(&self) -> Vec<Range<usize>> {
-        self.batches.iter().map(|at| at.range.clone()).collect()
     }
 
     /// A request of batches, each with the number of its place.
@@ -232,24 +226,25 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
 }
 
 /// When a batch says that it was meant to be sent. Of a batch without that mark it is any time.
-pub(crate) fn intended_of(batch: &[u8]) -> Option<Instant> {
+pub(super) fn intended_of(batch: &[u8]) -> Option<Instant> {
     let value = first_value(batch)?;
     let mark = batch[value].first_chunk()?;
     Some(Instant::from_nanos(u64::from_be_bytes(*mark)))
 }
 
 /// The requests for each leader, in the order in which a connection that sends all of them does.
-pub(crate) fn templates(
-    workload: &Workload,
+pub fn templates(
+    load: &LoadPart,
     places: &[Place],
     leaders: usize,
     version: i16,
 ) -> Vec<Vec<Template>> {
-    let acks = workload.load.acks.code();
+    let acks = load.acks.code();
     let mut by_leader = vec![Vec::new(); leaders];
-    if workload.load.keys == Keys::None {
+    let mut source = Source::new(load);
+    if load.keys == Keys::None {
         let different = DIFFERENT_BATCHES_MAX.min(places.len());
-        let batches: Vec<Bytes> = (0..different).map(|_| batch(workload)).collect();
+        let batches: Vec<Bytes> = (0..different).map(|_| batch(load, &mut source)).collect();
         for (place, batch) in (0..places.len()).zip(batches.iter().cycle()) {
             let batches = BTreeMap::from([(place, batch.clone())]);
             let template = Template::new(places, &batches, acks, version);
@@ -257,7 +252,6 @@ pub(crate) fn templates(
         }
         return by_leader;
     }
-    let mut source = Source::new(workload);
     for _ in 0..DIFFERENT_REQUESTS_MAX {
         for topic in places.chunk_by(|one, other| one.topic == other.topic) {
             let first = places
@@ -266,7 +260,7 @@ pub(crate) fn templates(
             let first = first.expect("it is one of them");
             for (leader, templates) in by_leader.iter_mut().enumerate() {
                 if topic.iter().any(|place| place.leader == leader) {
-                    let batches = keyed_batches(workload, topic, leader, &mut source);
+                    let batches = keyed_batches(load, topic, leader, &mut source);
                     let batches = batches
                         .into_iter()
                         .map(|(index, batch)| (first + index, batch));
@@ -281,19 +275,19 @@ pub(crate) fn templates(
 
 /// One request's records for a leader, each in the batch of its key's partition.
 fn keyed_batches(
-    workload: &Workload,
+    load: &LoadPart,
     topic: &[Place],
     leader: usize,
     source: &mut Source,
 ) -> BTreeMap<usize, Bytes> {
     let mut builders: BTreeMap<usize, BatchBuilder> = BTreeMap::new();
-    let now = io::wall_clock();
+    let now = wall_clock();
     let mut count = 0;
     let mut tries = 0;
-    while count < workload.load.batch_records {
+    while count < load.batch_records {
         // None of the keys that take turns may belong to a leader with few partitions.
         tries += 1;
-        let key = match tries <= KEYS_COUNT + u64::from(workload.load.batch_records) {
+        let key = match tries <= KEYS_COUNT + u64::from(load.batch_records) {
             true => source.next_key(),
             false => source.random_key(),
         };
@@ -303,7 +297,7 @@ fn keyed_batches(
         }
         let builder = builders
             .entry(index)
-            .or_insert_with(|| BatchBuilder::new(workload.load.codec.into()));
+            .or_insert_with(|| BatchBuilder::new(load.codec.into()));
         builder.push(now, Some(&key), Some(source.next_value()));
         count += 1;
     }
@@ -314,149 +308,39 @@ fn keyed_batches(
 }
 
 /// A batch of records without keys.
-fn batch(workload: &Workload) -> Bytes {
-    let mut builder = BatchBuilder::new(workload.load.codec.into());
-    let now: Timestamp = io::wall_clock();
-    let mut source = Source::new(workload);
-    for _ in 0..workload.load.batch_records {
+fn batch(load: &LoadPart, source: &mut Source) -> Bytes {
+    let mut builder = BatchBuilder::new(load.codec.into());
+    let now: Timestamp = wall_clock();
+    for _ in 0..load.batch_records {
         builder.push(now, None, Some(source.next_value()));
     }
     Bytes::from(builder.build())
 }
 
-/// Keys and values. Half of a value is random, the other half letters that a codec can shorten,
-/// so that a compressed workload is neither free nor useless.
-struct Source {
-    keys: Keys,
-    key_bytes: usize,
-    /// How many keys were taken.
-    taken: u64,
-    value: Vec<u8>,
-    state: u64,
-}
-
-impl Source {
-    fn new(workload: &Workload) -> Source {
-        Source {
-            keys: workload.load.keys,
-            key_bytes: workload.load.key_bytes as usize,
-            taken: 0,
-            value: vec![b'a'; workload.load.record_bytes as usize],
-            state: io::random_u64() | 1,
-        }
-    }
-
-    fn next_value(&mut self) -> &[u8] {
-        let random = self.value.len().div_ceil(2);
-        fill(&mut self.value[..random], &mut self.state);
-        &self.value
-    }
-
-    fn next_key(&mut self) -> Vec<u8> {
-        if self.keys != Keys::RoundRobin {
-            return self.random_key();
-        }
-        let number = self.taken % KEYS_COUNT;
-        self.taken += 1;
-        let mut key = vec![0; self.key_bytes];
-        fill(&mut key, &mut (number + 1).wrapping_mul(KEY_SEED));
-        key
-    }
-
-    fn random_key(&mut self) -> Vec<u8> {
-        let mut key = vec![0; self.key_bytes];
-        fill(&mut key, &mut self.state);
-        key
-    }
-}
-
-/// Spreads the numbers of keys over all bits.
-const KEY_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-
-fn fill(bytes: &mut [u8], state: &mut u64) {
-    for chunk in bytes.chunks_mut(8) {
-        *state = xorshift(*state);
-        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
-    }
-}
-
-/// Marsaglia's xorshift64: bytes that do not compress, not secrets.
-pub(crate) fn xorshift(mut state: u64) -> u64 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^ (state << 17)
-}
-
-/// Takes one whole answer off the bytes that have arrived, if there is one.
-pub(crate) fn take_answer(arrived: &mut BytesMut) -> Result<Option<Bytes>, Problem> {
-    let Some(length) = answer_bytes(arrived, ANSWER_BYTES_MAX)? else {
-        return Ok(None);
-    };
-    Ok(split_answer(arrived, length))
-}
-
-/// How long the answer is whose begin has arrived; `None` if not even its size has.
-pub(crate) fn answer_bytes(arrived: &[u8], most: usize) -> Result<Option<usize>, Problem> {
-    let Some(size) = arrived.first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let size = i32::from_be_bytes(*size);
-    let length = usize::try_from(size).ok().filter(|&length| length <= most);
-    length.map(Some).ok_or_else(|| {
-        Problem::new(format!(
-            "the broker sent an answer of {size} bytes; at most {most} are expected"
-        ))
-    })
-}
-
-/// Takes an answer of this length off the bytes that have arrived, if it is whole.
-pub(crate) fn split_answer(arrived: &mut BytesMut, length: usize) -> Option<Bytes> {
-    if arrived.len() < size_of::<i32>() + length {
-        return None;
-    }
-    let _ = arrived.split_to(size_of::<i32>());
-    Some(arrived.split_to(length).freeze())
-}
-
-/// What an answer says: which request it belongs to, and the first error in it.
-pub(crate) fn read_answer(answer: &Bytes, version: i16) -> Result<(i32, ErrorCode), Problem> {
-    let misunderstood = |what: String| Problem::new(format!("the broker's answer: {what}"));
-    let (correlation_id, body) = protocol::decode_response_header(answer, ApiKey::Produce, version)
-        .map_err(|error| misunderstood(format!("{error:?}")))?;
-    let response: ProduceResponse = protocol::decode_response(body, version)
-        .map_err(|error| misunderstood(error.to_string()))?;
-    let partitions = response
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partition_responses);
-    let code = partitions
-        .map(|partition| partition.error_code)
-        .find(|&code| code != ErrorCode::None.code());
-    let code = code.map_or(Ok(ErrorCode::None), |code| {
-        ErrorCode::from_code(code).ok_or_else(|| misunderstood(format!("error {code}")))
-    })?;
-    Ok((correlation_id, code))
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
-    use corelog::protocol::RequestHeader;
-    use corelog::protocol::produce;
-
+pub(super) mod tests {
     use super::*;
-    use crate::workload::{BatchCodec, Spread};
+    use crate::bench::traffic::{Acks, BatchCodec, Rate, Spread};
+    use crate::protocol::RequestHeader;
+    use crate::protocol::produce;
 
-    pub(crate) fn workload() -> Workload {
-        let text = include_str!("../workloads/w1-durable-ingest.toml");
-        let mut workload = Workload::parse(text).expect("a good file");
-        workload.topic.partitions = 3;
-        workload.load.spread = Spread::Own;
-        workload.load.batch_records = 5;
-        workload.load.record_bytes = 100;
-        workload
+    pub(in crate::bench) fn load() -> LoadPart {
+        LoadPart {
+            connections: 1,
+            spread: Spread::Own,
+            batch_records: 5,
+            record_bytes: 100,
+            keys: Keys::None,
+            key_bytes: 16,
+            idempotent: false,
+            codec: BatchCodec::None,
+            acks: Acks::All,
+            rate: Rate::Max,
+            in_flight: 1,
+        }
     }
 
-    pub(crate) fn places(partitions: i32) -> Vec<Place> {
+    fn places(partitions: i32) -> Vec<Place> {
         let indexes = 0..partitions;
         indexes
             .map(|index| Place {
@@ -470,7 +354,7 @@ pub(crate) mod tests {
     #[test]
     fn a_template_is_a_request_that_the_broker_understands() {
         for version in 9..=PRODUCE_VERSION_MAX {
-            let templates = templates(&workload(), &places(3), 1, version).remove(0);
+            let templates = templates(&load(), &places(3), 1, version).remove(0);
             assert_eq!(templates.len(), 3);
             let mut request = BytesMut::new();
             for slice in templates[2].request(77) {
@@ -493,26 +377,55 @@ pub(crate) mod tests {
 
     #[test]
     fn a_compressed_batch_is_smaller_but_not_nothing() {
-        let plain = batch(&workload()).len();
-        let mut lz4 = workload();
-        lz4.load.codec = BatchCodec::Lz4;
-        let lz4 = batch(&lz4).len();
-        assert!(lz4 < plain && lz4 > plain / 4, "{lz4} of {plain}");
+        let built = |codec| {
+            let load = LoadPart { codec, ..load() };
+            batch(&load, &mut Source::new(&load)).len()
+        };
+        let plain = built(BatchCodec::None);
+        let codecs = [
+            BatchCodec::Gzip,
+            BatchCodec::Snappy,
+            BatchCodec::Lz4,
+            BatchCodec::Zstd,
+        ];
+        for codec in codecs {
+            let length = built(codec);
+            assert!(
+                length < plain && length > plain / 4,
+                "{codec:?}: {length} of {plain}"
+            );
+        }
     }
 
     #[test]
-    fn answers_are_taken_when_they_are_whole() {
-        let mut arrived = BytesMut::from(&[0, 0, 0, 2, 7][..]);
-        assert_eq!(take_answer(&mut arrived), Ok(None));
-        arrived.extend_from_slice(&[8, 0, 0]);
-        assert_eq!(
-            take_answer(&mut arrived),
-            Ok(Some(Bytes::from_static(&[7, 8])))
-        );
-        assert_eq!(take_answer(&mut arrived), Ok(None));
-        for size in [-1, i32::MAX] {
-            let mut arrived = BytesMut::from(&size.to_be_bytes()[..]);
-            assert!(take_answer(&mut arrived).is_err(), "{size}");
+    fn marks_leave_a_batch_whole() {
+        let load = LoadPart {
+            keys: Keys::Random,
+            record_bytes: 64,
+            batch_records: 30,
+            ..load()
+        };
+        let template = templates(&load, &places(3), 1, PRODUCE_VERSION_MAX).remove(0);
+        let template = template.first().expect("a request");
+        let mut identity = Identity::new(ProducerId(7), ProducerEpoch(2));
+        let intended = Instant::from_nanos(12_345);
+        let mut sequences = Vec::new();
+        for _ in 0..2 {
+            let slices = template.marked(9, Some(intended), Some(&mut identity));
+            let mut whole = slices.concat();
+            for at in &*template.batches {
+                let batch = &mut whole[at.range.clone()];
+                let header = crate::frame::check_whole(batch).expect("the CRC is right");
+                assert_eq!((header.producer_id.0, header.producer_epoch.0), (7, 2));
+                assert_eq!(intended_of(batch), Some(intended));
+                let header = BatchHeader::read(batch).expect("a header");
+                sequences.push((header.base_sequence, header.record_count));
+            }
+        }
+        let (first, second) = sequences.split_at(sequences.len() / 2);
+        assert_eq!(first.len(), 3, "each partition has a batch");
+        for (first, second) in first.iter().zip(second) {
+            assert_eq!((first.0, second.0), (0, first.1));
         }
     }
 }

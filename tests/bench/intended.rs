@@ -1,17 +1,22 @@
-//! The load generator against a broker that does what the test wants.
+//! Against a broker that does what the test wants.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use corelog::io::TcpListener;
+use corelog::bench::{
+    Book, Load, LoadPart, PRODUCE_VERSION_MAX, Place, Plan, Problem, Rate, Watcher, take_answer,
+    templates,
+};
+use corelog::io::{self, CoreSpec, TcpListener, TcpStream};
 use corelog::model::{Offset, Timestamp};
 use corelog::protocol::produce::{
     ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
 };
 use corelog::protocol::{ErrorCode, RequestHeader};
 
-use super::*;
-use crate::fetch::FETCH_VERSION_MAX;
-use crate::request::{PRODUCE_VERSION_MAX, take_answer, templates, tests::workload};
-use crate::workload::Rate;
+use super::{load, produced};
 
 /// How the broker of a test behaves.
 #[derive(Clone, Copy)]
@@ -117,10 +122,11 @@ impl Watcher for Edges {
 
 /// One connection to the broker; what counts is one second.
 fn plan(address: SocketAddr, rate: Rate, in_flight: u32) -> Plan {
-    let mut workload = workload();
-    workload.load.connections = 1;
-    workload.load.rate = rate;
-    workload.load.in_flight = in_flight;
+    let load = LoadPart {
+        rate,
+        in_flight,
+        ..load()
+    };
     let places: Vec<Place> = (0..3)
         .map(|index| Place {
             topic: "t".into(),
@@ -129,13 +135,13 @@ fn plan(address: SocketAddr, rate: Rate, in_flight: u32) -> Plan {
         })
         .collect();
     Plan {
-        templates: Arc::new(templates(&workload, &places, 1, PRODUCE_VERSION_MAX)),
-        workload,
+        templates: Arc::new(templates(&load, &places, 1, PRODUCE_VERSION_MAX)),
+        traffic: produced(load),
         bootstrap: address.to_string(),
         leaders: vec![address],
         places: Arc::new(places),
         version: PRODUCE_VERSION_MAX,
-        fetch_version: FETCH_VERSION_MAX,
+        fetch_version: 12,
         cpus: vec![None],
         warm_up: Duration::from_millis(50),
         length: Duration::from_secs(1),
@@ -231,4 +237,64 @@ fn a_broker_that_is_not_there_is_named() {
     let problem = run(&plan(address, Rate::Max, 1), &mut Edges::default());
     let text = problem.expect_err("nobody listens").to_string();
     assert!(text.contains("127.0.0.1:1"), "{text}");
+}
+
+#[test]
+fn so_many_records_are_sent_and_no_more() {
+    for (records, requests) in [(1, 1), (1000, 200), (1001, 201)] {
+        let (address, broker) = serve(PROMPT);
+        let mut load = Load::open(&plan(address, Rate::Max, 7)).expect("it connects");
+        let book = load
+            .run_to(records, Duration::from_secs(60), &mut Edges::default())
+            .expect("the load runs");
+        drop(load);
+        broker.join().expect("the broker ends with its connection");
+        assert_eq!(book.counted_records, 5 * requests);
+        assert_eq!((book.records(), book.requests()), (5 * requests, requests));
+        assert!(book.length_seconds() < 10.0, "{}", book.length_seconds());
+    }
+}
+
+#[test]
+fn requests_that_are_refused_are_done_as_well() {
+    let refusing = Manners {
+        code: ErrorCode::TopicAuthorizationFailed,
+        ..PROMPT
+    };
+    let (address, broker) = serve(refusing);
+    let mut load = Load::open(&plan(address, Rate::Max, 7)).expect("it connects");
+    let book = load.run_to(100, Duration::from_secs(60), &mut Edges::default());
+    let book = book.expect("the load runs");
+    drop(load);
+    broker.join().expect("the broker ends with its connection");
+    assert_eq!(book.refused["TOPIC_AUTHORIZATION_FAILED"], 20);
+    assert_eq!(book.records(), 0);
+}
+
+/// Ends the load at the second tick.
+struct Impatient(u32);
+
+impl Watcher for Impatient {
+    fn at_edge(&mut self) {}
+
+    fn tick(&mut self, _: f64, _: u64) {
+        self.0 += 1;
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0 >= 2
+    }
+}
+
+#[test]
+fn a_load_that_is_interrupted_has_a_result() {
+    let (address, broker) = serve(PROMPT);
+    let mut load = Load::open(&plan(address, Rate::Max, 1)).expect("it connects");
+    let book = load.slice(Duration::ZERO, Duration::from_secs(600), &mut Impatient(0));
+    let book = book.expect("the load ran");
+    drop(load);
+    broker.join().expect("the broker ends with its connection");
+    assert!(book.length_seconds() < 60.0, "{}", book.length_seconds());
+    assert!(book.records_per_second() > 0.0);
+    assert_eq!(book.counted_records, book.records());
 }

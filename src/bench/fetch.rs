@@ -4,49 +4,65 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use corelog::frame::BatchHeader;
-use corelog::model::Offset;
-use corelog::protocol::messages::StrBytes;
-use corelog::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use corelog::protocol::messages::fetch_response::{FetchResponse, PartitionData};
-use corelog::protocol::{self, ApiKey, ErrorCode};
 
-use crate::book::Arrival;
-use crate::limits::{BATCH_BYTES_MAX, FETCH_ANSWER_BYTES, FETCH_ANSWER_PARTITION_BYTES};
-use crate::problem::Problem;
-use crate::request::{CLIENT_ID, Place, intended_of};
-use crate::workload::ConsumePart;
+use crate::bench::book::Arrival;
+use crate::bench::limits::{BATCH_BYTES_MAX, FETCH_ANSWER_BYTES, FETCH_ANSWER_PARTITION_BYTES};
+use crate::bench::problem::Problem;
+use crate::bench::request::{CLIENT_ID, Place, intended_of};
+use crate::bench::traffic::ConsumePart;
+use crate::frame::BatchHeader;
+use crate::model::Offset;
+use crate::protocol::messages::StrBytes;
+use crate::protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use crate::protocol::messages::fetch_response::{FetchResponse, PartitionData};
+use crate::protocol::{self, ApiKey, ErrorCode};
 
 /// The newest version that names topics, so that no topic id must be known.
-pub(crate) const FETCH_VERSION_MAX: i16 = 12;
+pub(super) const FETCH_VERSION_MAX: i16 = 12;
 /// A consumer, not a follower.
 const NO_REPLICA: i32 = -1;
 
 /// Where one partition is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) place: Place,
+pub(super) struct Position {
+    pub(super) place: Place,
     /// The first offset that is still there, as far as is known.
-    pub(crate) start: Offset,
-    pub(crate) next: Offset,
+    pub(super) start: Offset,
+    pub(super) next: Offset,
+    /// The end, if it is read up to one.
+    upto: Option<Offset>,
     /// Records that are there and were not fetched, at the last answer.
     lag: u64,
 }
 
 impl Position {
-    pub(crate) fn new(place: Place, start: Offset, next: Offset) -> Position {
+    pub(super) fn new(place: Place, start: Offset, next: Offset) -> Position {
         Position {
             place,
             start,
             next,
+            upto: None,
             lag: 0,
         }
+    }
+
+    /// It ends before this offset.
+    pub(super) fn upto(self, end: Offset) -> Position {
+        Position {
+            upto: Some(end),
+            ..self
+        }
+    }
+
+    /// Whether all of it was read; never where it has no end.
+    fn is_done(&self) -> bool {
+        self.upto.is_some_and(|end| self.next >= end)
     }
 }
 
 /// One consumer's state: what it reads, and its fetch session.
 #[derive(Debug)]
-pub(crate) struct Fetcher {
+pub(super) struct Fetcher {
     sizes: ConsumePart,
     version: i16,
     positions: Vec<Position>,
@@ -57,11 +73,13 @@ pub(crate) struct Fetcher {
     session_epoch: i32,
     /// Positions that the broker does not know yet: all without a session.
     changed: BTreeSet<usize>,
+    /// Positions that are not done.
+    unread: usize,
     lag: u64,
 }
 
 impl Fetcher {
-    pub(crate) fn new(sizes: ConsumePart, version: i16, positions: Vec<Position>) -> Fetcher {
+    pub(super) fn new(sizes: ConsumePart, version: i16, positions: Vec<Position>) -> Fetcher {
         let mut numbers: HashMap<StrBytes, HashMap<i32, usize>> = HashMap::new();
         for (number, position) in positions.iter().enumerate() {
             let topic = StrBytes::from(&*position.place.topic);
@@ -75,25 +93,31 @@ impl Fetcher {
             session_id: 0,
             session_epoch: 0,
             changed: (0..positions.len()).collect(),
+            unread: positions.iter().filter(|found| !found.is_done()).count(),
             positions,
             lag: 0,
         }
     }
 
     /// Records that are there and were not fetched, of all partitions.
-    pub(crate) fn lag(&self) -> u64 {
+    pub(super) fn lag(&self) -> u64 {
         self.lag
     }
 
+    /// Whether all of it was read that was to be read.
+    pub(super) fn is_done(&self) -> bool {
+        self.sizes.stop_at_end && self.unread == 0
+    }
+
     /// Bytes that an answer has at most: the broker may go beyond what was asked for by a batch.
-    pub(crate) fn answer_bytes_max(&self) -> usize {
+    pub(super) fn answer_bytes_max(&self) -> usize {
         let partitions = self.positions.len() * FETCH_ANSWER_PARTITION_BYTES;
         let beyond = 2 * BATCH_BYTES_MAX as usize;
         self.sizes.max_bytes as usize + beyond + FETCH_ANSWER_BYTES + partitions
     }
 
     /// The next request.
-    pub(crate) fn request(&mut self, correlation_id: i32) -> Bytes {
+    pub(super) fn request(&mut self, correlation_id: i32) -> Bytes {
         let mut request = FetchRequest::default();
         request.replica_id = NO_REPLICA;
         request.max_wait_ms = self.sizes.max_wait_ms as i32;
@@ -124,7 +148,7 @@ impl Fetcher {
     }
 
     /// Takes an answer, and tells which batches it brought. Returns its correlation id.
-    pub(crate) fn take(
+    pub(super) fn take(
         &mut self,
         answer: &Bytes,
         mut on_batch: impl FnMut(Arrival),
@@ -189,7 +213,7 @@ impl Fetcher {
                     "a consumer fell behind what the broker keeps of {}-{}",
                     position.place.topic, position.place.index
                 ))
-                .hint("a larger topic.retention_bytes, a lower rate, or more connections"));
+                .hint("a larger retention.bytes of the topic, a lower rate, or more connections"));
             }
             code => {
                 let what = format!("{}-{}", position.place.topic, position.place.index);
@@ -197,7 +221,7 @@ impl Fetcher {
             }
         }
         position.start = position.start.max(Offset(data.log_start_offset));
-        let before = position.next;
+        let (before, was_done) = (position.next, position.is_done());
         let mut rest = data.records.as_deref().unwrap_or_default();
         // The last batch may be cut off.
         while let Some((batch, header, behind)) = split_batch(rest) {
@@ -209,6 +233,7 @@ impl Fetcher {
                 intended: intended_of(batch),
             });
         }
+        self.unread -= usize::from(position.is_done() && !was_done);
         let lag = u64::try_from(data.high_watermark - position.next.0).unwrap_or(0);
         self.lag = self.lag - position.lag + lag;
         position.lag = lag;
@@ -240,23 +265,24 @@ fn split_batch(bytes: &[u8]) -> Option<(&[u8], BatchHeader, &[u8])> {
 mod tests {
     use std::sync::Arc;
 
-    use corelog::frame::{BatchBuilder, Codec};
-    use corelog::io::Instant;
-    use corelog::model::{LeaderEpoch, Timestamp};
-    use corelog::protocol::RequestHeader;
-    use corelog::protocol::fetch::{
+    use crate::frame::{BatchBuilder, Codec};
+    use crate::io::Instant;
+    use crate::model::{LeaderEpoch, Timestamp};
+    use crate::protocol::RequestHeader;
+    use crate::protocol::fetch::{
         FetchPartitionResponse, FetchRequest as Asked, FetchResponse as Answered,
         FetchTopicResponse, encode_fetch_response,
     };
 
     use super::*;
-    use crate::workload::Start;
+    use crate::bench::traffic::Start;
 
     fn fetcher(again: bool) -> Fetcher {
         let sizes = ConsumePart {
             connections: 1,
             start: Start::Earliest,
             again,
+            stop_at_end: false,
             max_bytes: 1000,
             partition_max_bytes: 100,
             min_bytes: 1,
@@ -308,7 +334,7 @@ mod tests {
         };
         let topic = FetchTopicResponse {
             name: StrBytes::from("a"),
-            topic_id: corelog::model::TopicId::ZERO,
+            topic_id: crate::model::TopicId::ZERO,
             partitions: vec![partition],
         };
         let response = Answered {
@@ -377,7 +403,7 @@ mod tests {
                 assert!(text.contains(word), "{word:?} is not in: {text}");
             }
         };
-        check(ErrorCode::OffsetOutOfRange, &["a-1", "retention_bytes"]);
+        check(ErrorCode::OffsetOutOfRange, &["a-1", "retention.bytes"]);
         check(
             ErrorCode::NotLeaderOrFollower,
             &["a-1", "NOT_LEADER_OR_FOLLOWER"],

@@ -7,18 +7,18 @@ use std::time::Duration;
 /// The batches of all connections together are spread evenly over time, and the connections take
 /// them in turn. A time depends on the batch's number only: what was late before changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Schedule {
+pub(super) struct Schedule {
     /// Of all connections together.
-    pub(crate) records_per_second: u64,
-    pub(crate) batch_records: u32,
+    pub(super) records_per_second: u64,
+    pub(super) batch_records: u32,
     /// Which connection this is, and of how many.
-    pub(crate) connection: u32,
-    pub(crate) connections: u32,
+    pub(super) connection: u32,
+    pub(super) connections: u32,
 }
 
 impl Schedule {
     /// When the connection's batch of this number, counted from 0, is meant to be sent.
-    pub(crate) fn intended(&self, number: u64) -> Duration {
+    pub(super) fn intended(&self, number: u64) -> Duration {
         let of_all =
             u128::from(number) * u128::from(self.connections) + u128::from(self.connection);
         let records = of_all * u128::from(self.batch_records);
@@ -27,7 +27,7 @@ impl Schedule {
     }
 
     /// How many batches are meant to be sent before this time.
-    pub(crate) fn count_before(&self, end: Duration) -> u64 {
+    pub(super) fn count_before(&self, end: Duration) -> u64 {
         let mut least = 0;
         let mut most = 1;
         while self.intended(most - 1) < end {
