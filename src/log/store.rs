@@ -460,8 +460,8 @@ impl ChunkStore {
         if !self.full.replace(true) {
             self.directory.full_count.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
-                "core {}: no space for a chunk in {} beside the reserve of {} bytes; records are \
-                 refused until retention, a deletion or an operator makes some",
+                "core {}: there is no chunk to be had in {}, {} bytes being kept in reserve; \
+                 records are refused until retention, a deletion or an operator makes space",
                 self.core.0,
                 self.dir.display(),
                 self.config.reserve_bytes

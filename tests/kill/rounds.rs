@@ -354,11 +354,13 @@ impl<'a> Run<'a> {
         let log = blocking::read_file(self.setting.notes.join("log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&log[self.log_read.min(log.len())..]).into_owned();
         self.log_read = log.len();
+        // A disk without power makes no chunk either.
+        let dead = text.lines().any(|line| self.disk.explains(line));
         let is_bad = |line: &&str| {
             line.contains("panicked")
                 || (line.contains("ERROR") && !self.disk.explains(line))
-                // Then the run keeps more than its disk was made for.
-                || (line.contains("no space for a chunk") && !self.disk.fills_up())
+                // The run keeps more than its disk was made for.
+                || (line.contains("no chunk to be had") && !self.disk.fills_up() && !dead)
         };
         for line in text.lines().filter(is_bad).take(5) {
             self.shared
