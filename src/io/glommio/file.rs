@@ -6,7 +6,7 @@
 //!   once, and each read does; `metrics` counts them as copied payload.
 //! - It has no flags per write (RWF_DSYNC). Writes with data sync go through a second descriptor of
 //!   the file, opened with O_DSYNC before the first of them. The alternative, a write and then a
-//!   data sync, costs a worker thread of the kernel, which is bound to the core's own CPU.
+//!   data sync, is two operations, and a worker thread of the kernel does the second.
 //! - It opens without O_DIRECT and switches it on afterwards, which a file system may refuse only
 //!   at the first read or write. The flag is given to the open as well, so that the open fails.
 //! - It has no FALLOC_FL_WRITE_ZEROES: `write_zeroes` is `Unsupported`, and the log writes zeros.
