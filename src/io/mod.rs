@@ -1,11 +1,12 @@
 //! Clock, chance, disk, network, tasks, aligned memory, mailboxes: everything outside the process
 //! enters through this door, and the caller never sees which backend is compiled in.
 //!
-//! # Two backends, one door
+//! # Three backends, one door
 //!
 //! `uring` (default) is the real machine: one pinned thread and one io_uring ring per core.
-//! `sim` (feature `sim`) is a seeded machine in one thread: virtual time, a disk and a network
-//! that fail. The choice is made in this file and nowhere else. A backend is a module that has:
+//! `glommio` (feature `glommio`) is the same machine by way of that runtime, to compare with.
+//! `sim` (feature `sim`, which wins over the other) is a seeded machine in one thread: virtual
+//! time, a disk and a network that fail. The choice is made in this file and nowhere else. A backend is a module that has:
 //!
 //! | item | signature |
 //! |---|---|
@@ -48,8 +49,8 @@
 //!
 //! A path is `impl AsRef<Path>`; a shared handle is `Clone`.
 //!
-//! Everything else of the room is built on these and is the same for both.
-//! `tests/conformance` passes with both, and is what a third backend (`glommio`) has to pass.
+//! Everything else of the room is built on these and is the same for all.
+//! `tests/conformance` passes with each of them.
 //!
 //! # Rules that hold for every operation
 //!
@@ -77,14 +78,18 @@ pub mod mailbox;
 mod park;
 pub mod sync;
 
+#[cfg(all(feature = "glommio", not(feature = "sim")))]
+mod glommio;
 #[cfg(feature = "sim")]
 pub mod sim;
-#[cfg(not(feature = "sim"))]
+#[cfg(not(any(feature = "glommio", feature = "sim")))]
 mod uring;
 
+#[cfg(all(feature = "glommio", not(feature = "sim")))]
+use self::glommio as backend;
 #[cfg(feature = "sim")]
 use sim as backend;
-#[cfg(not(feature = "sim"))]
+#[cfg(not(any(feature = "glommio", feature = "sim")))]
 use uring as backend;
 
 pub mod blocking;

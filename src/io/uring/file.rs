@@ -1,5 +1,6 @@
 //! Files under direct I/O: what is written goes to the device, past the page cache
-//! (`kernel-notes/o-direct.md`).
+//! (`kernel-notes/o-direct.md`). What that must be a multiple of, the kernel says
+//! (`kernel-notes/statx-dioalign.md`), or else `direct`.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -8,13 +9,14 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::device::Device;
+use super::direct;
 use super::executor;
-use super::inode::{self, Inode};
+use super::inode;
 use super::operations::Operation;
 use super::path;
 use super::request::{Request, opened};
 use crate::io::{AlignedBuf, Error, ErrorKind, Open, Result, Sync};
-use crate::limits::{IO_ALIGNMENT_BYTES, WRITE_SLICES_MAX};
+use crate::limits::WRITE_SLICES_MAX;
 
 /// An open file of this core. A clone is another handle of the same; the file is closed when the
 /// last handle is gone and the kernel has ended the last operation on it.
@@ -49,7 +51,7 @@ impl File {
         };
         let inode = inode::inspect(&file)?;
         let device = executor::with(|core| core.devices.get(inode.device.0, inode.device.1));
-        match alignment(&inode, device.logical_block_bytes) {
+        match direct::alignment(&inode, device.logical_block_bytes) {
             Some(alignment) => Ok(File {
                 file: Rc::new(file),
                 device,
@@ -82,7 +84,7 @@ impl File {
             "more slices than the kernel takes"
         );
         for slice in &slices {
-            self.check_alignment(slice.as_ptr() as usize, slice.len(), offset)?;
+            direct::check(self.alignment, slice, offset)?;
         }
         let length = slices.iter().map(Bytes::len).sum();
         let mut permit = self.device.permit_write(length).await;
@@ -120,7 +122,7 @@ impl File {
     /// the end of the file. The buffer comes back in any case, unless the future is dropped.
     pub async fn read_at(&self, buffer: AlignedBuf, offset: u64) -> (Result<usize>, AlignedBuf) {
         let length = buffer.len();
-        if let Err(error) = self.check_alignment(buffer.as_ptr() as usize, length, offset) {
+        if let Err(error) = direct::check(self.alignment, &buffer, offset) {
             return (Err(error), buffer);
         }
         let mut permit = self.device.permit_read(length).await;
@@ -202,23 +204,6 @@ impl File {
         // The inode of an open file is in memory, so this does not wait for a device.
         Ok(inode::inspect(&self.file)?.size_bytes)
     }
-
-    fn check_alignment(&self, address: usize, length: usize, offset: u64) -> Result<()> {
-        let block = self.alignment;
-        let named = [
-            // An empty slice may have any address.
-            ("address", length == 0 || address.is_multiple_of(block)),
-            ("length", length.is_multiple_of(block)),
-            ("offset", offset.is_multiple_of(block as u64)),
-        ];
-        match named.into_iter().find(|(_, aligned)| !aligned) {
-            None => Ok(()),
-            Some((name, _)) => Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("the {name} is not a multiple of the file's alignment, {block} bytes"),
-            )),
-        }
-    }
 }
 
 /// The same error, of kind `Unsupported` if it says that something cannot be done here. A kernel
@@ -264,22 +249,6 @@ pub(super) fn retry(result: Result<u32>) -> Result<Option<usize>> {
     }
 }
 
-/// What direct I/O on this file must be a multiple of; `None` if the file refuses it. A kernel
-/// before 6.1 does not say, and then the device's logical block is what the file systems ask for
-/// (`kernel-notes/statx-dioalign.md`).
-fn alignment(inode: &Inode, logical_block_bytes: Option<usize>) -> Option<usize> {
-    let (memory, offset) = match inode.direct_io {
-        Some(told) => told,
-        None => {
-            let block = logical_block_bytes.unwrap_or(IO_ALIGNMENT_BYTES);
-            (block, block)
-        }
-    };
-    let alignment = memory.max(offset);
-    let usable = memory > 0 && offset > 0 && alignment.is_power_of_two();
-    (usable && alignment <= IO_ALIGNMENT_BYTES).then_some(alignment)
-}
-
 /// The error for a file that cannot be used with direct I/O. A file that was created for it is
 /// removed: the kernel creates first and refuses then.
 async fn refused(path: &Path, mode: Open) -> Error {
@@ -290,47 +259,12 @@ async fn refused(path: &Path, mode: Open) -> Error {
             let _ = Operation::run(request, None).await;
         }
     }
-    let name = inode::file_system(path);
-    Error::new(
-        ErrorKind::Unsupported,
-        format!(
-            "{}: the file system there ({name}) refuses direct I/O (O_DIRECT) in blocks of at \
-             most {IO_ALIGNMENT_BYTES} bytes, which the log needs. Put the data directory on ext4 \
-             or XFS on a local disk; `df -T {}` shows what is mounted",
-            path.display(),
-            path.parent().unwrap_or(path).display()
-        ),
-    )
+    direct::refusal(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn alignment_is_what_the_kernel_says_or_the_devices_block() {
-        let check = |direct_io, block, expected| {
-            let inode = Inode {
-                device: (0, 0),
-                size_bytes: 0,
-                direct_io,
-            };
-            assert_eq!(
-                alignment(&inode, block),
-                expected,
-                "{direct_io:?} {block:?}"
-            );
-        };
-        check(Some((512, 512)), None, Some(512));
-        check(Some((4, 512)), Some(4096), Some(512));
-        check(Some((512, 4096)), None, Some(4096));
-        check(Some((0, 0)), Some(512), None);
-        check(Some((512, 65_536)), None, None);
-        check(None, Some(512), Some(512));
-        check(None, Some(4096), Some(4096));
-        check(None, None, Some(4096));
-        check(None, Some(3), None);
-    }
 
     #[test]
     fn an_interrupted_operation_is_started_again_and_an_error_is_not() {

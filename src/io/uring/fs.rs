@@ -5,8 +5,6 @@
 //! `space` and `lock_dir`. They belong to the start, and to rare work where a pause of some
 //! milliseconds is in order.
 
-use std::fs::{OpenOptions, TryLockError};
-use std::io::{Read, Write};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -14,14 +12,12 @@ use bytes::Bytes;
 
 use super::file::{open_raw, retry, sync_raw};
 use super::inode;
+use super::lock;
 use super::operations::Operation;
 use super::path::{parent, terminated};
 use super::request::Request;
 use crate::io::{AlignedBuf, DirLock, Error, ErrorKind, Result, Space, Sync};
 use crate::limits::SMALL_FILE_BYTES_MAX;
-
-/// The file by which a directory is locked.
-const LOCK_NAME: &str = ".lock";
 
 /// Makes a directory; its parent must be there. Durable after `sync_dir` of the parent.
 pub async fn create_dir(path: impl AsRef<Path>) -> Result<()> {
@@ -171,34 +167,5 @@ pub async fn space(path: impl AsRef<Path>) -> Result<Space> {
 /// it. `WouldBlock`, with the holder's process id if it is known, if another one has it. Blocks
 /// the core.
 pub async fn lock_dir(path: impl AsRef<Path>) -> Result<DirLock> {
-    let path = path.as_ref().join(LOCK_NAME);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.take(32).read_to_string(&mut holder);
-            let message = format!(
-                "{} is locked by another process (process id {}); two brokers cannot share a \
-                 directory",
-                path.display(),
-                if holder.trim().is_empty() {
-                    "unknown"
-                } else {
-                    holder.trim()
-                }
-            );
-            return Err(Error::new(ErrorKind::WouldBlock, message));
-        }
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    // Only for the message above; the lock itself is the kernel's.
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(DirLock::new(Box::new(file)))
+    lock::take(path.as_ref())
 }

@@ -16,10 +16,10 @@
 //! | a spin before parking | top of `Executor::park` |
 //! | shares for foreground and background tasks | `Executor::runnable`, a queue per share |
 //! | wake-up by MSG_RING | `Remote::wake` |
-//! | multishot accept and receive with a buffer ring, zero-copy send | beside `wait` in `tcp` |
+//! | multishot accept and receive with a buffer ring, zero-copy send | beside `ready` |
 //! | registered files and buffers | `Request::entry` |
-//! | a third backend on glommio | beside this directory, chosen in `io/mod.rs` |
-
+//!
+mod group;
 mod run;
 
 mod executor;
@@ -34,11 +34,14 @@ mod timer;
 mod wheel;
 
 mod device;
+mod direct;
 mod file;
 pub mod fs;
 mod inode;
+mod lock;
 mod path;
 
+mod ready;
 mod socket;
 mod tcp;
 

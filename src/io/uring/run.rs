@@ -1,46 +1,15 @@
 //! Starting and stopping the cores.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::task::Poll;
-use std::thread;
 
 use super::executor::{self, Executor};
-use super::remote::Remote;
+use super::group::{self, Group};
 use super::setup::{STEPS, Step};
-use crate::io::{CoreSpec, Error, Result, Stats, Task, available_cpus};
+use crate::io::{CoreSpec, Error, Result, Stats, Task};
 use crate::model::CoreId;
-
-/// What the cores of one `run` share.
-struct Group {
-    remotes: Vec<Arc<Remote>>,
-    /// Mains that have not returned.
-    mains_left: AtomicUsize,
-    stop: AtomicBool,
-}
-
-impl Group {
-    fn main_returned(&self) {
-        if self.mains_left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.stop();
-        }
-    }
-
-    fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        for remote in &self.remotes {
-            remote.wake();
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-}
 
 /// Starts a thread with a ring for each core, runs `main` on each, and returns when every `main`
 /// has returned: a core whose own has returned goes on running its tasks until then. Tasks that
@@ -62,72 +31,14 @@ where
     M: Fn(CoreId) -> F + Send + std::marker::Sync,
     F: Future<Output = ()> + 'static,
 {
-    assert!(!cores.is_empty(), "at least one core");
-    let remotes: Result<Vec<_>> = cores.iter().map(|_| Remote::new().map(Arc::new)).collect();
-    let group = Arc::new(Group {
-        remotes: remotes?,
-        mains_left: AtomicUsize::new(cores.len()),
-        stop: AtomicBool::new(false),
-    });
-    let mut outcomes = Vec::new();
-    thread::scope(|scope| {
-        let (report, reports) = mpsc::channel();
-        let mut gates = Vec::new();
-        let mut threads = Vec::new();
-        let mut spawned = Ok(());
-        for (place, spec) in cores.iter().enumerate() {
-            let (gate, opened) = mpsc::channel();
-            let (group, main, report) = (&group, &main, report.clone());
-            let body = move || {
-                let started = start(spec, place, group, steps);
-                // Nobody listens any more once one core has failed.
-                let _ = report.send(started.is_ok());
-                drop(report);
-                let executor = started?;
-                // A closed gate means that another core could not start.
-                match opened.recv() {
-                    Ok(()) => run_core(executor, group, main),
-                    Err(mpsc::RecvError) => {
-                        executor.leave();
-                        Ok(())
-                    }
-                }
-            };
-            let name = format!("core-{}", spec.id.0);
-            match thread::Builder::new().name(name).spawn_scoped(scope, body) {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    spawned = Err(error);
-                    break;
-                }
-            }
-            gates.push(gate);
-        }
-        drop(report);
-        let all_started = reports.iter().filter(|started| *started).count() == cores.len();
-        if all_started {
-            for gate in &gates {
-                let sent = gate.send(());
-                assert!(sent.is_ok(), "a core that has started waits at its gate");
-            }
-        }
-        drop(gates);
-        outcomes.extend(spawned.err().map(|error| Ok(Err(error))));
-        outcomes.extend(threads.into_iter().map(|thread| thread.join()));
-    });
-    sum_up(outcomes)
-}
-
-/// A panic before an error, the first of each.
-fn sum_up(outcomes: Vec<std::result::Result<Result<()>, Box<dyn Any + Send>>>) -> Result<()> {
-    let mut sum = Ok(());
-    for outcome in outcomes {
-        match outcome {
-            Ok(result) => sum = sum.and(result),
-            Err(panic) => resume_unwind(panic),
-        }
-    }
-    sum
+    group::run_all(
+        cores,
+        |spec, place, group| start(spec, place, group, steps),
+        |executor, group| run_core(executor, group, &main),
+        |executor| {
+            executor.leave();
+        },
+    )
 }
 
 /// Pins this thread and makes it a core.
@@ -137,16 +48,7 @@ fn start(
     group: &Group,
     steps: &[Step],
 ) -> Result<std::rc::Rc<Executor>> {
-    if let Some(cpu) = spec.cpu
-        && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
-    {
-        return Err(Error::other(format!(
-            "core {} cannot be pinned to CPU {cpu}; this process may use CPUs {:?}. Check with \
-             `taskset -p $$`, or the container's cpuset",
-            spec.id.0,
-            available_cpus()
-        )));
-    }
+    group::pin(spec)?;
     let remote = group.remotes[place].clone();
     Executor::enter(spec.id, group.remotes.len(), remote, steps)
 }
@@ -218,6 +120,7 @@ pub fn stats() -> Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::available_cpus;
     use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, TcpListener, TcpStream};
     use bytes::{Bytes, BytesMut};
     use std::time::Duration;

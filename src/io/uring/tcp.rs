@@ -4,7 +4,7 @@
 //! when the socket is ready (`kernel-notes/poll-add.md`). So a busy connection costs no round
 //! through the ring, no buffer is given away while a connection is idle, and a future that is
 //! dropped has taken nothing from the stream. Receiving by multishot with a buffer ring, and
-//! sending without a copy, would stand beside `wait` here; so would multishot accept.
+//! sending without a copy, would stand beside `ready`; so would multishot accept.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -14,8 +14,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 
 use super::executor;
-use super::operations::Operation;
-use super::request::Request;
+use super::ready::ready;
 use super::run::yield_now;
 use super::socket;
 use crate::io::{AlignedBuf, Error, ErrorKind, Result};
@@ -66,7 +65,7 @@ impl TcpListener {
                     ));
                 }
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLIN).await?,
+                    ErrorKind::WouldBlock => ready(&self.socket, libc::POLLIN).await?,
                     // The peer has gone before it was accepted: on to the next one.
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => return Err(error),
@@ -97,7 +96,7 @@ impl TcpStream {
         let socket = Rc::new(socket::create(addr)?);
         socket::set_nodelay(&socket)?;
         socket::connect(&socket, addr)?;
-        wait(&socket, libc::POLLOUT).await?;
+        ready(&socket, libc::POLLOUT).await?;
         socket::take_error(&socket)?;
         Ok(TcpStream { socket, peer: addr })
     }
@@ -142,7 +141,7 @@ impl TcpStream {
             match receive(&self.socket) {
                 Ok(count) => return Ok(count),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLIN).await?,
+                    ErrorKind::WouldBlock => ready(&self.socket, libc::POLLIN).await?,
                     ErrorKind::Interrupted => {}
                     _ => return Err(error),
                 },
@@ -170,7 +169,7 @@ impl TcpStream {
             match sent {
                 Ok(count) => (first, skip) = advance(&slices, first, skip + count),
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => wait(&self.socket, libc::POLLOUT).await?,
+                    ErrorKind::WouldBlock => ready(&self.socket, libc::POLLOUT).await?,
                     ErrorKind::Interrupted => {}
                     _ => return Err(error),
                 },
@@ -199,19 +198,6 @@ fn advance(slices: &[Bytes], mut first: usize, mut count: usize) -> (usize, usiz
         first += 1;
     }
     (first, count)
-}
-
-/// Waits until the socket is ready, or has an error that the next system call will tell.
-async fn wait(socket: &Rc<OwnedFd>, events: i16) -> Result<()> {
-    let request = Request::Poll {
-        file: socket.clone(),
-        events,
-    };
-    match Operation::run(request, None).await.result {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Lets other tasks run if this one has done many operations without waiting once.
