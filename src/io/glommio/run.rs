@@ -186,3 +186,88 @@ pub async fn yield_now() {
 pub fn stats() -> Stats {
     executor::with(Executor::stats)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, available_cpus};
+
+    #[test]
+    fn a_core_is_pinned_to_its_cpu_or_start_says_why_not() {
+        let cpu = available_cpus().last().copied();
+        let pinned = [CoreSpec { id: CoreId(0), cpu }];
+        run(&pinned, |_| async move {
+            assert_eq!(available_cpus(), Vec::from_iter(cpu));
+        })
+        .unwrap();
+
+        let cpu = Some(1023);
+        let wrong = [pinned[0], CoreSpec { id: CoreId(1), cpu }];
+        let error = run(&wrong, |_| async { panic!("no main begins") }).unwrap_err();
+        assert!(error.to_string().contains("CPU 1023"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_refuses_direct_io_is_named_with_what_to_do() {
+        run(&CoreSpec::unpinned(1), |_| async {
+            let error = File::open("/proc/version", Open::Read).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("(proc)"), "{error}");
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn too_little_locked_memory_is_explained() {
+        let refused = GlommioError::ReactorError(glommio::ReactorErrorKind::MemLockLimit(1, 2));
+        let error = explained(refused).to_string();
+        assert!(error.contains("ulimit -l unlimited"), "{error}");
+    }
+
+    #[test]
+    fn the_counters_count() {
+        run(&CoreSpec::unpinned(1), |_| async {
+            let before = stats();
+            io::sleep(Duration::from_millis(5)).await;
+            let after = stats();
+            assert!(after.parks > before.parks && after.turns > before.turns);
+            assert!(after.tasks_run > before.tasks_run);
+            assert_eq!(
+                (after.ring, after.tasks, after.in_flight),
+                ("glommio", 1, 0)
+            );
+            assert!(io::fs::list_dir("/missing").await.is_err());
+            assert_eq!(stats().submissions, after.submissions + 1);
+            assert_eq!(stats().completions, stats().submissions);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn starting_and_stopping_leaves_no_descriptor_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let mine = || {
+            let is_ours = |link: &std::path::PathBuf| {
+                let name = link.to_string_lossy();
+                let kinds = ["io_uring", "eventfd"];
+                kinds.iter().any(|kind| name.contains(kind)) || link.starts_with(directory.path())
+            };
+            let entries = fs::read_dir("/proc/self/fd").unwrap();
+            let links = entries.filter_map(|e| fs::read_link(e.unwrap().path()).ok());
+            links.filter(is_ours).count()
+        };
+        for round in 0..20 {
+            run(&CoreSpec::unpinned(4), |core| {
+                let path = directory.path().join(format!("{round}-{}", core.0));
+                async move {
+                    let file = File::open(path, Open::CreateNew).await.unwrap();
+                    let block = AlignedBuf::zeroed(4096).freeze();
+                    file.write_at(block, 0, Sync::None).await.unwrap();
+                }
+            })
+            .unwrap();
+        }
+        // Other tests of this process have rings of their own, but far fewer than 80.
+        assert!(mine() < 60, "{} rings, events and files are open", mine());
+    }
+}
