@@ -6,7 +6,8 @@
 //! `uring` (default) is the real machine: one pinned thread and one io_uring ring per core.
 //! `glommio` (feature `glommio`) is the same machine by way of that runtime, to compare with.
 //! `sim` (feature `sim`, which wins over the other) is a seeded machine in one thread: virtual
-//! time, a disk and a network that fail. The choice is made in this file and nowhere else. A backend is a module that has:
+//! time, a disk and a network that fail. The choice is made in this file and nowhere else.
+//! A backend is a module that has:
 //!
 //! | item | signature |
 //! |---|---|

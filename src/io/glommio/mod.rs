@@ -11,10 +11,10 @@
 //! ends a park, and the thread for calls that block. Ours are the tasks, the timers' wheel, the
 //! mailboxes and the calls on sockets, for these reasons:
 //!
-//! - The door asks that tasks left at the end are dropped on their core, that a panic ends all
-//!   cores, and that a core sees completions every few tasks. glommio's executor leaks the first,
-//!   loses the second, and looks at its rings every 100 ms as long as a task is runnable. So one
-//!   task of glommio's runs all of ours.
+//! - The door asks that tasks left at the end are dropped on their core, that a panic stops all
+//!   cores, and that a core sees completions every few tasks. glommio never drops a task that
+//!   sleeps when its executor ends, knows nothing of other executors, and looks at its rings every
+//!   100 ms as long as a task is runnable. So one task of glommio's runs all of ours.
 //! - A waker of glommio's that crosses threads takes its cross-thread path, which has open defects
 //!   at shutdown. Here none leaves its thread: other threads write to an eventfd that it polls.
 //! - A timer of glommio's that is polled twice is in its wheel twice, and each look at the rings
