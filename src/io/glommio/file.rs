@@ -4,13 +4,15 @@
 //!
 //! - glommio writes from, and reads into, buffers of its own only. So each write copies its bytes
 //!   once, and each read does; `metrics` counts them as copied payload.
-//! - It has no flags per write (RWF_DSYNC). A write with data sync is a write and then a data sync
-//!   of the whole file, which a worker thread of the kernel does.
+//! - It has no flags per write (RWF_DSYNC). Writes with data sync go through a second descriptor of
+//!   the file, opened with O_DSYNC before the first of them. The alternative, a write and then a
+//!   data sync, is two operations, and a worker thread of the kernel does the second.
 //! - It opens without O_DIRECT and switches it on afterwards, which a file system may refuse only
 //!   at the first read or write. The flag is given to the open as well, so that the open fails.
 //! - It has no FALLOC_FL_WRITE_ZEROES: `write_zeroes` is `Unsupported`, and the log writes zeros.
 
-use std::os::fd::AsFd;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, AsRawFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::rc::Rc;
@@ -39,6 +41,9 @@ pub(super) const FILE_MODE: u32 = 0o640;
 #[derive(Clone)]
 pub struct File {
     file: Rc<Handle>,
+    /// The same file with O_DSYNC; empty until it is needed.
+    synced: Rc<OnceCell<Rc<Handle>>>,
+    mode: Open,
     device: Rc<Device>,
     alignment: usize,
 }
@@ -79,7 +84,7 @@ impl File {
     /// The name of a file that was created is durable only after `fs::sync_dir` of its directory.
     pub async fn open(path: impl AsRef<Path>, mode: Open) -> Result<File> {
         let path = path.as_ref();
-        let file = match open_direct(path, mode).await {
+        let file = match open_direct(path, mode, 0).await {
             Ok(file) => file,
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 return Err(refused(path, mode).await);
@@ -91,6 +96,8 @@ impl File {
         match direct::alignment(&inode, device.logical_block_bytes) {
             Some(alignment) => Ok(File {
                 file: Rc::new(file),
+                synced: Rc::default(),
+                mode,
                 device,
                 alignment,
             }),
@@ -128,8 +135,13 @@ impl File {
             return Ok(());
         }
         let permit = self.device.permit_write(length).await;
-        let (file, alignment) = (self.file.clone(), self.alignment);
+        let file = match sync {
+            Sync::None => self.file.clone(),
+            Sync::Data => self.synced().await?,
+        };
+        let alignment = self.alignment;
         complete(async move {
+            let _permit = permit;
             let file = file.get();
             let mut done = 0;
             while done < length {
@@ -146,14 +158,25 @@ impl File {
                     Some(count) => done += count,
                 }
             }
-            drop(permit);
-            match sync {
-                Sync::None => Ok(()),
-                // Not tried again: the kernel reports a lost write once and forgets it then.
-                Sync::Data => plain(file.fdatasync().await),
-            }
+            Ok(())
         })
         .await
+    }
+
+    /// The handle whose writes are durable when they return.
+    async fn synced(&self) -> Result<Rc<Handle>> {
+        if self.mode == Open::Read {
+            // Its writes fail, as they should.
+            return Ok(self.file.clone());
+        }
+        if let Some(file) = self.synced.get() {
+            return Ok(file.clone());
+        }
+        // By the descriptor: the file's name may be another one, or gone.
+        let path = format!("/proc/self/fd/{}", self.file.get().as_raw_fd());
+        let file = open_direct(Path::new(&path), Open::ReadWrite, libc::O_DSYNC).await?;
+        // Another write may have been quicker; one of the two handles is closed then.
+        Ok(self.synced.get_or_init(|| Rc::new(file)).clone())
     }
 
     /// Fills `buffer` from the file, and says how many bytes of it: fewer than its length only at
@@ -227,10 +250,10 @@ impl File {
     }
 }
 
-async fn open_direct(path: &Path, mode: Open) -> Result<Handle> {
+async fn open_direct(path: &Path, mode: Open, flags: i32) -> Result<Handle> {
     let mut options = OpenOptions::new();
     options.read(true).mode(FILE_MODE);
-    options.custom_flags(libc::O_DIRECT);
+    options.custom_flags(libc::O_DIRECT | flags);
     match mode {
         Open::Read => {}
         Open::ReadWrite => drop(options.write(true)),
@@ -297,5 +320,31 @@ mod tests {
             copy_from(&slices, skip, &mut to);
             assert_eq!(to, b"abcdef"[skip..]);
         }
+    }
+
+    #[test]
+    fn writes_with_data_sync_go_through_a_descriptor_that_syncs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        crate::io::run(&crate::io::CoreSpec::unpinned(1), |_| {
+            let path = path.clone();
+            async move {
+                let file = File::open(&path, Open::CreateNew).await.unwrap();
+                let block = AlignedBuf::zeroed(4096).freeze();
+                file.write_at(block.clone(), 0, Sync::None).await.unwrap();
+                assert!(file.synced.get().is_none(), "only who needs it has it");
+                // By a name it would not be found any more.
+                std::fs::remove_file(&path).unwrap();
+                file.write_at(block, 4096, Sync::Data).await.unwrap();
+                assert_eq!(file.len().await.unwrap(), 8192);
+                let synced = file.synced.get().unwrap().get().as_raw_fd();
+                let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{synced}")).unwrap();
+                let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                let flags = i32::from_str_radix(flags.unwrap().trim(), 8).unwrap();
+                let both = libc::O_DSYNC | libc::O_DIRECT;
+                assert_eq!(flags & both, both, "{flags:o}");
+            }
+        })
+        .unwrap();
     }
 }
