@@ -76,6 +76,8 @@ pub const JOURNAL_REPLAY_LOOK_MS: u64 = 500;
 pub const FRAME_ALIGNMENT_BYTES: usize = 4096;
 /// The size classes of chunk files, in bytes, ascending.
 pub const CHUNK_BYTES: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 128 << 20];
+/// The state of its owner that a move of a log's start carries at most, in bytes.
+pub const OWNER_STATE_BYTES_MAX: usize = 16 << 20;
 /// A segment of which less than this part is left begins no further chunk.
 pub const SEGMENT_REST_SHARE: u64 = 8;
 /// A chunk that filled faster than this is followed by one of the next larger class, in ms.
@@ -237,6 +239,7 @@ const _: () = assert!(LOG_GROUP_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES))
 const _: () = assert!(LOG_GROUP_BYTES_MIN.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!(LOG_LARGE_BATCH_BYTES < LOG_GROUP_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES[1] >= LOG_GROUP_BYTES_MAX as u64);
+const _: () = assert!(OWNER_STATE_BYTES_MAX as u64 <= CHUNK_BYTES[5] / 2);
 const _: () = assert!(JOURNAL_ENTRY_BYTES_MAX < JOURNAL_ROUND_BYTES_MAX);
 const _: () = assert!(JOURNAL_ROUND_BYTES_MAX.is_multiple_of(FRAME_ALIGNMENT_BYTES));
 const _: () = assert!((JOURNAL_ROUND_BYTES_MAX as u64) < JOURNAL_CHUNK_BYTES);

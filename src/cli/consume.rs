@@ -211,27 +211,36 @@ impl Reading {
     fn run(&mut self, printer: &mut Printer) -> Result<(), Failure> {
         while !self.interrupted.load(Ordering::Relaxed) {
             let batches = self.consumer.poll()?;
-            for (index, batch) in batches.iter().enumerate() {
-                let next = printer.print(batch)?;
-                if printer.is_full() {
-                    // What was fetched but not printed belongs to the next reader of the group.
-                    self.consumer.seek(&batch.partition, next);
-                    for unseen in batches[index + 1..].iter().rev() {
-                        if unseen.partition != batch.partition {
-                            let header = BatchHeader::read(&unseen.bytes);
-                            let base = header.map_or(unseen.from, |header| header.base_offset);
-                            self.consumer.seek(&unseen.partition, base.max(unseen.from));
-                        }
-                    }
-                    return printer.screen.flush();
-                }
+            let shown = self.show(&batches, printer);
+            if shown.is_err() {
+                // What did not get out is not to be committed.
+                self.consumer.unread(&batches);
             }
-            printer.screen.flush()?;
-            if self.exits_at_end && self.is_at_end() {
+            shown?;
+            if printer.is_full() || (self.exits_at_end && self.is_at_end()) {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    fn show(&mut self, batches: &[FetchedBatch], printer: &mut Printer) -> Result<(), Failure> {
+        for (index, batch) in batches.iter().enumerate() {
+            let next = printer.print(batch)?;
+            if printer.is_full() {
+                // What was fetched but not printed belongs to the next reader of the group.
+                self.consumer.seek(&batch.partition, next);
+                for unseen in batches[index + 1..].iter().rev() {
+                    if unseen.partition != batch.partition {
+                        let header = BatchHeader::read(&unseen.bytes);
+                        let base = header.map_or(unseen.from, |header| header.base_offset);
+                        self.consumer.seek(&unseen.partition, base.max(unseen.from));
+                    }
+                }
+                break;
+            }
+        }
+        printer.screen.flush()
     }
 
     fn is_at_end(&self) -> bool {

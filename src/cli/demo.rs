@@ -4,6 +4,7 @@
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -14,6 +15,7 @@ use super::failure::Failure;
 use super::progress;
 use super::records::{Checker, Maker};
 use super::screen::{Screen, Table};
+use super::signals;
 use crate::client::{
     Client, ClientOptions, Consumer, ConsumerOptions, NewTopic, OffsetReset, Producer,
     ProducerOptions, ProducerRecord, StartAt,
@@ -24,12 +26,20 @@ use crate::model::{TopicName, TopicPartition};
 
 /// Runs the command.
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
+    let interrupted = signals::interrupt_flag()?;
     let dir = ScratchDir::new(arguments.dir.as_deref())
         .map_err(|error| Failure::new(format!("cannot make a temporary directory: {error}")))?;
     let node = Node::start(&dir, &arguments.overrides)?;
     let client = Client::connect(&node.address, ClientOptions::default())?;
     let topic = TopicName::new("demo").expect("a legal name");
-    let outcome = drive(client, arguments, &topic, &node)?;
+    let outcome = drive(client, arguments, &topic, &node, &interrupted);
+    if interrupted.load(Ordering::Relaxed) {
+        // A terminal's signal has reached the broker as well.
+        return Err(Failure::interrupted(
+            "interrupted; the broker and its data are gone",
+        ));
+    }
+    let outcome = outcome?;
     let mut screen = Screen::new(blocking::stdout(), arguments.output);
     screen.show(|| text(&outcome), || to_json(&outcome))?;
     node.stop()
@@ -184,6 +194,7 @@ fn drive(
     arguments: &DemoArguments,
     topic: &TopicName,
     node: &Node,
+    interrupted: &AtomicBool,
 ) -> Result<Outcome, Failure> {
     client.create_topic(&NewTopic {
         partition_count: Some(arguments.partitions),
@@ -198,10 +209,11 @@ fn drive(
         &mut maker,
         arguments.records,
         &mut under_load,
+        interrupted,
     )?;
     let produce_time = now() - begin;
     let begin = now();
-    let checker = consume(client.another()?, topic, &maker)?;
+    let checker = consume(client.another()?, topic, &maker, interrupted)?;
     let consume_time = now() - begin;
     checker.finish(&maker).map_err(|wrong| {
         Failure::new(format!("what came back is not what was sent: {wrong}"))
@@ -233,6 +245,7 @@ fn produce(
     maker: &mut Maker,
     record_count: u64,
     latencies: &mut Histogram<u64>,
+    interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let options = ProducerOptions {
         in_flight_max: IN_FLIGHT,
@@ -243,6 +256,7 @@ fn produce(
     for number in 0..record_count {
         send(&mut producer, topic, maker)?;
         if number % 1024 == 0 {
+            stop_if(interrupted)?;
             bar.set_position(number);
             settle(&mut producer, latencies)?;
         }
@@ -287,7 +301,19 @@ fn settle(producer: &mut Producer, latencies: &mut Histogram<u64>) -> Result<(),
     Ok(())
 }
 
-fn consume(client: Client, topic: &TopicName, maker: &Maker) -> Result<Checker, Failure> {
+fn stop_if(interrupted: &AtomicBool) -> Result<(), Failure> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => Err(Failure::interrupted("interrupted")),
+        false => Ok(()),
+    }
+}
+
+fn consume(
+    client: Client,
+    topic: &TopicName,
+    maker: &Maker,
+    interrupted: &AtomicBool,
+) -> Result<Checker, Failure> {
     let options = ConsumerOptions {
         reset: OffsetReset::Fail,
         ..ConsumerOptions::default()
@@ -304,6 +330,7 @@ fn consume(client: Client, topic: &TopicName, maker: &Maker) -> Result<Checker, 
     let bar = progress::bar(maker.made_count(), "consumed");
     let mut silent_polls = 0;
     while checker.count() < maker.made_count() && silent_polls < SILENT_POLLS_MAX {
+        stop_if(interrupted)?;
         let batches = consumer.poll()?;
         silent_polls = if batches.is_empty() {
             silent_polls + 1

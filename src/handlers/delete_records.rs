@@ -1,5 +1,6 @@
 //! DeleteRecords (key 21), versions 0 to 2.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Client, errors};
@@ -24,6 +25,8 @@ pub(super) async fn handle(
     let mut response = DeleteRecordsResponse::default();
     let mut calls = Vec::new();
     let mut places = Vec::new();
+    // Of a partition that is named again the last offset counts, and it is answered once.
+    let mut asked: HashMap<PartitionId, usize> = HashMap::new();
     // A topic of which no partition is named is not in the answer.
     for topic in request
         .topics
@@ -49,18 +52,29 @@ pub(super) async fn handle(
                 Some(topic) => {
                     let wanted = partition.offset;
                     let target = (wanted != TO_HIGH_WATERMARK).then_some(Offset(wanted));
-                    places.push((response.topics.len(), answers.partitions.len()));
-                    calls.push(OffsetsCall {
-                        partition: PartitionId {
-                            topic_id: topic.id,
-                            index: partition.partition_index,
-                        },
+                    let question = OffsetsQuestion::DeleteBefore(target);
+                    let id = PartitionId {
+                        topic_id: topic.id,
+                        index: partition.partition_index,
+                    };
+                    let call = OffsetsCall {
+                        partition: id,
                         current_leader_epoch: None,
-                        question: OffsetsQuestion::DeleteBefore(target),
-                    });
+                        question,
+                    };
+                    if let Some(earlier) = asked.get(&id) {
+                        calls[*earlier] = call;
+                        continue;
+                    }
+                    asked.insert(id, calls.len());
+                    places.push((response.topics.len(), answers.partitions.len()));
+                    calls.push(call);
                 }
             }
             answers.partitions.push(answer);
+        }
+        if answers.partitions.is_empty() {
+            continue;
         }
         response.topics.push(answers);
     }

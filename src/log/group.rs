@@ -87,6 +87,11 @@ impl Group {
         mark
     }
 
+    /// Whether it moves the log's start, or says its owner's state again.
+    pub(super) fn is_start(&self) -> bool {
+        self.kind == FrameKind::Mark && !self.is_seal && !self.is_behind_a_loss
+    }
+
     /// Leaves out the state that a mark carries: it is to stand before records that the state
     /// covers, or there is no place for so much.
     pub(super) fn drop_state(&mut self) {

@@ -96,10 +96,13 @@ impl Log {
         }
         if let Some(last) = state.chunks.back() {
             assert!(last.first_sequence > 0, "a chunk begins with a frame");
-            assert!(
-                state.released.incarnation < incarnation,
-                "an incarnation is used once"
-            );
+            if state.released.incarnation >= incarnation {
+                return Err(OpenError::Io(io::Error::other(format!(
+                    "frames of start {} are there, and this is only start {}: the file \
+                     `incarnation` is older than the chunks, as after a partial restore",
+                    state.released.incarnation.0, incarnation.0
+                ))));
+            }
         }
         let log = Log::new(store, id, incarnation, state, recovery);
         if log.state.borrow().seal_scheduled {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::frame::{BatchHeader, FrameHeader, FrameKind, Incarnation, split_batch};
 use crate::io::Instant;
 use crate::io::sync::oneshot;
-use crate::limits::{JOURNAL_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MAX};
+use crate::limits::{JOURNAL_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MAX, OWNER_STATE_BYTES_MAX};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
 use super::chunk::{Chunk, ChunkHeader};
@@ -342,6 +342,11 @@ impl State {
     pub(super) fn queue_start(&mut self, offset: Offset, owner_state: &[u8]) -> u64 {
         self.close_group(false);
         self.start_requested = offset;
+        // One that still waits in this place says less.
+        self.queued.pop_back_if(|last| last.is_start());
+        // The checkpoint has what would be too much.
+        let fits = owner_state.len() <= OWNER_STATE_BYTES_MAX;
+        let owner_state = if fits { owner_state } else { &[] };
         let mark = Group::mark_with(owner_state, self.end_offset, self.mark_epoch());
         self.queue_as_mark(mark)
     }
@@ -409,11 +414,15 @@ impl State {
             && frame.durable_through + 1 == frame.after.sequence
             && self.open.is_none()
             && self.queued.is_empty();
-        self.starts.push_back(StartAt {
-            sequence: frame.after.sequence,
-            offset: frame.log_start_offset,
-            has_state: frame.kind == FrameKind::Mark && !frame.payload.is_empty(),
-        });
+        let has_state = frame.kind == FrameKind::Mark && !frame.payload.is_empty();
+        let known = self.starts.back().map(|start| start.offset);
+        if has_state || frame.log_start_offset > known.unwrap_or(self.start_offset) {
+            self.starts.push_back(StartAt {
+                sequence: frame.after.sequence,
+                offset: frame.log_start_offset,
+                has_state,
+            });
+        }
         match durability {
             Durability::Sync => self.mark_synced(frame.after, released),
             Durability::Written => self.note_unsynced(&frame.chunk, frame.after.sequence),

@@ -549,6 +549,7 @@ impl ChunkStore {
         if self.is_stopped() {
             self.wake_all();
         } else if self.free_bytes_max() == 0 {
+            self.give_back(self.journal.take_spare());
             self.tidy_pool();
         }
     }

@@ -13,12 +13,12 @@ use crate::limits::{
     STORAGE_RETRY_MS,
 };
 use crate::metrics::{self, Counter, Gauge, Stage};
-use crate::model::{PartitionId, Timestamp};
+use crate::model::{Offset, PartitionId, Timestamp};
 
 use super::chunk::{
     Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity, frames_end,
 };
-use super::group::Group;
+use super::group::{Group, frame_bytes};
 use super::handle::{Log, LogEvent};
 use super::index::footer_bytes;
 use super::pool::{CreateError, FreeChunk, header_blocks};
@@ -401,13 +401,14 @@ impl State {
     /// it holds no record, so it may stand anywhere in the chain. Only without the owner's state,
     /// which covers those groups.
     fn take_mark_that_fits(&mut self) -> Option<Group> {
-        let moves = |group: &Group| group.kind == FrameKind::Mark && !group.is_seal;
+        let told = self.start_told();
+        let moves = |group: &Group| group.is_start() && group.log_start_offset > told;
         let index = self.queued.iter().position(moves)?;
-        self.queued[index].drop_state();
-        if !self.has_place(self.queued[index].frame_bytes() as u64, Room::Mark) {
+        if !self.has_place(frame_bytes(0) as u64, Room::Mark) {
             return None;
         }
         let mut mark = self.queued.remove(index)?;
+        mark.drop_state();
         mark.base_offset = self.chunks.back()?.end_offset;
         mark.end_offset = mark.base_offset;
         // Those that it overtakes tell of the move too. The mark's own chunk may be given back when
@@ -416,6 +417,14 @@ impl State {
             group.log_start_offset = group.log_start_offset.max(mark.log_start_offset);
         }
         Some(mark)
+    }
+
+    /// Where the log starts by the frames that were built.
+    fn start_told(&self) -> Offset {
+        let frames = self.in_flight.iter().filter_map(|f| f.frame.as_ref());
+        let flying = frames.map(|frame| frame.log_start_offset);
+        let released = self.starts.iter().map(|start| start.offset);
+        flying.chain(released).fold(self.start_offset, Offset::max)
     }
 
     fn has_place(&self, frame_bytes: u64, room: Room) -> bool {

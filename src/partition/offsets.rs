@@ -104,6 +104,7 @@ impl Partition {
             let start = self.log.start_offset();
             let high_watermark = self.high_watermark();
             let first = match self.log.read(start, high_watermark, 1, true).await {
+                Err(ReadError::OutOfRange) if self.log.start_offset() == start => return Ok(None),
                 // The start has moved on.
                 Err(ReadError::OutOfRange) => continue,
                 first => first?,

@@ -91,7 +91,7 @@ impl Shard {
             }
             Change::TopicDeleted(topic) => {
                 // Every log of it, and every coordinator that keeps offsets of it.
-                self.open_everything().await;
+                self.open_before_deletion_of(topic.id).await;
                 self.topics.borrow_mut().remove(&topic.id);
                 self.unseat_coordinators(topic.id);
                 self.forget_offsets_of(topic.name.as_str());

@@ -17,7 +17,7 @@ use crate::io;
 use crate::io::sync::Notify;
 use crate::limits::PARTITIONS_OPENED_AT_ONCE_MAX;
 use crate::log::Found;
-use crate::model::{OFFSETS_TOPIC, PartitionId};
+use crate::model::{OFFSETS_TOPIC, PartitionId, TopicId};
 
 /// What the start has found and not opened yet. Empty for good when it is done.
 #[derive(Default)]
@@ -94,6 +94,13 @@ impl Shard {
             .buffer_unordered(PARTITIONS_OPENED_AT_ONCE_MAX)
             .for_each(|()| std::future::ready(()))
             .await;
+    }
+
+    /// Opens the logs of a topic that goes, and those that may hold groups' offsets of it.
+    pub(super) async fn open_before_deletion_of(self: &Rc<Self>, topic: TopicId) {
+        let ids = self.opening.ids().into_iter();
+        let concerned = ids.filter(|id| id.topic_id == topic || self.is_of_offsets_topic(*id));
+        self.all_opened(concerned).await;
     }
 
     fn is_of_offsets_topic(&self, id: PartitionId) -> bool {

@@ -230,6 +230,9 @@ impl Shard {
     async fn drain_backlog(self: Rc<Self>) {
         loop {
             // What stands in the backlog keeps others behind it, so it stays there meanwhile.
+            if self.backlog.is_empty() {
+                break;
+            }
             let asked = self.backlog.first();
             self.all_opened(asked.into_iter()).await;
             self.store.wait_room().await;

@@ -7,6 +7,8 @@
 #[cfg(not(feature = "sim"))]
 mod bench;
 #[cfg(not(feature = "sim"))]
+mod cut_short;
+#[cfg(not(feature = "sim"))]
 mod kafka_tools;
 #[cfg(not(feature = "sim"))]
 mod node;

@@ -296,6 +296,31 @@ fn a_log_start_that_goes_ahead_is_in_every_frame_behind_it() {
 }
 
 #[test]
+fn a_log_start_that_does_not_go_ahead_keeps_its_owners_state() {
+    let small = Small::new(500_000, tiny_store(), &[p(), q()]);
+    small.run(|node| async move {
+        fill(&node, p()).await;
+        let log = node.logs.borrow()[&p()].clone();
+        // The first ones take the blocks that are left; then one waits behind the records.
+        let mut to = 0;
+        while log.start_offset().0 == to {
+            to += 2;
+            assert!(to < log.durable_offset().0, "there was a place for all");
+            promise(&node, p(), |model| model.start_requested = to);
+            let moving = log.set_start_offset(Offset(to), node.owner_state(p()));
+            io::timeout(Duration::from_millis(50), moving).await;
+        }
+        with_disk(|disk| disk.options_mut().capacity_bytes = 1 << 30);
+        let moving = log.set_start_offset(Offset(to), node.owner_state(p()));
+        let moved = soon("a move of the log's start", moving).await;
+        moved.expect("nothing failed");
+        promise(&node, p(), |model| model.start = to);
+    });
+    small.world.may_lack_state.set(false);
+    small.check_restart();
+}
+
+#[test]
 fn a_chunk_that_was_found_begun_and_empty_is_used_again() {
     let small = Small::new(1 << 30, tiny_store(), &[p(), q()]);
     small.world.config.set(LogConfig {

@@ -289,15 +289,24 @@ fn read(
     let mut is_late = false;
     while !interrupted.load(Ordering::Relaxed) && limits.messages != Some(count) && !is_late {
         let batches = consumer.poll().map_err(failed)?;
-        for (index, batch) in batches.iter().enumerate() {
-            last = now();
-            let next = print(batch, formatter, limits.messages, &mut count, screen)?;
-            if limits.messages == Some(count) {
-                put_back(&mut consumer, &batches[index..], next);
-                break;
-            }
+        let before = count;
+        let shown = show(
+            &mut consumer,
+            &batches,
+            formatter,
+            limits,
+            &mut count,
+            screen,
+        );
+        if let Err(stop) = shown {
+            // What did not get out is not to be committed; the group goes on without this member.
+            consumer.unread(&batches);
+            let _ = consumer.close();
+            return Err(stop);
         }
-        screen.flush()?;
+        if count > before {
+            last = now();
+        }
         is_late = limits
             .silence
             .is_some_and(|limit| now().since(last) >= limit);
@@ -309,6 +318,24 @@ fn read(
     // Nothing can be done about a stderr that is closed.
     let _ = blocking::stderr().write_all(said.as_bytes());
     Ok(consumer.close().map_err(failed)?)
+}
+
+fn show(
+    consumer: &mut Consumer,
+    batches: &[FetchedBatch],
+    formatter: &Formatter,
+    limits: &Limits,
+    count: &mut u64,
+    screen: &mut Screen,
+) -> Result<(), Stop> {
+    for (index, batch) in batches.iter().enumerate() {
+        let next = print(batch, formatter, limits.messages, count, screen)?;
+        if limits.messages == Some(*count) {
+            put_back(consumer, &batches[index..], next);
+            break;
+        }
+    }
+    Ok(screen.flush()?)
 }
 
 /// What was fetched and not printed belongs to the next reader of the group.

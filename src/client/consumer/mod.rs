@@ -280,6 +280,14 @@ impl Consumer {
         Ok(())
     }
 
+    /// Goes back to before `batches`, which `poll` gave and nobody got to see: they are read again,
+    /// and not committed.
+    pub fn unread(&mut self, batches: &[FetchedBatch]) {
+        for batch in batches.iter().rev() {
+            self.seek(&batch.partition, batch.from);
+        }
+    }
+
     /// The next batches, in the order of their offsets within each partition; none if none came
     /// in time. As a member of a group it also joins, gives signs of life and commits.
     pub fn poll(&mut self) -> Result<Vec<FetchedBatch>, ClientError> {

@@ -110,6 +110,11 @@ impl Journal {
         }
     }
 
+    /// The chunk that waits for its turn: others need the space.
+    pub(in crate::log) fn take_spare(&self) -> Vec<FreeChunk> {
+        self.spare.take().into_iter().collect()
+    }
+
     /// Whether a log does better to wait for the next round than to write what it has to its own
     /// chunk: not if nobody would share the round.
     pub(in crate::log) fn suits(&self, state: &State) -> bool {
@@ -448,7 +453,7 @@ impl ChunkStore {
         let journal = &self.journal;
         let now = io::now();
         let idle = self.is_stopped()
-            || self.is_full()
+            || self.free_bytes_max() == 0
             || journal.spare.borrow().is_some()
             || journal.retry_at.get().is_some_and(|at| now < at);
         if idle || journal.fetching.replace(true) {
