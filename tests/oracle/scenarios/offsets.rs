@@ -207,6 +207,8 @@ pub(crate) fn delete_records(s: &mut Session) {
             ("an empty partition", ask(n, &[(1, -1)])),
             ("unknown partition", ask(n, &[(9, 0), (0, 5)])),
             ("unknown topic", ask(&never_made(), &[(0, 0)])),
+            ("a partition twice", ask(n, &[(0, 7), (0, 6)])),
+            ("an unknown one twice", ask(n, &[(9, 0), (9, 1)])),
             ("to the end", ask(n, &[(0, -1)])),
             ("no partitions", ask(n, &[])),
         ] {
