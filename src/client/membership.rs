@@ -129,9 +129,18 @@ impl Membership {
     /// Joins, as often as it takes, and returns the partitions that this member is to read.
     pub(super) fn join(&mut self, client: &mut Client) -> Result<Vec<TopicPartition>, ClientError> {
         let deadline = io::now() + self.options.rebalance_timeout + JOIN_SLACK;
+        let mut asked_again = false;
         loop {
             match self.join_once(client) {
-                Ok(Some(assignment)) => return Ok(assignment),
+                // What a static member finds when it comes back may be from before its topics
+                // changed. The group agrees anew when it joins as one that is known.
+                Ok(Some(assignment)) if !asked_again && !self.is_subscribed_to(&assignment) => {
+                    asked_again = true;
+                }
+                Ok(Some(mut assignment)) => {
+                    assignment.retain(|partition| self.options.topics.contains(&partition.topic));
+                    return Ok(assignment);
+                }
                 Ok(None) => {}
                 Err(error) if error.is_retriable() && io::now() < deadline => {
                     self.coordinator = None;
@@ -150,6 +159,11 @@ impl Membership {
                 )?;
             }
         }
+    }
+
+    fn is_subscribed_to(&self, partitions: &[TopicPartition]) -> bool {
+        let mut topics = partitions.iter().map(|partition| &partition.topic);
+        topics.all(|topic| self.options.topics.contains(topic))
     }
 
     /// One round of JoinGroup and SyncGroup; `None` if the group asks for another.

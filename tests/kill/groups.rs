@@ -174,9 +174,8 @@ impl Groups {
         let mut positions = Vec::new();
         for partition in consumer.assignment() {
             let topic = topics.iter().find(|topic| topic.name == partition.topic);
-            let (Some(topic), Some(position)) = (topic, consumer.position(&partition)) else {
-                continue;
-            };
+            let topic = topic.expect("a consumer reads the topics it was told, and no others");
+            let position = consumer.position(&partition).expect("it is assigned");
             let slot = (MEMBERS.to_owned(), topic.id.0, partition.index as usize);
             let mut commits = self.commits.lock().expect("no holder panics");
             let commit = commits.entry(slot.clone()).or_insert_with(|| Commit {

@@ -210,6 +210,40 @@ fn offsets_of_a_group_without_members_are_set_and_deleted() {
 }
 
 #[test]
+fn a_static_member_that_comes_back_reads_the_topics_that_it_asks_for_then() {
+    let node = RunningNode::start_new(1);
+    for name in ["first", "second"] {
+        create(&mut node.client(), name, 2);
+        produce(node.client(), name, 2, 0..10);
+    }
+    let assigned = |names: &[&str]| {
+        let topics = names.iter().map(|name| topic(name)).collect();
+        let mut group = GroupOptions::new("statics", topics);
+        group.group_instance_id = Some("one".to_owned());
+        let options = ConsumerOptions {
+            reset: OffsetReset::Earliest,
+            ..ConsumerOptions::default()
+        };
+        let mut member = Consumer::subscribe(node.client(), group, options).unwrap();
+        member.poll().unwrap();
+        member.commit().unwrap();
+        let assignment = member.assignment();
+        member.close().unwrap();
+        assignment
+    };
+    let (first, second) = (
+        [partition("first", 0), partition("first", 1)],
+        [partition("second", 0), partition("second", 1)],
+    );
+    assert_eq!(
+        assigned(&["first", "second"]),
+        [first.clone(), second.clone()].concat()
+    );
+    assert_eq!(assigned(&["second"]), second);
+    assert_eq!(assigned(&["first"]), first);
+}
+
+#[test]
 fn records_are_not_taken_for_a_deleted_topics_when_the_metadata_is_lost() {
     let node = RunningNode::start_new(2);
     create(&mut node.client(), "kept", 3);
