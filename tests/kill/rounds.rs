@@ -205,12 +205,15 @@ impl<'a> Run<'a> {
         let tail_bytes = *chance.pick(&[0, 1 << 20, 128 << 20]);
         let retention_ms = chance.between(50, 500);
         let chunk_bytes = *chance.pick(&[256 << 10, 256 << 10, 1 << 20]);
+        // Clients find the cores of this start, and a request at the wrong one is served as well.
+        let listener_mode = *chance.pick(&["broker", "broker", "core"]);
         self.setting.overrides = vec![
             format!("corelog.cores={cores}"),
             format!("corelog.durability={durability}"),
             format!("corelog.checkpoint.interval.ms={checkpoint_ms}"),
             format!("corelog.tail.cache.bytes={tail_bytes}"),
             format!("corelog.chunk.min.bytes={chunk_bytes}"),
+            format!("corelog.listener.mode={listener_mode}"),
             format!("log.retention.check.interval.ms={retention_ms}"),
             // This machine's other programs want the CPUs too.
             "corelog.pin.cores=false".to_owned(),
@@ -221,7 +224,7 @@ impl<'a> Run<'a> {
         self.setting.overrides.extend(self.disk.overrides());
         let given = self.arguments.overrides.iter().cloned();
         self.setting.overrides.extend(given);
-        format!("{cores} cores, {durability}")
+        format!("{cores} cores, {durability}, {listener_mode}")
     }
 
     /// Kills a few brokers while they start: recovery must bear it.

@@ -16,7 +16,7 @@ use crate::protocol::{ApiKey, ErrorCode};
 use super::super::cluster::topic_name;
 use super::super::connection::RETRY_PAUSE;
 use super::super::error::{ClientError, error_code};
-use super::{Consumer, ConsumerOptions, FetchedBatch, Link};
+use super::{Asked, Consumer, ConsumerOptions, FetchedBatch, Link};
 
 /// The first version of Fetch that names topics by id.
 const FETCH_BY_ID_VERSION: i16 = 13;
@@ -95,15 +95,17 @@ impl Consumer {
             false => FETCH_BY_ID_VERSION - 1,
         };
         let version = link.connection.version_at_most(ApiKey::Fetch, newest)?;
-        let asked = partitions
+        let offsets = partitions
             .iter()
             .map(|(p, offset, _)| (p.clone(), *offset))
             .collect();
         let request = fetch_request(&self.options, &ids, partitions, version);
+        let topics = ids.into_iter().map(|(name, id)| (id, name)).collect();
+        let asked = Asked { offsets, topics };
         match link.connection.send(&request, version) {
             Ok(()) => link.asked = Some(asked),
             Err(error) => {
-                self.drop_link(leader, asked.keys());
+                self.drop_link(leader, asked.offsets.keys());
                 self.bear(error)?;
             }
         }
@@ -153,23 +155,16 @@ impl Consumer {
         let response = match link.connection.receive::<FetchResponse>() {
             Ok(response) => response,
             Err(error) => {
-                self.drop_link(leader, asked.keys());
+                self.drop_link(leader, asked.offsets.keys());
                 return self.bear(error);
             }
         };
         self.failing_since = None;
         let subject = format!("node {}", leader.0);
         ClientError::check(ApiKey::Fetch, subject, response.error_code, None)?;
-        let mut ids = BTreeMap::new();
-        for topic in asked.keys().map(|partition| &partition.topic) {
-            if !ids.values().any(|name| name == topic)
-                && let Ok(described) = self.client.cached_topic(topic)
-            {
-                ids.insert(described.id, topic.clone());
-            }
-        }
         for topic in &response.responses {
-            let name = match ids.get(&TopicId::from(topic.topic_id)) {
+            // The name goes with the id it was asked by: another topic may have it by now.
+            let name = match asked.topics.get(&TopicId::from(topic.topic_id)) {
                 Some(name) if topic.topic.is_empty() => name.clone(),
                 _ => topic_name(&topic.topic)?,
             };
@@ -178,7 +173,7 @@ impl Consumer {
                     topic: name.clone(),
                     index: data.partition_index,
                 };
-                self.take(&partition, asked.get(&partition), data, batches)?;
+                self.take(&partition, asked.offsets.get(&partition), data, batches)?;
             }
         }
         Ok(())

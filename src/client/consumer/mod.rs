@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::frame::{self, Record, RecordsError};
 use crate::io::{self, Instant, blocking};
 use crate::limits::DECOMPRESSED_BATCH_BYTES_MAX;
-use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicPartition};
+use crate::model::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicName, TopicPartition};
 use crate::protocol::{ApiKey, ErrorCode};
 
 use super::cluster::Client;
@@ -182,7 +182,15 @@ impl Position {
 /// A connection, and what its fetch in flight asked for.
 struct Link {
     connection: Connection,
-    asked: Option<BTreeMap<TopicPartition, Offset>>,
+    asked: Option<Asked>,
+}
+
+/// What a fetch asked for.
+struct Asked {
+    offsets: BTreeMap<TopicPartition, Offset>,
+    /// The topics' names by the ids that they had when it was sent; versions that name topics by
+    /// name have no use for it.
+    topics: BTreeMap<TopicId, TopicName>,
 }
 
 impl Consumer {
