@@ -31,6 +31,13 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
         || stage.slice(&plan, broker.facts.pid),
         || disk::slice(cpus, files, load),
     )?;
+    // What the disk is left with when the same bytes come over a socket on the same CPUs.
+    let sink = stage.sink()?;
+    let floor_plan = sink.plan(Step::Sync, &plan)?;
+    let served = stage.in_turns(
+        || stage.slice(&plan, broker.facts.pid),
+        || stage.slice(&floor_plan, Some(sink.pid())),
+    )?;
     broker.stop()?;
     let measured = Measured::of_pairs(&pairs, ["broker MB/s", "disk MB/s"], |slice, floor| {
         (megabytes(&plan, slice), floor.bytes_per_second / 1e6)
@@ -42,6 +49,15 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
         )
     });
     let measured = measured.map(|measured| measured.figure("disk's depth", load.depth as f64));
+    let served = Measured::of_pairs(&served, ["", "F4 MB/s"], |broker, floor| {
+        (megabytes(&plan, broker), megabytes(&plan, floor))
+    });
+    let measured = measured.map(|measured| match &served {
+        Ok(served) => measured
+            .figure("F4 MB/s", served.figures[1].1)
+            .figure("broker / F4", served.ratio),
+        Err(_) => measured,
+    });
     let measured = measured.map(|measured| match &busy {
         Ok(busy) => measured
             .figure("broker CPU s", busy.figures[0].1)
