@@ -342,3 +342,17 @@ fn a_broker_that_goes_away_ends_the_load() {
         run.err
     );
 }
+
+#[test]
+fn a_rate_that_is_too_much_is_said() {
+    let node = Node::start();
+    let line = "bench produce --rate 100k --batch-records 1 --record-bytes 8 --in-flight 1 \
+                --connections 1 --duration 500ms --warm-up 0 --json";
+    let result = json(&node.command(line, ""));
+    assert_eq!(result["rate_reached"], false, "{result}");
+    let notes = result["notes"].to_string();
+    assert!(notes.contains("the rate was not reached: "), "{notes}");
+    let figure = |key: &str| result[key].as_f64().expect(key);
+    let expected = figure("records_per_second") * figure("seconds");
+    assert!((figure("records") - expected).abs() < 1.0, "{result}");
+}

@@ -83,12 +83,26 @@ impl Outcome {
         all
     }
 
-    /// Records that count: acknowledged, or read.
+    /// Records that count: acknowledged, or read. Where the rate was not reached, only what was
+    /// acknowledged in time: the rest came from a queue, after the end.
     fn records(&self) -> u64 {
         match self.verb {
             Verb::Consume => self.book.fetched_records(),
+            Verb::Produce | Verb::E2e if self.missed().is_some() => self.book.records(),
             Verb::Produce | Verb::E2e => self.book.counted_records,
         }
+    }
+
+    /// The rate that was asked for and not reached, and by how many records the queue has grown.
+    fn missed(&self) -> Option<(u64, u64)> {
+        let load = &self.traffic.load;
+        let Rate::RecordsPerSecond(rate) = load.rate else {
+            return None;
+        };
+        let requests = u64::from(load.connections) * u64::from(load.in_flight);
+        let in_flight = requests * u64::from(load.batch_records);
+        let behind = self.book.behind_records(rate, in_flight);
+        (load.connections > 0 && behind > 0).then_some((rate, behind))
     }
 
     fn records_per_second(&self) -> f64 {
@@ -133,7 +147,18 @@ impl Outcome {
         if self.verb != Verb::Consume && load.acks == Acks::None {
             notes.push("acks=0: a send ends where the kernel took it, nothing is promised".into());
         }
-        let is_fast = self.verb == Verb::Consume || load.rate == Rate::Max;
+        if let Some((rate, behind)) = self.missed() {
+            let reached = self.records_per_second();
+            notes.push(format!(
+                "the rate was not reached: {reached:.0} of {rate} records/s ({:.0} %); the \
+                 latencies are those of a queue that grew by {behind} records until the end, not \
+                 of the broker at a rate that it takes: a lower --rate measures that, and --rate 0 \
+                 what it takes",
+                reached * 100.0 / rate as f64
+            ));
+        }
+        let is_fast =
+            self.verb == Verb::Consume || load.rate == Rate::Max || self.missed().is_some();
         if is_fast && self.client_busy_share() > CLIENT_BUSY_SHARE * f64::from(self.threads) {
             notes.push("this client was busy all the time: more --threads may bring more".into());
         }
@@ -223,7 +248,7 @@ impl Outcome {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let book = &self.book;
+        let (book, load_rate) = (&self.book, self.traffic.load.rate);
         let mut object = json!({
             "command": self.verb.as_str(),
             "bootstrap_server": self.bootstrap,
@@ -244,6 +269,10 @@ impl Outcome {
         });
         if self.verb != Verb::Consume {
             object["load"] = json!(self.traffic.load);
+            object["rate_reached"] = match load_rate {
+                Rate::Max => Value::Null,
+                Rate::RecordsPerSecond(_) => self.missed().is_none().into(),
+            };
             object["unanswered"] = book.unanswered.into();
             object["errors"] = json!(book.refused);
         }
@@ -387,6 +416,32 @@ send-to-acknowledgement  1000  1000  1000  10002  10002   10002
 send-to-kernel           0     0     0     0      0       0
 ";
         assert_eq!(outcome(Rate::RecordsPerSecond(50)).text(), expected);
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_said_with_what_the_times_are() {
+        let held = outcome(Rate::RecordsPerSecond(250));
+        assert_eq!(held.notes(), [""; 0]);
+        assert_eq!(held.to_json()["rate_reached"], true);
+        assert_eq!(outcome(Rate::Max).to_json()["rate_reached"], Value::Null);
+        let mut missed = outcome(Rate::RecordsPerSecond(1000));
+        // Answered after the end: it is no part of what was done within it.
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        missed.book.acknowledged(at(1999), at(4000));
+        let text = missed.text();
+        for words in [
+            "Produced 500 records in 2.0 s",
+            "not reached: 250 of 1000 records/s (25 %)",
+            "a queue that grew by 1500 records",
+            "250        0.25",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in:\n{text}");
+        }
+        let object = missed.to_json();
+        assert_eq!(
+            (&object["records"], &object["rate_reached"]),
+            (&500.into(), &false.into())
+        );
     }
 
     #[test]
