@@ -334,12 +334,24 @@ fn an_interrupted_load_has_a_result_and_cleans_up() {
 #[test]
 fn a_broker_that_goes_away_ends_the_load() {
     let node = Node::start();
-    let run = run_disturbed(&node, "bench e2e", |_| node.signal("KILL"));
-    assert_eq!((run.code, run.out.as_str()), (3, ""), "{}", run.err);
+    let line = "bench e2e --warm-up 0 --delete-topic --json";
+    let run = run_disturbed(&node, line, |_| node.signal("KILL"));
+    assert_eq!(run.code, 3, "{}{}", run.out, run.err);
+    let error = json(&run.err);
+    let message = error["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("connection"), "{error}");
+    assert!(error["error"]["hint"].is_string(), "{error}");
+    // What was measured until then.
+    let result = json(&run.out);
+    assert!(result["records"].as_u64() > Some(0), "{result}");
+    assert!(result["seconds"].as_f64() < Some(10.0), "{result}");
+    assert!(result["end_to_end"]["count"].as_u64() > Some(0), "{result}");
     assert!(
-        run.err.contains("connection") && run.err.contains("try:"),
-        "{}",
-        run.err
+        result["notes"][0]
+            .as_str()
+            .expect("a note")
+            .starts_with("cut short: "),
+        "{result}"
     );
 }
 

@@ -3,9 +3,10 @@
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::run::failed;
 use crate::bench::limits::DRAIN_SECONDS;
 use crate::bench::{
-    Acks, BatchCodec, Book, LoadPart, PERCENTILES, Rate, Traffic, percentiles, us_at,
+    Acks, BatchCodec, Book, LoadPart, PERCENTILES, Problem, Rate, Traffic, percentiles, us_at,
 };
 use crate::cli::failure::Failure;
 use crate::cli::screen::Table;
@@ -48,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) cpu_seconds: f64,
     pub(super) threads: u16,
     pub(super) is_interrupted: bool,
+    /// What ended it before its time.
+    pub(super) problem: Option<Problem>,
 }
 
 /// From here on the client itself is likely to be the limit.
@@ -141,6 +144,14 @@ impl Outcome {
     fn notes(&self) -> Vec<String> {
         let (book, load) = (&self.book, &self.traffic.load);
         let mut notes = Vec::new();
+        if let Some(problem) = &self.problem {
+            let seconds = book.length_seconds();
+            notes.push(format!(
+                "cut short: {}; the figures end with the last answer, {seconds:.1} s after the \
+                 begin of what counts",
+                problem.what()
+            ));
+        }
         if self.is_interrupted {
             notes.push("interrupted: the figures are those of a shorter run".to_owned());
         }
@@ -163,14 +174,17 @@ impl Outcome {
             notes.push("this client was busy all the time: more --threads may bring more".into());
         }
         if book.unanswered > 0 {
+            let when = match self.problem {
+                None => format!("{DRAIN_SECONDS} s after the end"),
+                Some(_) => "when it ended".to_owned(),
+            };
             notes.push(format!(
-                "{} requests had no answer {DRAIN_SECONDS} s after the end and count with the age \
-                 that they had reached: the rate is more than the broker takes",
+                "{} requests had no answer {when} and count with the age that they had reached",
                 book.unanswered
             ));
         }
         let missing = book.counted_records.saturating_sub(book.end_to_end.len());
-        if self.verb == Verb::E2e && missing > 0 {
+        if self.verb == Verb::E2e && missing > 0 && self.problem.is_none() {
             notes.push(format!(
                 "{missing} acknowledged records had not arrived {DRAIN_SECONDS} s after the end"
             ));
@@ -289,6 +303,17 @@ impl Outcome {
 
     /// Whether the figures are those of what was asked for.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if let Some(problem) = &self.problem {
+            let failure = match problem.is_lost() {
+                false => failed(problem.clone()),
+                true => failed(Problem::lost(format!(
+                    "the broker at {} went away: {}",
+                    self.bootstrap,
+                    problem.what()
+                ))),
+            };
+            return Err(failure);
+        }
         if self.is_interrupted {
             return Err(Failure::interrupted("interrupted"));
         }
@@ -396,6 +421,7 @@ mod tests {
             cpu_seconds: 0.5,
             threads: 1,
             is_interrupted: false,
+            problem: None,
         }
     }
 
@@ -459,6 +485,29 @@ send-to-kernel           0     0     0     0      0       0
         check(|outcome| outcome.book.unanswered = 3, "3 requests");
         check(|outcome| outcome.topic_is_kept = true, "not deleted");
         check(|outcome| outcome.is_interrupted = true, "interrupted");
+    }
+
+    #[test]
+    fn a_load_that_was_cut_short_has_figures_and_is_a_failure() {
+        let mut cut = outcome(Rate::Max);
+        cut.book.end_with_the_last();
+        cut.problem = Some(Problem::lost("the broker closed a connection"));
+        let text = cut.text();
+        for words in [
+            "Produced 500 records in 0.1 s",
+            "cut short: the broker closed",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in:\n{text}");
+        }
+        let failure = cut.verdict().expect_err("cut short");
+        assert_eq!(failure.exit(), Exit::Unreachable);
+        let text = failure.to_string();
+        assert!(
+            text.starts_with("corelog: the broker at h:1 went away: "),
+            "{text}"
+        );
+        cut.problem = Some(Problem::new("no room"));
+        assert_eq!(cut.verdict().expect_err("cut short").exit(), Exit::Failed);
     }
 
     #[test]
