@@ -435,6 +435,30 @@ fn groups_go_on_where_they_stopped_and_can_be_moved() {
     );
     let dry = node.command("group reset-offsets readers --all-topics --shift-by -2", "");
     assert!(dry.contains("Nothing was changed"), "{dry}");
+    for (goal, remark) in [
+        (
+            "--to-offset 99",
+            "orders-0 has offsets up to 20 only, not 99: 20",
+        ),
+        ("--shift-by -9", "orders-0 has offsets from 0 on, not -4: 0"),
+        (
+            "--to-datetime 2100-01-01T00:00:00Z",
+            "orders-0 has no record that is as young",
+        ),
+        ("--to-latest", ""),
+    ] {
+        let line = format!("group reset-offsets readers --topic orders {goal}");
+        let run = node.try_command(&line, "");
+        assert_eq!(run.code, 0, "{goal}: {}", run.err);
+        assert!(run.err.contains(remark), "{goal}: {}", run.err);
+        assert_eq!(run.err.is_empty(), remark.is_empty(), "{goal}: {}", run.err);
+        let json = node.command(&format!("{line} --output json"), "");
+        assert_eq!(
+            json.contains("\"note\""),
+            !remark.is_empty(),
+            "{goal}: {json}"
+        );
+    }
     assert_eq!(node.command("consume orders -g readers -c 1", ""), "v5\n");
     node.command(
         "group reset-offsets readers --topic orders --to-offset 18 --execute",
