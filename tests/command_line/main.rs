@@ -255,6 +255,8 @@ fn the_doctor_says_of_each_check_what_why_and_how() {
     let said =
         refused.out.contains("FAIL  configuration") && refused.out.contains("num.partitions");
     assert!(said && refused.code == 2, "{}", refused.out);
+    let verdicts = refused.out.matches(" configuration  ").count();
+    assert_eq!(verdicts, 1, "it is not OK as well: {}", refused.out);
     let none = "doctor --only cpu,memory --jitter 0";
     let text = run_with_input(none, "").out;
     assert!(
