@@ -24,6 +24,7 @@ mod signals;
 mod broker_config;
 mod consume;
 mod group;
+mod input_lines;
 mod produce;
 mod reset;
 mod topic;

@@ -315,6 +315,41 @@ fn lines_wait_for_a_broker_and_are_counted_when_it_goes_away() {
 }
 
 #[test]
+fn lines_that_were_not_acknowledged_are_named() {
+    let node = Node::start();
+    node.command("topic create small --config max.message.bytes=2000", "");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    std::fs::write(&one, "a\nb\n").expect("written");
+    let large = format!("c\n{}\nd\n", "x".repeat(5000));
+    std::fs::write(&other, &large).expect("written");
+    let line = format!("produce small {} {}", one.display(), other.display());
+    let run = node.try_command(&line, "");
+    assert_eq!(run.code, 1, "{}", run.err);
+    for words in [
+        "MESSAGE_TOO_LARGE",
+        "(line 2 has 5001 bytes)",
+        "max.message.bytes of small is 2000",
+        "lines were acknowledged; not acknowledged, or not known to be: ",
+        &format!("{} lines ", other.display()),
+        // The first line may be in a batch of its own.
+        "-3; nothing behind them was sent",
+        "try: corelog topic alter small --config max.message.bytes=",
+        "message.max.bytes=",
+    ] {
+        assert!(run.err.contains(words), "{words:?}: {}", run.err);
+    }
+    let (_, remedy) = run.err.split_once("try: corelog ").expect("a remedy");
+    let (remedy, _) = remedy.split_once(" (every topic").expect("a command");
+    node.command(remedy, "");
+    node.command("produce small", &large);
+    let dir = node.try_command(&format!("produce small {}", dir.path().display()), "");
+    assert_eq!(dir.code, 1, "{}", dir.err);
+    let named = dir.err.starts_with("corelog: cannot read /") && dir.err.contains("directory");
+    assert!(named, "{}", dir.err);
+}
+
+#[test]
 fn an_interrupt_ends_producing_with_a_count() {
     let node = Node::start();
     let mut producing = Command::new(env!("CARGO_BIN_EXE_corelog"))
