@@ -275,6 +275,8 @@ fn files_that_are_no_links_stay() {
     std::fs::write(&path, "mine").expect("written");
     let refused = run(&format!("kafka-tools install {}", dir.path().display()));
     assert_eq!(refused.code, 1, "{}", refused.out);
+    let cause = "likely cause: only links are replaced";
+    assert!(refused.err.contains(cause), "{}", refused.err);
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "mine");
     std::fs::remove_file(&path).expect("removed");
     let line = format!("kafka-tools install {}", dir.path().display());
