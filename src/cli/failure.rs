@@ -31,7 +31,8 @@ pub enum Exit {
     Usage,
     /// 3: no broker answers.
     Unreachable,
-    /// 130: a signal ended it, as a shell tells SIGINT.
+    /// 130: a signal ended it, as a shell tells SIGINT; of a broker the second one, as the first
+    /// stops it gracefully.
     Interrupted,
     /// 78 (EX_CONFIG of sysexits.h): the configuration is wrong.
     Config,

@@ -399,6 +399,22 @@ fn the_log_tells_of_the_start_and_the_end() {
 }
 
 #[test]
+fn a_second_signal_ends_a_node_at_once_and_says_so() {
+    let mut node = Node::start();
+    // Both wait until it goes on, so that the second one is there before it has stopped.
+    for signal in ["STOP", "TERM", "INT", "CONT"] {
+        node.signal(signal);
+    }
+    assert_eq!(node.wait().code(), Some(130), "{}", node.log());
+    let log = node.log();
+    let line = log.lines().find(|line| line.starts_with("corelog: "));
+    let line = line.unwrap_or_else(|| panic!("no line: {log}"));
+    for words in [" again: ", "cut short", "recovers at the next start"] {
+        assert!(line.contains(words), "{words:?}: {line}");
+    }
+}
+
+#[test]
 fn a_log_for_machines_leaves_no_text_for_people() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let words = overrides(&dir).join(" ");
