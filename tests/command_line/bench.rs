@@ -238,6 +238,11 @@ fn failures_say_what_why_and_what_helps() {
         &["\"a/b\" is no topic name"],
     );
     check("bench produce --rate fast", 2, &["--rate", "100MB/s"]);
+    let sizes = "bench produce --record-bytes 2MiB";
+    check(sizes, 2, &["--record-bytes", "from 8 to 1048576 bytes"]);
+    check("bench produce --record-bytes 1x", 2, &["16KiB"]);
+    let units = "bench produce --record-bytes 1k --batch-records 2000";
+    check(units, 2, &["2000 records of 1000 bytes"]);
     check("bench produce --duration 3d", 2, &["--duration", "500ms"]);
     let large = "bench produce --batch-records 2000";
     check(large, 2, &["2048000 bytes in a request", "try:"]);

@@ -257,6 +257,9 @@ fn brokers_are_configured_while_they_run() {
     assert_eq!(node.command("config describe", "").lines().count(), 1);
     let fixed = node.try_command("config alter --config listeners=PLAINTEXT://:1", "");
     assert_eq!(fixed.code, 1, "{}", fixed.err);
+    let unknown = node.try_command("config alter --config foo=1", "");
+    let named = "IncrementalAlterConfigs of all brokers: INVALID_REQUEST";
+    assert!(unknown.err.contains(named), "{}", unknown.err);
 }
 
 #[test]
