@@ -119,6 +119,10 @@ impl Failure {
 
     /// Adds to what happened.
     pub(super) fn adding(mut self, more: &str) -> Failure {
+        // A sentence that goes on has no full stop.
+        if self.what.ends_with('.') {
+            self.what.pop();
+        }
         self.what.push_str(more);
         self
     }
@@ -221,6 +225,12 @@ mod tests {
             "corelog: num.partitions=0\n  likely cause: It must be at least 1.\n  try: num.partitions=1\n",
             78,
         );
+    }
+
+    #[test]
+    fn what_is_added_goes_on_with_the_sentence() {
+        let refused = Failure::new("It was refused.").adding("; 2 lines were not");
+        check(refused, "corelog: It was refused; 2 lines were not\n", 1);
     }
 
     #[test]

@@ -368,9 +368,9 @@ async fn serve(node: Arc<Node>, core: CoreId) {
             "recovered {} in {} ms: {}, {}, on {}",
             config.data_dir.display(),
             time.as_millis(),
-            counted(topics, "topic"),
-            counted(partitions, "partition"),
-            counted(cores_count, "core")
+            counted(topics as u64, "topic"),
+            counted(partitions as u64, "partition"),
+            counted(cores_count as u64, "core")
         );
     }
     let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());

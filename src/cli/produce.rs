@@ -369,7 +369,8 @@ impl Lines<'_> {
     ) -> Failure {
         match error.code() {
             Some(code @ ErrorCode::MessageTooLarge) => {
-                let mut what = format!("{error}: {}", input_lines::words(lines, &self.names));
+                let (error, lines) = (error.to_string(), input_lines::words(lines, &self.names));
+                let mut what = format!("{}: {lines}", error.trim_end_matches('.'));
                 if let Some((line, bytes)) = largest {
                     what.push_str(&format!(" (line {line} has {bytes} bytes)"));
                 }

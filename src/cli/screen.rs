@@ -98,7 +98,7 @@ impl std::fmt::Display for Table {
 }
 
 /// So many of something: `1 core`, `4 cores`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub(super) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }

@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
     tracing::info!(
         "corelog {} starts: {}, data in {}, durability {}",
         env!("CARGO_PKG_VERSION"),
-        counted(cores_count, "core"),
+        counted(cores_count as u64, "core"),
         blocking::absolute(&config.data_dir).display(),
         config.engine.durability.as_str()
     );
@@ -360,7 +360,7 @@ Lines to paste:
         by_core = by_core.unwrap_or_default(),
         data = ready.data_dir.display(),
         cluster = ready.cluster_id,
-        cores = counted(ready.core_count, "core"),
+        cores = counted(ready.core_count as u64, "core"),
         durability = ready.durability.as_str(),
     )
 }

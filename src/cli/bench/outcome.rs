@@ -9,7 +9,7 @@ use crate::bench::{
     Acks, BatchCodec, Book, LoadPart, PERCENTILES, Problem, Rate, Traffic, percentiles, us_at,
 };
 use crate::cli::failure::Failure;
-use crate::cli::screen::Table;
+use crate::cli::screen::{Table, counted};
 use crate::client::ClientError;
 use crate::model::TopicName;
 use crate::protocol::{ApiKey, ErrorCode};
@@ -179,8 +179,8 @@ impl Outcome {
                 Some(_) => "when it ended".to_owned(),
             };
             notes.push(format!(
-                "{} requests had no answer {when} and count with the age that they had reached",
-                book.unanswered
+                "{} had no answer {when}; the latency is the age reached by then",
+                counted(book.unanswered, "request")
             ));
         }
         let missing = book.counted_records.saturating_sub(book.end_to_end.len());
@@ -207,11 +207,11 @@ impl Outcome {
             (false, _) => "",
         };
         let mut text = format!(
-            "{verb} {} records in {:.1} s; topic {}, {} partitions{state}.\n",
-            self.records(),
+            "{verb} {} in {:.1} s; topic {}, {}{state}.\n",
+            counted(self.records(), "record"),
             self.book.length_seconds(),
             self.topic,
-            self.partitions,
+            counted(self.partitions as u64, "partition"),
         );
         let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12}{value}\n"));
         line("load", &self.load_words());
@@ -224,7 +224,10 @@ impl Outcome {
             line("note", &note);
         }
         for (name, count) in &self.book.refused {
-            line("refused", &format!("{count} requests: {name}"));
+            line(
+                "refused",
+                &format!("{}: {name}", counted(*count, "request")),
+            );
         }
         if self.topic_is_created && !self.topic_is_deleted {
             line("clean up", &format!("corelog topic delete {}", self.topic));
@@ -248,8 +251,9 @@ impl Outcome {
     fn load_words(&self) -> String {
         let consumers = self.traffic.consume.as_ref().map(|consume| {
             format!(
-                "{} consumers, fetches of {} bytes at most",
-                consume.connections, consume.max_bytes
+                "{}, fetches of {} bytes at most",
+                counted(consume.connections.into(), "consumer"),
+                consume.max_bytes
             )
         });
         match (self.verb, consumers) {
@@ -364,9 +368,11 @@ fn producer_words(load: &LoadPart) -> String {
         Acks::None => "0",
     };
     format!(
-        "{} connections, {} in flight each, {} records of {} bytes in a request, {codec}, \
-         acks={acks}; {pace}",
-        load.connections, load.in_flight, load.batch_records, load.record_bytes
+        "{}, {} in flight each, {} of {} bytes in a request, {codec}, acks={acks}; {pace}",
+        counted(load.connections.into(), "connection"),
+        load.in_flight,
+        counted(load.batch_records.into(), "record"),
+        load.record_bytes
     )
 }
 

@@ -80,8 +80,8 @@ pub(super) fn ask(bootstrap: &str) -> Vec<Check> {
     let mut checks = vec![
         ANSWERS.ok(format!(
             "cluster {id}, {}, {}, within {took_ms} ms",
-            counted(cluster.nodes.len(), "node"),
-            counted(topics.len(), "topic")
+            counted(cluster.nodes.len() as u64, "node"),
+            counted(topics.len() as u64, "topic")
         )),
         match lost {
             0 => LEADERS.ok(format!("each of {count} partitions has one")),

@@ -97,15 +97,21 @@ fn cpus_of(text: &str) -> Option<f64> {
 
 fn judge_quota(quota: Option<f64>, cores: usize) -> Check {
     match quota {
-        None => QUOTA.ok(format!("none; {} would be started", counted(cores, "core"))),
+        None => QUOTA.ok(format!(
+            "none; {} would be started",
+            counted(cores as u64, "core")
+        )),
         Some(cpus) if cpus < cores as f64 => QUOTA.fail(
-            format!("{cpus:.1} CPUs for {}", counted(cores, "core")),
+            format!("{cpus:.1} CPUs for {}", counted(cores as u64, "core")),
             format!(
                 "corelog start --override corelog.cores={}, or a container without --cpus",
                 (cpus as usize).max(1)
             ),
         ),
-        Some(cpus) => QUOTA.ok(format!("{cpus:.1} CPUs for {}", counted(cores, "core"))),
+        Some(cpus) => QUOTA.ok(format!(
+            "{cpus:.1} CPUs for {}",
+            counted(cores as u64, "core")
+        )),
     }
 }
 
