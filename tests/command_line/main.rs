@@ -165,6 +165,8 @@ fn a_cluster_that_is_not_there_is_a_failure_with_advice() {
     check("consume t -p -1", 2, &["a partition is a number from 0 on"]);
 }
 
+// A test is outside the broker: it has sockets and threads of its own.
+#[allow(clippy::disallowed_methods)]
 #[test]
 fn what_is_no_broker_is_a_failure_with_the_likely_cause() {
     let answers: [(&[u8], &str); 4] = [
