@@ -149,13 +149,19 @@ pub(crate) struct FloorServerArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PlotArguments {
-    /// What `perf run --json` or `perf compare --json` wrote; several in one picture, each with
-    /// the name that the legend shall show
-    #[arg(required = true, value_name = "[NAME=]RESULT.json")]
+    /// What `perf run --json` or `perf compare --json` wrote, or lists of percentiles by `--hdr`
+    /// (.hgrm); several in one picture, each with the name that the legend shall show
+    #[arg(required = true, value_name = "[NAME=]RESULT")]
     pub(crate) results: Vec<String>,
-    /// Where the pictures go
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    /// Where the pictures go; a name that ends in .svg is the file of one picture, the spectrum
+    #[arg(short, long, value_name = "DIR|FILE.svg", default_value = ".")]
     pub(crate) out: PathBuf,
+    /// Above the spectrum: durability and rate [default: those of the results]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Below the title: the machine [default: that of the results]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) subtitle: Option<String>,
 }
 
 #[cfg(test)]

@@ -311,6 +311,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plot::{Heading, Source, pictures};
     use crate::report::tests::context;
     use crate::workload::tests::w1 as workload;
 
@@ -362,10 +363,16 @@ mod tests {
         assert_eq!(object["ratios"]["MB/s"]["median"], 2.0);
         assert_eq!(object["pairs"][2]["peer"]["megabytes_per_second"], 100.0);
         assert_eq!(object["curves"][1]["latency"]["count"], 2);
-        let pictures = crate::plot::pictures(&[(None, object)]).expect("it can be drawn");
+        let sources = [Source::Result(None, object)];
+        let pictures = pictures(&sources, &Heading::default()).expect("it can be drawn");
         let names: Vec<&str> = pictures.iter().map(|picture| &*picture.file_name).collect();
         assert_eq!(names, ["w1-latency.svg"]);
-        for name in ["corelog 0.1.0, sync", "kafka 0.1.0, sync"] {
+        for name in [
+            "corelog 0.1.0, sync",
+            "Apache Kafka 0.1.0, sync",
+            "<title>Latency as fast as it goes, durability sync</title>",
+            ">X, 4 CPUs, Linux 6.18<",
+        ] {
             assert!(pictures[0].svg.contains(name), "{name}");
         }
     }

@@ -36,7 +36,6 @@ use std::time::Duration;
 use clap::Parser;
 use corelog::bench::{Problem, hgrm};
 use corelog::io::{blocking, raise_open_files_limit};
-use serde_json::Value;
 
 use self::arguments::{
     Arguments, Command, CompareArguments, FloorServerArguments, FloorsArguments, GoalsArguments,
@@ -46,6 +45,7 @@ use self::broker::{Corelog, Facts, Settings};
 use self::compare::{Course, Peer};
 use self::limits::{FLOOR_FILE_BYTES, RESULT_FILE_BYTES_MAX};
 use self::machine::{Machine, Seats};
+use self::plot::{Heading, Source};
 use self::report::Context;
 use self::workload::Workload;
 
@@ -113,7 +113,7 @@ fn run(arguments: &RunArguments) -> Result<(), Problem> {
         write(path, &format!("{object}\n"))?;
     }
     if let Some(dir) = &arguments.svg {
-        draw(&[(None, object)], dir)?;
+        draw(&[Source::Result(None, object)], &Heading::default(), dir)?;
     }
     if let Some(path) = &arguments.hdr {
         write(path, &hgrm(&slice.book.latency))?;
@@ -167,7 +167,7 @@ fn run_compare(arguments: &CompareArguments) -> Result<(), Problem> {
         write(path, &format!("{object:#}\n"))?;
     }
     match &arguments.svg {
-        Some(dir) => draw(&[(None, object)], dir),
+        Some(dir) => draw(&[Source::Result(None, object)], &Heading::default(), dir),
         None => Ok(()),
     }
 }
@@ -199,28 +199,47 @@ fn serve_floors(arguments: &FloorServerArguments) -> Result<(), Problem> {
 
 /// `perf plot`.
 fn run_plot(arguments: &PlotArguments) -> Result<(), Problem> {
-    let results = arguments.results.iter().map(|argument| {
-        let (label, path) = match argument.split_once('=') {
-            Some((label, path)) => (Some(label.to_owned()), path),
-            None => (None, argument.as_str()),
-        };
-        let failed = |what: String| Problem::new(format!("{path}: {what}"));
-        let bytes = blocking::read_file(path).map_err(|error| failed(error.to_string()))?;
-        if bytes.len() > RESULT_FILE_BYTES_MAX {
-            return Err(failed(format!(
-                "{} bytes; a result has at most {RESULT_FILE_BYTES_MAX}",
-                bytes.len()
-            )));
-        }
-        let result = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
-        Ok((label, result))
-    });
-    draw(&results.collect::<Result<Vec<_>, _>>()?, &arguments.out)
+    let sources = arguments.results.iter().map(|argument| source(argument));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let heading = Heading {
+        title: arguments.title.clone(),
+        subtitle: arguments.subtitle.clone(),
+    };
+    if arguments.out.extension().is_none_or(|end| end != "svg") {
+        return draw(&sources, &heading, &arguments.out);
+    }
+    let svg = plot::spectrum_of(&sources, &heading)?;
+    write(&arguments.out, &svg)?;
+    print(&format!("{}\n", arguments.out.display()))
+}
+
+/// What an argument of `perf plot` names.
+fn source(argument: &str) -> Result<Source, Problem> {
+    let (label, path) = match argument.split_once('=') {
+        Some((label, path)) => (Some(label.to_owned()), path),
+        None => (None, argument),
+    };
+    let failed = |what: String| Problem::new(format!("{path}: {what}"));
+    let bytes = blocking::read_file(path).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() > RESULT_FILE_BYTES_MAX {
+        return Err(failed(format!(
+            "{} bytes; a result has at most {RESULT_FILE_BYTES_MAX}",
+            bytes.len()
+        )));
+    }
+    if path.ends_with(".hgrm") {
+        let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+        let stem = Path::new(path).file_stem().unwrap_or_default();
+        let name = label.unwrap_or_else(|| stem.to_string_lossy().into_owned());
+        return Ok(Source::Percentiles(name, text));
+    }
+    let result = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(Source::Result(label, result))
 }
 
 /// Draws results that belong together, and says where the pictures are.
-fn draw(results: &[(Option<String>, Value)], dir: &Path) -> Result<(), Problem> {
-    let pictures = plot::pictures(results)?;
+fn draw(sources: &[Source], heading: &Heading, dir: &Path) -> Result<(), Problem> {
+    let pictures = plot::pictures(sources, heading)?;
     std::fs::create_dir_all(dir)
         .map_err(|error| Problem::new(format!("cannot make {}: {error}", dir.display())))?;
     for picture in pictures {

@@ -89,10 +89,21 @@ pub(crate) fn doubts(context: &Context, workload: &Workload, slice: &Slice) -> V
     if workload.load.acks == Acks::None {
         doubts.push("acks=0: latencies end where the kernel took the request".to_owned());
     }
+    if let Rate::RecordsPerSecond(rate) = workload.load.rate {
+        let load = &workload.load;
+        let requests = u64::from(load.connections) * u64::from(load.in_flight);
+        let behind = book.behind_records(rate, requests * u64::from(load.batch_records));
+        if load.connections > 0 && behind > 0 {
+            // Without the figures of the slice: several slices have one doubt.
+            doubts.push(format!(
+                "the rate of {rate} records/s was not reached: the latencies are those of a queue \
+                 that grew"
+            ));
+        }
+    }
     if book.unanswered > 0 {
         doubts.push(format!(
-            "{} requests were never answered and count with the age that they had reached: the \
-             rate is more than the broker takes",
+            "{} requests were never answered and count with the age that they had reached",
             book.unanswered
         ));
     }
@@ -430,6 +441,10 @@ pub(crate) mod tests {
         check(|_, _, slice| slice.client_cpu_seconds = 1.9, "95 %");
         check(|_, workload, _| workload.load.acks = Acks::None, "acks=0");
         check(|_, _, slice| slice.book.unanswered = 3, "3 requests");
+        check(
+            |_, workload, _| workload.load.rate = Rate::RecordsPerSecond(1000),
+            "rate of 1000 records/s was not reached",
+        );
         let refuse = |_: &mut Context, _: &mut Workload, slice: &mut Slice| {
             slice
                 .book

@@ -209,6 +209,19 @@ impl Book {
         self.steps.iter().map(|step| step.requests).sum()
     }
 
+    /// By how many records the queue has grown while it counted: those that were meant to be sent
+    /// at this rate without those that were acknowledged. 0 where the rate was held: what is
+    /// missing is little, or may be in flight.
+    pub fn behind_records(&self, records_per_second: u64, in_flight_records: u64) -> u64 {
+        let meant = records_per_second as f64 * self.length_seconds();
+        let behind = meant - self.records() as f64;
+        let hiccup = records_per_second as f64 * HICCUP.as_secs_f64();
+        let least = (meant * BEHIND_SHARE)
+            .max(hiccup)
+            .max(in_flight_records as f64);
+        if behind > least { behind as u64 } else { 0 }
+    }
+
     /// Records that consumers got within the part that counts.
     pub fn fetched_records(&self) -> u64 {
         self.steps.iter().map(|step| step.fetched_records).sum()
@@ -252,6 +265,10 @@ impl Book {
         self.steps.get_mut(at as usize)
     }
 }
+
+/// A rate that is missed by less than this share, or by what came in so short a time, was held.
+const BEHIND_SHARE: f64 = 0.02;
+const HICCUP: Duration = Duration::from_millis(100);
 
 /// A histogram of nanoseconds with three digits.
 pub fn histogram() -> Histogram<u64> {
@@ -320,6 +337,26 @@ mod tests {
         assert_eq!(book.unanswered, 1);
         assert_eq!(book.latency.max() / 100_000_000, 80);
         assert_eq!(book.records(), 10);
+    }
+
+    #[test]
+    fn a_rate_was_held_unless_the_queue_has_grown() {
+        let check = |acknowledged: u64, rate, in_flight, expected| {
+            let mut book = book();
+            for _ in 0..acknowledged {
+                book.acknowledged(at(1100), at(1101));
+            }
+            let behind = book.behind_records(rate, in_flight);
+            assert_eq!(behind, expected, "{acknowledged} {rate} {in_flight}");
+        };
+        // 10 records each, within 2 s.
+        check(200, 1000, 100, 0);
+        check(199, 1000, 0, 0);
+        check(190, 1000, 0, 0);
+        check(180, 1000, 200, 0);
+        check(180, 1000, 199, 200);
+        check(50, 1000, 100, 1500);
+        check(0, 1000, 100, 2000);
     }
 
     #[test]

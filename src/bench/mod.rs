@@ -9,6 +9,7 @@
 //!     let mut load = Load::open(&plan)?;                     // connects everybody
 //!     let book = load.slice(warm_up, length, &mut watcher)?; // as often as one likes
 //!     let book = load.run_to(records, longest, &mut watcher)?;
+//!     load.take_cut_short()                                  // the book of a slice that failed
 //!     percentiles(&book.latency), hgrm(&book.latency)        // of nanoseconds, in microseconds
 //!
 //! Every latency counts from the time at which its request was meant to be sent, so that a stall

@@ -66,10 +66,10 @@ impl From<ClientError> for Problem {
         let problem = match &error {
             ClientError::Connect { .. }
             | ClientError::Disconnected { .. }
+            | ClientError::Protocol { .. }
             | ClientError::TimedOut { .. } => Problem::lost(error.to_string()),
             ClientError::BadAddress { .. }
             | ClientError::Unsupported { .. }
-            | ClientError::Protocol { .. }
             | ClientError::Broker { .. }
             | ClientError::Batch { .. } => Problem::new(error.to_string()),
         };

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 failed or refused   2 wrong command line   3 no broker answers
-  78 wrong configuration   130 ended by a signal
+  78 wrong configuration   130 ended by a signal (a broker: by the second one)
 
 With --output json a failure is an object on stderr:
   {\"error\":{\"code\":\"TOPIC_ALREADY_EXISTS\",\"message\":\"...\"}}";

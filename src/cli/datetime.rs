@@ -51,6 +51,20 @@ impl DateTime {
         }
     }
 
+    /// As log4j writes it: `2026-11-22 06:37:05,123`.
+    pub(super) fn in_log(self) -> String {
+        let DateTime {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            ms,
+        } = self;
+        format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},{ms:03}")
+    }
+
     /// The moment, if the fields name one.
     pub(super) fn timestamp(self) -> Option<Timestamp> {
         let year = if self.month <= 2 {

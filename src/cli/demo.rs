@@ -290,7 +290,8 @@ fn send(producer: &mut Producer, topic: &TopicName, maker: &mut Maker) -> Result
         value: Some(value),
         ..ProducerRecord::default()
     };
-    Ok(producer.send(topic, &record)?)
+    producer.send(topic, &record)?;
+    Ok(())
 }
 
 fn settle(producer: &mut Producer, latencies: &mut Histogram<u64>) -> Result<(), Failure> {

@@ -31,7 +31,8 @@ pub enum Exit {
     Usage,
     /// 3: no broker answers.
     Unreachable,
-    /// 130: a signal ended it, as a shell tells SIGINT.
+    /// 130: a signal ended it, as a shell tells SIGINT; of a broker the second one, as the first
+    /// stops it gracefully.
     Interrupted,
     /// 78 (EX_CONFIG of sysexits.h): the configuration is wrong.
     Config,
@@ -118,6 +119,10 @@ impl Failure {
 
     /// Adds to what happened.
     pub(super) fn adding(mut self, more: &str) -> Failure {
+        // A sentence that goes on has no full stop.
+        if self.what.ends_with('.') {
+            self.what.pop();
+        }
         self.what.push_str(more);
         self
     }
@@ -220,6 +225,12 @@ mod tests {
             "corelog: num.partitions=0\n  likely cause: It must be at least 1.\n  try: num.partitions=1\n",
             78,
         );
+    }
+
+    #[test]
+    fn what_is_added_goes_on_with_the_sentence() {
+        let refused = Failure::new("It was refused.").adding("; 2 lines were not");
+        check(refused, "corelog: It was refused; 2 lines were not\n", 1);
     }
 
     #[test]

@@ -138,19 +138,7 @@ fn text(
     event: &Event<'_>,
     fields: &Fields,
 ) -> fmt::Result {
-    let DateTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-        ms,
-    } = moment;
-    write!(
-        writer,
-        "[{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},{ms:03}] "
-    )?;
+    write!(writer, "[{}] ", moment.in_log())?;
     let level = level_name(event.metadata().level());
     if writer.has_ansi_escapes() {
         let colour = match *event.metadata().level() {

@@ -24,6 +24,7 @@ mod signals;
 mod broker_config;
 mod consume;
 mod group;
+mod input_lines;
 mod produce;
 mod reset;
 mod topic;
@@ -129,13 +130,16 @@ impl From<ClientError> for Failure {
             ClientError::Disconnected { .. } => Failure::unreachable(text).coded("DISCONNECTED"),
             ClientError::TimedOut { .. } => Failure::unreachable(text).coded("REQUEST_TIMED_OUT"),
             ClientError::Unsupported { .. } => Failure::new(text).coded("UNSUPPORTED_VERSION"),
-            ClientError::Protocol { .. } => Failure::new(text).coded("NOT_KAFKA"),
+            ClientError::Protocol { .. } => Failure::unreachable(text).coded("NOT_KAFKA"),
             ClientError::Broker { code, .. } => Failure::new(text).coded(code.name()),
             ClientError::Batch { .. } => Failure::new(text).coded("CORRUPT_MESSAGE"),
         };
-        match error.hint() {
-            Some(hint) => failure.try_this(hint),
-            None => failure,
+        match (&error, error.hint()) {
+            (ClientError::Protocol { .. }, Some(hint)) => failure
+                .because(hint)
+                .try_this("-b with the HOST:PORT of one of the broker's PLAINTEXT listeners"),
+            (_, Some(hint)) => failure.try_this(hint),
+            (_, None) => failure,
         }
     }
 }

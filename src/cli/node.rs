@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::screen::counted;
 use super::signals::Stop;
 use super::start::{self, Settings};
 use crate::admin::{self, Admin, Housekeeping};
@@ -364,10 +365,12 @@ async fn serve(node: Arc<Node>, core: CoreId) {
         let (topics, partitions) =
             shard.with_image(|image| (image.topics().count(), image.partitions_count()));
         tracing::info!(
-            "recovered {} in {} ms: {topics} topics, {partitions} partitions, on {cores_count} \
-             cores",
+            "recovered {} in {} ms: {}, {}, on {}",
             config.data_dir.display(),
-            time.as_millis()
+            time.as_millis(),
+            counted(topics as u64, "topic"),
+            counted(partitions as u64, "partition"),
+            counted(cores_count as u64, "core")
         );
     }
     let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());

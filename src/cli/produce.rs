@@ -1,7 +1,7 @@
 //! `corelog produce`: one record per line.
 //!
 //! While no broker answers it tries again, for as long as `--delivery-timeout-ms` says. However it
-//! ends, it says how many lines were acknowledged.
+//! ends, it says how many lines were acknowledged; if it fails also which ones were not.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -13,10 +13,12 @@ use serde_json::json;
 
 use super::arguments::{AcksArgument, Compression, OutputFormat, ProduceArguments};
 use super::failure::{Exit, Failure};
+use super::input_lines::{self, Outstanding};
 use super::topic::topic_name;
 use super::{progress, screen_of, signals};
 use crate::client::{
-    Acks, Client, ClientError, ClientOptions, Producer, ProducerOptions, ProducerRecord,
+    Acks, Client, ClientError, ClientOptions, ConfigOwner, Producer, ProducerOptions,
+    ProducerRecord,
 };
 use crate::frame::Codec;
 use crate::io::blocking;
@@ -45,6 +47,14 @@ pub(super) fn run(arguments: &ProduceArguments) -> Result<(), Failure> {
         )
     })
     .map_err(|failure| standing.add_to(failure))?;
+    let names = match arguments.files.is_empty() {
+        true => vec!["standard input".to_owned()],
+        false => arguments
+            .files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+    };
     let mut lines = Lines {
         producer,
         topic,
@@ -53,12 +63,14 @@ pub(super) fn run(arguments: &ProduceArguments) -> Result<(), Failure> {
         sum: Sum::default(),
         created: None,
         has_topic: false,
+        outstanding: Outstanding::default(),
+        names,
     };
     if let Err(failure) = lines.send_all() {
         // What is on its way may still be acknowledged, or is given up in its time.
         let _ = lines.producer.flush();
         let _ = lines.count();
-        return Err(lines.standing.add_to(failure));
+        return Err(lines.add_rest(lines.standing.add_to(failure)));
     }
     let record_count = lines.standing.acknowledged.load(Ordering::Relaxed);
     if !screen.is_json() {
@@ -179,8 +191,11 @@ fn patiently<T>(
 const BUFFER_BYTES: usize = 1 << 20;
 
 fn open(path: &Path) -> Result<impl Read, Failure> {
-    blocking::open_file(path)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    blocking::open_file(path).map_err(|error| cannot_read(&path.display().to_string(), &error))
+}
+
+fn cannot_read(name: &str, error: &crate::io::Error) -> Failure {
+    Failure::new(format!("cannot read {name}: {error}"))
 }
 
 fn acks(argument: AcksArgument) -> Acks {
@@ -211,6 +226,9 @@ struct Lines<'a> {
     /// The number of partitions, if the topic was created for the first line.
     created: Option<usize>,
     has_topic: bool,
+    outstanding: Outstanding,
+    /// Of the inputs.
+    names: Vec<String>,
 }
 
 /// What was delivered.
@@ -223,10 +241,10 @@ struct Sum {
 impl Lines<'_> {
     fn send_all(&mut self) -> Result<(), Failure> {
         if self.arguments.files.is_empty() {
-            self.send(blocking::stdin().lock())?;
+            self.send(0, blocking::stdin().lock())?;
         }
-        for path in &self.arguments.files {
-            self.send(open(path)?)?;
+        for (number, path) in self.arguments.files.iter().enumerate() {
+            self.send(number, open(path)?)?;
         }
         self.settle()
     }
@@ -243,8 +261,9 @@ impl Lines<'_> {
         Ok(())
     }
 
-    fn send(&mut self, input: impl Read) -> Result<(), Failure> {
+    fn send(&mut self, number: usize, input: impl Read) -> Result<(), Failure> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+        let mut line_number = 0;
         let headers: Vec<(&str, Option<&[u8]>)> = self
             .arguments
             .headers
@@ -259,10 +278,11 @@ impl Lines<'_> {
             let read = input.read_until(b'\n', &mut line);
             self.standing.is_idle.store(false, Ordering::Relaxed);
             self.standing.check()?;
-            let read = read.map_err(|error| Failure::new(format!("cannot read: {error}")))?;
+            let read = read.map_err(|error| cannot_read(&self.names[number], &error))?;
             if read == 0 {
                 return Ok(());
             }
+            line_number += 1;
             if !self.has_topic {
                 self.find_topic()?;
             }
@@ -274,7 +294,9 @@ impl Lines<'_> {
                 headers: &headers,
                 ..ProducerRecord::default()
             };
-            self.producer.send(&self.topic, &record)?;
+            let partition = self.producer.send(&self.topic, &record)?;
+            self.outstanding
+                .sent(partition, number, line_number, line.len());
             // A person who types waits for the line; a pipe that has more ready does not.
             if input.buffer().is_empty() {
                 self.settle()?;
@@ -282,6 +304,16 @@ impl Lines<'_> {
                 self.count()?;
             }
         }
+    }
+
+    /// What the topic allows a batch to have; `None` if the broker does not tell.
+    fn limit_bytes(&mut self) -> Option<String> {
+        let owner = ConfigOwner::Topic(self.topic.clone());
+        let entries = self.producer.client().configs(&owner).ok()?;
+        let limit = entries
+            .into_iter()
+            .find(|entry| entry.key == "max.message.bytes");
+        limit?.value
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -293,25 +325,69 @@ impl Lines<'_> {
     fn count(&mut self) -> Result<(), Failure> {
         let mut first_error = None;
         for delivery in self.producer.deliveries() {
+            let record_count = u64::try_from(delivery.record_count).unwrap_or(0);
+            let (lines, largest) = self.outstanding.answered(
+                delivery.partition.index,
+                delivery.first_record,
+                record_count,
+                delivery.outcome.is_ok(),
+            );
             match delivery.outcome {
                 Ok(_) => {
-                    let record_count = u64::try_from(delivery.record_count).unwrap_or(0);
                     let acknowledged = &self.standing.acknowledged;
                     acknowledged.fetch_add(record_count, Ordering::Relaxed);
                     self.sum.batch_count += 1;
                     self.sum.batch_bytes += delivery.batch_bytes as u64;
                 }
-                Err(error) => drop(first_error.get_or_insert(error)),
+                Err(error) => drop(first_error.get_or_insert((error, lines, largest))),
             }
         }
         match first_error {
             None => Ok(()),
-            Some(error) => Err(self.given_up(error)),
+            Some((error, lines, largest)) => Err(self.given_up(error, &lines, largest)),
         }
     }
 
-    fn given_up(&self, error: ClientError) -> Failure {
+    /// Adds which lines were sent and not acknowledged.
+    fn add_rest(&self, failure: Failure) -> Failure {
+        let rest = self.outstanding.all();
+        match rest.is_empty() {
+            true => failure,
+            false => failure.adding(&format!(
+                "; not acknowledged, or not known to be: {}; nothing behind them was sent",
+                input_lines::words(&rest, &self.names)
+            )),
+        }
+    }
+
+    /// The failure of a batch with these lines, of which one may be the largest by far.
+    fn given_up(
+        &mut self,
+        error: ClientError,
+        lines: &[input_lines::Lines],
+        largest: Option<(u64, usize)>,
+    ) -> Failure {
         match error.code() {
+            Some(code @ ErrorCode::MessageTooLarge) => {
+                let (error, lines) = (error.to_string(), input_lines::words(lines, &self.names));
+                let mut what = format!("{}: {lines}", error.trim_end_matches('.'));
+                if let Some((line, bytes)) = largest {
+                    what.push_str(&format!(" (line {line} has {bytes} bytes)"));
+                }
+                let limit = self.limit_bytes();
+                if let Some(limit) = &limit {
+                    what.push_str(&format!("; max.message.bytes of {} is {limit}", self.topic));
+                }
+                let bytes = largest.map_or("N".to_owned(), |(_, bytes)| {
+                    // The batch has a header, the record one as well.
+                    (bytes + 4096).next_multiple_of(4096).to_string()
+                });
+                Failure::new(what).coded(code.name()).try_this(format!(
+                    "corelog topic alter {} --config max.message.bytes={bytes} (every topic: \
+                     corelog config alter --config message.max.bytes={bytes})",
+                    self.topic
+                ))
+            }
             Some(code @ (ErrorCode::RequestTimedOut | ErrorCode::NetworkException)) => {
                 let limit_ms = self.arguments.delivery_timeout_ms;
                 Failure::unreachable(format!("no broker took the lines within {limit_ms} ms"))

@@ -1,5 +1,7 @@
 //! `corelog group reset-offsets`: moves the committed offsets of a group without members.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use super::arguments::ResetArguments;
@@ -7,6 +9,7 @@ use super::failure::Failure;
 use super::screen::{Screen, Table};
 use super::{datetime, topic};
 use crate::client::{Client, CommittedOffset, OffsetSpec};
+use crate::io::blocking;
 use crate::model::{Offset, Timestamp, TopicPartition};
 use crate::protocol::ErrorCode;
 
@@ -31,6 +34,45 @@ struct Bounds {
     at_time: Option<Offset>,
 }
 
+/// Why an offset is not the one that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bent {
+    /// The log ends before the one that was asked for.
+    Higher(Offset),
+    /// The log begins after it.
+    Lower(Offset),
+    /// No record is as young as was asked for.
+    NoneSince,
+}
+
+/// A partition's new offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) partition: TopicPartition,
+    pub(super) offset: Offset,
+    pub(super) bent: Option<Bent>,
+}
+
+impl Moved {
+    /// What a person should know of it.
+    fn remark(&self) -> Option<String> {
+        let Moved {
+            partition, offset, ..
+        } = self;
+        Some(match self.bent? {
+            Bent::Higher(wanted) => {
+                format!("{partition} has offsets up to {offset} only, not {wanted}: {offset}")
+            }
+            Bent::Lower(wanted) => {
+                format!("{partition} has offsets from {offset} on, not {wanted}: {offset}")
+            }
+            Bent::NoneSince => {
+                format!("{partition} has no record that is as young: its end, {offset}")
+            }
+        })
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(
     client: &mut Client,
@@ -40,27 +82,37 @@ pub(super) fn run(
     let group = arguments.group.as_str();
     let is_executed = arguments.execute;
     let moved = moved(client, arguments)?;
+    if !screen.is_json() {
+        for remark in moved.iter().filter_map(Moved::remark) {
+            // A stderr that is closed misses a remark only.
+            let _ = writeln!(blocking::stderr(), "corelog: {remark}");
+        }
+    }
     screen.show(
         || {
             let mut table = Table::new(&["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"]);
-            for offset in &moved {
+            for moved in &moved {
                 table.row([
                     group.to_string(),
-                    offset.partition.topic.to_string(),
-                    offset.partition.index.to_string(),
-                    offset.offset.to_string(),
+                    moved.partition.topic.to_string(),
+                    moved.partition.index.to_string(),
+                    moved.offset.to_string(),
                 ]);
             }
             let hint = "Nothing was changed: add --execute.\n";
             format!("{table}{}", if is_executed { "" } else { hint })
         },
         || {
-            let row = |offset: &CommittedOffset| {
-                json!({
-                    "topic": offset.partition.topic.as_str(),
-                    "partition": offset.partition.index,
-                    "new_offset": offset.offset.0,
-                })
+            let row = |moved: &Moved| {
+                let mut row = json!({
+                    "topic": moved.partition.topic.as_str(),
+                    "partition": moved.partition.index,
+                    "new_offset": moved.offset.0,
+                });
+                if let Some(remark) = moved.remark() {
+                    row["note"] = remark.into();
+                }
+                row
             };
             let rows: Vec<_> = moved.iter().map(row).collect();
             json!({ "group": group, "executed": is_executed, "partitions": rows })
@@ -72,7 +124,7 @@ pub(super) fn run(
 pub(super) fn moved(
     client: &mut Client,
     arguments: &ResetArguments,
-) -> Result<Vec<CommittedOffset>, Failure> {
+) -> Result<Vec<Moved>, Failure> {
     let group = arguments.group.as_str();
     let goal = goal(arguments)?;
     let committed = client.committed_offsets(group, None)?;
@@ -81,7 +133,11 @@ pub(super) fn moved(
     let mut moved = Vec::new();
     for known in &bounds {
         match step(goal, known) {
-            Some(offset) => moved.push(CommittedOffset::new(known.partition.clone(), offset)),
+            Some((offset, bent)) => moved.push(Moved {
+                partition: known.partition.clone(),
+                offset,
+                bent,
+            }),
             None => {
                 return Err(Failure::new(format!(
                     "group {group} has no offset of {} to shift",
@@ -91,8 +147,12 @@ pub(super) fn moved(
             }
         }
     }
+    let offsets: Vec<CommittedOffset> = moved
+        .iter()
+        .map(|moved| CommittedOffset::new(moved.partition.clone(), moved.offset))
+        .collect();
     if arguments.execute
-        && let Err(error) = client.commit_offsets(group, &moved)
+        && let Err(error) = client.commit_offsets(group, &offsets)
     {
         let has_members = matches!(
             error.code(),
@@ -214,16 +274,24 @@ fn bounds(
     Ok(found)
 }
 
-/// The new offset, within the log's bounds; `None` where there is nothing to shift.
-fn step(goal: Goal, known: &Bounds) -> Option<Offset> {
+/// The new offset, within the log's bounds, and why it is not the one that was asked for; `None`
+/// where there is nothing to shift.
+fn step(goal: Goal, known: &Bounds) -> Option<(Offset, Option<Bent>)> {
     let offset = match goal {
         Goal::Earliest => known.start,
         Goal::Latest => known.end,
         Goal::At(offset) => offset,
         Goal::ShiftBy(count) => Offset(known.committed?.0.saturating_add(count)),
-        Goal::Since(_) => known.at_time.unwrap_or(known.end),
+        Goal::Since(_) => match known.at_time {
+            Some(offset) => offset,
+            None => return Some((known.end, Some(Bent::NoneSince))),
+        },
     };
-    Some(offset.max(known.start).min(known.end))
+    Some(match offset {
+        _ if offset > known.end => (known.end, Some(Bent::Higher(offset))),
+        _ if offset < known.start => (known.start, Some(Bent::Lower(offset))),
+        offset => (offset, None),
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +299,12 @@ mod tests {
     use super::*;
     use crate::metrics::partition_of;
 
-    fn check(goal: Goal, committed: Option<i64>, at_time: Option<i64>, expected: Option<i64>) {
+    fn check(
+        goal: Goal,
+        committed: Option<i64>,
+        at_time: Option<i64>,
+        expected: Option<(i64, Option<Bent>)>,
+    ) {
         let known = Bounds {
             partition: partition_of("orders", 0),
             committed: committed.map(Offset),
@@ -241,24 +314,34 @@ mod tests {
         };
         assert_eq!(
             step(goal, &known),
-            expected.map(Offset),
+            expected.map(|(offset, bent)| (Offset(offset), bent)),
             "{goal:?} {committed:?}"
         );
     }
 
     #[test]
     fn goals_stay_within_the_log() {
-        check(Goal::Earliest, None, None, Some(10));
-        check(Goal::Latest, None, None, Some(20));
-        check(Goal::At(Offset(15)), None, None, Some(15));
-        check(Goal::At(Offset(5)), None, None, Some(10));
-        check(Goal::At(Offset(50)), None, None, Some(20));
-        check(Goal::ShiftBy(3), Some(12), None, Some(15));
-        check(Goal::ShiftBy(-3), Some(12), None, Some(10));
-        check(Goal::ShiftBy(i64::MAX), Some(12), None, Some(20));
+        let exactly = |offset| Some((offset, None));
+        let higher = |wanted| Some((20, Some(Bent::Higher(Offset(wanted)))));
+        let lower = |wanted| Some((10, Some(Bent::Lower(Offset(wanted)))));
+        check(Goal::Earliest, None, None, exactly(10));
+        check(Goal::Latest, None, None, exactly(20));
+        check(Goal::At(Offset(15)), None, None, exactly(15));
+        check(Goal::At(Offset(10)), None, None, exactly(10));
+        check(Goal::At(Offset(20)), None, None, exactly(20));
+        check(Goal::At(Offset(5)), None, None, lower(5));
+        check(Goal::At(Offset(50)), None, None, higher(50));
+        check(Goal::ShiftBy(3), Some(12), None, exactly(15));
+        check(Goal::ShiftBy(-3), Some(12), None, lower(9));
+        check(Goal::ShiftBy(i64::MAX), Some(12), None, higher(i64::MAX));
         check(Goal::ShiftBy(1), None, None, None);
-        check(Goal::Since(Timestamp(1)), None, Some(17), Some(17));
-        check(Goal::Since(Timestamp(1)), None, None, Some(20));
+        check(Goal::Since(Timestamp(1)), None, Some(17), exactly(17));
+        check(
+            Goal::Since(Timestamp(1)),
+            None,
+            None,
+            Some((20, Some(Bent::NoneSince))),
+        );
     }
 
     #[test]

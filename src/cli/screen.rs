@@ -97,9 +97,23 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// So many of something: `1 core`, `4 cores`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        let check = |count, text| assert_eq!(counted(count, "core"), text);
+        check(0, "0 cores");
+        check(1, "1 core");
+        check(2, "2 cores");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::arguments::OutputFormat;
 use super::failure::{Exit, Failure};
 use crate::io::sync::watch;
 use crate::io::{blocking, spawn_thread};
@@ -28,8 +29,7 @@ pub(super) fn stop(at_end_of_input: bool) -> Result<Stop, Failure> {
                 "SIGINT"
             };
             if for_signals.send_replace(true) {
-                tracing::warn!("{name} again: stopping at once");
-                std::process::exit(i32::from(Exit::Failed.code()));
+                end_at_once(name);
             }
             tracing::info!("{name}: stopping");
         }
@@ -47,6 +47,17 @@ pub(super) fn stop(at_end_of_input: bool) -> Result<Stop, Failure> {
     Ok(stop)
 }
 
+/// Ends the process and leaves the rest to the next start. The line goes around the logger, whose
+/// thread would end before it has written.
+fn end_at_once(name: &str) -> ! {
+    let failure = Failure::interrupted(format!(
+        "{name} again: the graceful stop was cut short; nothing that was acknowledged is lost, the \
+         log recovers at the next start"
+    ));
+    failure.report(blocking::stderr(), OutputFormat::Table);
+    std::process::exit(i32::from(Exit::Interrupted.code()));
+}
+
 /// Calls `then` for every SIGTERM and SIGINT, on a thread of its own: also while the command waits
 /// for input, which a flag would not end.
 pub(super) fn each(mut then: impl FnMut() + Send + 'static) -> Result<(), Failure> {
@@ -60,7 +71,7 @@ pub(super) fn each(mut then: impl FnMut() + Send + 'static) -> Result<(), Failur
 pub(super) fn interrupt_flag() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        let code = i32::from(Exit::Failed.code());
+        let code = i32::from(Exit::Interrupted.code());
         // In this order: the flag that the first signal sets is what the second one meets.
         signal_hook::flag::register_conditional_shutdown(signal, code, flag.clone())
             .and_then(|_| signal_hook::flag::register(signal, flag.clone()))

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::arguments::{LogFormatArgument, StartArguments};
 use super::failure::Failure;
 use super::node::CoreBroker;
+use super::screen::counted;
 use super::{logging, node, signals};
 use crate::config::{
     self, BrokerConfig, BrokerValues, ConfigErrors, Durability, ListenerMode, LogFormat, Sources,
@@ -65,9 +66,9 @@ pub(super) fn run(arguments: &StartArguments) -> Result<(), Failure> {
             .try_this("corelog.log.level=info (or error, warn, debug, trace)")
     })?;
     tracing::info!(
-        "corelog {} starts: {} cores, data in {}, durability {}",
+        "corelog {} starts: {}, data in {}, durability {}",
         env!("CARGO_PKG_VERSION"),
-        cores_count,
+        counted(cores_count as u64, "core"),
         blocking::absolute(&config.data_dir).display(),
         config.engine.durability.as_str()
     );
@@ -359,10 +360,7 @@ Lines to paste:
         by_core = by_core.unwrap_or_default(),
         data = ready.data_dir.display(),
         cluster = ready.cluster_id,
-        cores = match ready.core_count {
-            1 => "1 core".to_string(),
-            count => format!("{count} cores"),
-        },
+        cores = counted(ready.core_count as u64, "core"),
         durability = ready.durability.as_str(),
     )
 }

@@ -221,7 +221,10 @@ impl Connection {
             .ok()
             .filter(|&length| length <= RESPONSE_BYTES_MAX);
         let Some(length) = length else {
-            let detail = format!("an answer of {size} bytes");
+            let detail = match speaker(size.to_be_bytes()) {
+                Some(speaker) => format!("its answer begins as {speaker} does"),
+                None => format!("an answer of {size} bytes"),
+            };
             return Err(self.misunderstood(ProtocolError::TooLarge { detail }));
         };
         // The buffer grows with what arrives, not with what the first four bytes promise.
@@ -275,6 +278,12 @@ impl Connection {
     }
 
     fn broken(&self, cause: io::Error) -> ClientError {
+        let cause = match cause.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the other side closed it")
+            }
+            _ => cause,
+        };
         ClientError::Disconnected {
             address: self.address.clone(),
             cause,
@@ -286,6 +295,17 @@ impl Connection {
             address: self.address.clone(),
             error,
         }
+    }
+}
+
+/// Who sends what no broker sends in place of an answer's size.
+fn speaker(size: [u8; 4]) -> Option<&'static str> {
+    match &size {
+        b"HTTP" => Some("an HTTP server's"),
+        b"SSH-" => Some("an SSH server's"),
+        // A record of TLS: an alert, version 3.x.
+        [0x15, 3, ..] => Some("a TLS server's"),
+        _ => None,
     }
 }
 

@@ -123,9 +123,10 @@ impl ClientError {
             ClientError::Connect { .. } => {
                 Some("Check that a broker listens there: `corelog` starts one on 127.0.0.1:9092.")
             }
-            ClientError::Disconnected { .. } => {
-                Some("The broker's log tells whether it stopped or refused the request.")
-            }
+            ClientError::Disconnected { .. } => Some(
+                "The broker's log tells whether it stopped or refused the request; what closes \
+                     every connection may expect TLS, or be no broker.",
+            ),
             ClientError::TimedOut { .. } => {
                 Some("The broker may be overloaded, or its advertised address may be wrong.")
             }

@@ -74,6 +74,15 @@ impl ConfigOwner {
             ConfigOwner::AllBrokers => String::new(),
         }
     }
+
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            ConfigOwner::Topic(name) => format!("topic {name}"),
+            ConfigOwner::Broker(id) => format!("broker {id}"),
+            ConfigOwner::AllBrokers => "all brokers".to_owned(),
+        }
+    }
 }
 
 /// Where a configuration's value comes from.
@@ -253,7 +262,7 @@ impl Client {
             let mut entries = Vec::new();
             for result in &response.results {
                 let message = result.error_message.as_deref();
-                let subject = owner.name();
+                let subject = owner.words();
                 ClientError::check(ApiKey::DescribeConfigs, subject, result.error_code, message)?;
                 entries.extend(result.configs.iter().map(read_config));
             }
@@ -286,7 +295,8 @@ impl Client {
             let response = client.call(owner.target(), &request)?;
             for result in &response.responses {
                 let (code, message) = (result.error_code, result.error_message.as_deref());
-                ClientError::check(ApiKey::IncrementalAlterConfigs, owner.name(), code, message)?;
+                let subject = owner.words();
+                ClientError::check(ApiKey::IncrementalAlterConfigs, subject, code, message)?;
             }
             Ok(())
         })

@@ -238,6 +238,11 @@ fn failures_say_what_why_and_what_helps() {
         &["\"a/b\" is no topic name"],
     );
     check("bench produce --rate fast", 2, &["--rate", "100MB/s"]);
+    let sizes = "bench produce --record-bytes 2MiB";
+    check(sizes, 2, &["--record-bytes", "from 8 to 1048576 bytes"]);
+    check("bench produce --record-bytes 1x", 2, &["16KiB"]);
+    let units = "bench produce --record-bytes 1k --batch-records 2000";
+    check(units, 2, &["2000 records of 1000 bytes"]);
     check("bench produce --duration 3d", 2, &["--duration", "500ms"]);
     let large = "bench produce --batch-records 2000";
     check(large, 2, &["2048000 bytes in a request", "try:"]);
@@ -334,11 +339,37 @@ fn an_interrupted_load_has_a_result_and_cleans_up() {
 #[test]
 fn a_broker_that_goes_away_ends_the_load() {
     let node = Node::start();
-    let run = run_disturbed(&node, "bench e2e", |_| node.signal("KILL"));
-    assert_eq!((run.code, run.out.as_str()), (3, ""), "{}", run.err);
+    let line = "bench e2e --warm-up 0 --delete-topic --json";
+    let run = run_disturbed(&node, line, |_| node.signal("KILL"));
+    assert_eq!(run.code, 3, "{}{}", run.out, run.err);
+    let error = json(&run.err);
+    let message = error["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("connection"), "{error}");
+    assert!(error["error"]["hint"].is_string(), "{error}");
+    // What was measured until then.
+    let result = json(&run.out);
+    assert!(result["records"].as_u64() > Some(0), "{result}");
+    assert!(result["seconds"].as_f64() < Some(10.0), "{result}");
+    assert!(result["end_to_end"]["count"].as_u64() > Some(0), "{result}");
     assert!(
-        run.err.contains("connection") && run.err.contains("try:"),
-        "{}",
-        run.err
+        result["notes"][0]
+            .as_str()
+            .expect("a note")
+            .starts_with("cut short: "),
+        "{result}"
     );
+}
+
+#[test]
+fn a_rate_that_is_too_much_is_said() {
+    let node = Node::start();
+    let line = "bench produce --rate 100k --batch-records 1 --record-bytes 8 --in-flight 1 \
+                --connections 1 --duration 500ms --warm-up 0 --json";
+    let result = json(&node.command(line, ""));
+    assert_eq!(result["rate_reached"], false, "{result}");
+    let notes = result["notes"].to_string();
+    assert!(notes.contains("the rate was not reached: "), "{notes}");
+    let figure = |key: &str| result[key].as_f64().expect(key);
+    let expected = figure("records_per_second") * figure("seconds");
+    assert!((figure("records") - expected).abs() < 1.0, "{result}");
 }

@@ -210,12 +210,73 @@ fn flags_that_would_do_nothing_are_refused_with_what_to_use() {
 }
 
 #[test]
+fn an_offset_beyond_the_log_is_warned_of_as_kafkas_tool_does() {
+    let node = Node::start();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    node.command("produce orders", "a\nb\nc\n");
+    node.command("consume orders -g readers -c 2", "");
+    let line = format!("kafka-tools install {}", dir.path().display());
+    assert_eq!(run(&line).code, 0);
+    let check = |goal: &str, new: i64, err: &str, out: &str| {
+        let line = format!(
+            "kafka-consumer-groups.sh --bootstrap-server BROKER --reset-offsets --group readers \
+             --topic orders {goal} --dry-run"
+        );
+        let run = ours(dir.path(), &line, node.address());
+        assert_eq!(run.code, 0, "{goal}: {}", run.err);
+        let (time, rest) = run.err.split_once("] ").unwrap_or(("", &run.err));
+        assert_eq!((time.len() > 20, rest), (!err.is_empty(), err), "{goal}");
+        let row = format!("readers         orders          0          {new}\n");
+        assert!(run.out.ends_with(&row), "{goal}: {}", run.out);
+        assert!(run.out.starts_with(out), "{goal}: {}", run.out);
+    };
+    let class = "(org.apache.kafka.tools.consumer.group.ConsumerGroupCommand)";
+    check("--to-offset 3", 3, "", "\nGROUP");
+    let higher = "WARN New offset (9) is higher than latest offset for topic partition orders-0. \
+                  Value will be set to 3";
+    check(
+        "--to-offset 9",
+        3,
+        &format!("{higher} {class}\n"),
+        "\nGROUP",
+    );
+    let lower = "WARN New offset (-3) is lower than earliest offset for topic partition orders-0. \
+                 Value will be set to 0";
+    check("--shift-by -5", 0, &format!("{lower} {class}\n"), "\nGROUP");
+    let none = "\nWarn: Partition 0 from topic orders is empty. Falling back to latest known \
+                offset.\n\nGROUP";
+    check("--to-datetime 2100-01-01T00:00:00.000", 3, "", none);
+}
+
+#[test]
+fn why_links_cannot_be_made_is_said() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let check = |place: &Path, cause: &str, remedy: &str| {
+        let refused = run(&format!("kafka-tools install {}", place.display()));
+        assert_eq!(refused.code, 1, "{}", refused.out);
+        for words in [cause, remedy] {
+            assert!(refused.err.contains(words), "{words:?}: {}", refused.err);
+        }
+    };
+    check(
+        &dir.path().join("none"),
+        "likely cause: there is no directory ",
+        "try: mkdir -p ",
+    );
+    check(&file, "file is no directory", "with a directory");
+}
+
+#[test]
 fn files_that_are_no_links_stay() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("kafka-topics.sh");
     std::fs::write(&path, "mine").expect("written");
     let refused = run(&format!("kafka-tools install {}", dir.path().display()));
     assert_eq!(refused.code, 1, "{}", refused.out);
+    let cause = "likely cause: only links are replaced";
+    assert!(refused.err.contains(cause), "{}", refused.err);
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "mine");
     std::fs::remove_file(&path).expect("removed");
     let line = format!("kafka-tools install {}", dir.path().display());

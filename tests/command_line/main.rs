@@ -13,7 +13,7 @@ mod kafka_tools;
 #[cfg(not(feature = "sim"))]
 mod node;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -165,6 +165,37 @@ fn a_cluster_that_is_not_there_is_a_failure_with_advice() {
     check("consume t -p -1", 2, &["a partition is a number from 0 on"]);
 }
 
+// A test is outside the broker: it has sockets and threads of its own.
+#[allow(clippy::disallowed_methods)]
+#[test]
+fn what_is_no_broker_is_a_failure_with_the_likely_cause() {
+    let answers: [(&[u8], &str); 4] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP server's"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "a TLS server's"),
+        (b"\xff\xff\xff\xff", "an answer of -1 bytes"),
+        (b"", "the other side closed it"),
+    ];
+    for (answer, words) in answers {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut asked = [0; 256];
+                let _ = stream.read(&mut asked);
+                let _ = stream.write_all(answer);
+            }
+        });
+        for line in ["topic list", "bench produce --records 10"] {
+            let cause = match answer {
+                b"" => "may expect TLS",
+                _ => "likely cause: Something other than a broker",
+            };
+            check(&format!("{line} -b {address}"), 3, &[words, cause, "try:"]);
+        }
+    }
+}
+
 #[test]
 fn scripts_get_failures_as_objects() {
     let check = |line: &str, code: i32, word: &str| {
@@ -255,6 +286,8 @@ fn the_doctor_says_of_each_check_what_why_and_how() {
     let said =
         refused.out.contains("FAIL  configuration") && refused.out.contains("num.partitions");
     assert!(said && refused.code == 2, "{}", refused.out);
+    let verdicts = refused.out.matches(" configuration  ").count();
+    assert_eq!(verdicts, 1, "it is not OK as well: {}", refused.out);
     let none = "doctor --only cpu,memory --jitter 0";
     let text = run_with_input(none, "").out;
     assert!(

@@ -257,6 +257,9 @@ fn brokers_are_configured_while_they_run() {
     assert_eq!(node.command("config describe", "").lines().count(), 1);
     let fixed = node.try_command("config alter --config listeners=PLAINTEXT://:1", "");
     assert_eq!(fixed.code, 1, "{}", fixed.err);
+    let unknown = node.try_command("config alter --config foo=1", "");
+    let named = "IncrementalAlterConfigs of all brokers: INVALID_REQUEST";
+    assert!(unknown.err.contains(named), "{}", unknown.err);
 }
 
 #[test]
@@ -315,6 +318,41 @@ fn lines_wait_for_a_broker_and_are_counted_when_it_goes_away() {
 }
 
 #[test]
+fn lines_that_were_not_acknowledged_are_named() {
+    let node = Node::start();
+    node.command("topic create small --config max.message.bytes=2000", "");
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    std::fs::write(&one, "a\nb\n").expect("written");
+    let large = format!("c\n{}\nd\n", "x".repeat(5000));
+    std::fs::write(&other, &large).expect("written");
+    let line = format!("produce small {} {}", one.display(), other.display());
+    let run = node.try_command(&line, "");
+    assert_eq!(run.code, 1, "{}", run.err);
+    for words in [
+        "MESSAGE_TOO_LARGE",
+        "(line 2 has 5001 bytes)",
+        "max.message.bytes of small is 2000",
+        "lines were acknowledged; not acknowledged, or not known to be: ",
+        &format!("{} lines ", other.display()),
+        // The first line may be in a batch of its own.
+        "-3; nothing behind them was sent",
+        "try: corelog topic alter small --config max.message.bytes=",
+        "message.max.bytes=",
+    ] {
+        assert!(run.err.contains(words), "{words:?}: {}", run.err);
+    }
+    let (_, remedy) = run.err.split_once("try: corelog ").expect("a remedy");
+    let (remedy, _) = remedy.split_once(" (every topic").expect("a command");
+    node.command(remedy, "");
+    node.command("produce small", &large);
+    let dir = node.try_command(&format!("produce small {}", dir.path().display()), "");
+    assert_eq!(dir.code, 1, "{}", dir.err);
+    let named = dir.err.starts_with("corelog: cannot read /") && dir.err.contains("directory");
+    assert!(named, "{}", dir.err);
+}
+
+#[test]
 fn an_interrupt_ends_producing_with_a_count() {
     let node = Node::start();
     let mut producing = Command::new(env!("CARGO_BIN_EXE_corelog"))
@@ -360,6 +398,22 @@ fn the_log_tells_of_the_start_and_the_end() {
         let at = log.find(said);
         assert!(at.is_some(), "{said}: {}", node.log());
         log = log.split_off(at.unwrap_or_default());
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_node_at_once_and_says_so() {
+    let mut node = Node::start();
+    // Both wait until it goes on, so that the second one is there before it has stopped.
+    for signal in ["STOP", "TERM", "INT", "CONT"] {
+        node.signal(signal);
+    }
+    assert_eq!(node.wait().code(), Some(130), "{}", node.log());
+    let log = node.log();
+    let line = log.lines().find(|line| line.starts_with("corelog: "));
+    let line = line.unwrap_or_else(|| panic!("no line: {log}"));
+    for words in [" again: ", "cut short", "recovers at the next start"] {
+        assert!(line.contains(words), "{words:?}: {line}");
     }
 }
 
@@ -435,6 +489,30 @@ fn groups_go_on_where_they_stopped_and_can_be_moved() {
     );
     let dry = node.command("group reset-offsets readers --all-topics --shift-by -2", "");
     assert!(dry.contains("Nothing was changed"), "{dry}");
+    for (goal, remark) in [
+        (
+            "--to-offset 99",
+            "orders-0 has offsets up to 20 only, not 99: 20",
+        ),
+        ("--shift-by -9", "orders-0 has offsets from 0 on, not -4: 0"),
+        (
+            "--to-datetime 2100-01-01T00:00:00Z",
+            "orders-0 has no record that is as young",
+        ),
+        ("--to-latest", ""),
+    ] {
+        let line = format!("group reset-offsets readers --topic orders {goal}");
+        let run = node.try_command(&line, "");
+        assert_eq!(run.code, 0, "{goal}: {}", run.err);
+        assert!(run.err.contains(remark), "{goal}: {}", run.err);
+        assert_eq!(run.err.is_empty(), remark.is_empty(), "{goal}: {}", run.err);
+        let json = node.command(&format!("{line} --output json"), "");
+        assert_eq!(
+            json.contains("\"note\""),
+            !remark.is_empty(),
+            "{goal}: {json}"
+        );
+    }
     assert_eq!(node.command("consume orders -g readers -c 1", ""), "v5\n");
     node.command(
         "group reset-offsets readers --topic orders --to-offset 18 --execute",

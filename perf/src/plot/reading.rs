@@ -1,9 +1,11 @@
 //! What pictures need, out of the JSON of results. Pure.
 
-use corelog::bench::Problem;
+use corelog::bench::{Problem, Rate};
+use indicatif::HumanCount;
 use serde_json::Value;
 
 use super::MARKS;
+use super::scale::three_digits;
 use crate::report::{consume_words, load_words};
 use crate::workload::Workload;
 
@@ -13,6 +15,10 @@ pub(crate) struct Reading {
     /// The workload's name; `None` if there are several.
     pub(crate) workload: Option<String>,
     pub(crate) question: String,
+    /// What all of them have in common; `None` if they have not, or if nobody says.
+    pub(crate) rate: Option<String>,
+    pub(crate) durability: Option<String>,
+    pub(crate) machine: Option<String>,
     pub(crate) curves: Vec<Curve>,
     pub(crate) flows: Vec<Flow>,
     pub(crate) small_print: Vec<String>,
@@ -50,6 +56,9 @@ impl Reading {
         let mut reading = Reading {
             workload: Some(workload.name.clone()),
             question: workload.question.clone(),
+            rate: rate_words(&workload),
+            durability: durability_of(result),
+            machine: machine_words(&context["machine"]),
             small_print: small_print(&workload, result),
             ..Reading::default()
         };
@@ -92,7 +101,17 @@ impl Reading {
 
     /// Several in one picture. What they have in common is said once.
     pub(crate) fn merge(readings: Vec<Reading>) -> Reading {
-        let mut whole = Reading::default();
+        let first = readings.first().cloned().unwrap_or_default();
+        let common = |of: fn(&Reading) -> &Option<String>| {
+            let is_common = readings.iter().all(|reading| of(reading) == of(&first));
+            of(&first).clone().filter(|_| is_common)
+        };
+        let mut whole = Reading {
+            rate: common(|reading| &reading.rate),
+            durability: common(|reading| &reading.durability),
+            machine: common(|reading| &reading.machine),
+            ..Reading::default()
+        };
         let several = readings
             .windows(2)
             .any(|pair| pair[0].workload != pair[1].workload);
@@ -129,6 +148,19 @@ impl Reading {
         match &self.workload {
             Some(name) => format!("{what}: {name}"),
             None => what.to_owned(),
+        }
+    }
+
+    /// The title of the spectrum: what its figures are worth nothing without.
+    pub(crate) fn spectrum_title(&self) -> String {
+        let rate = match (&self.rate, &self.durability) {
+            (None, None) => return self.title("Latency percentiles"),
+            (Some(rate), _) => format!("Latency {rate}"),
+            (None, Some(_)) => "Latency".to_owned(),
+        };
+        match &self.durability {
+            Some(durability) => format!("{rate}, durability {durability}"),
+            None => rate,
         }
     }
 
@@ -192,9 +224,47 @@ impl Reading {
 }
 
 fn broker_name(broker: &Value) -> String {
-    let text = |key: &str| broker[key].as_str().unwrap_or_default().to_owned();
-    let name = format!("{} {}", text("product"), text("version"));
+    let text = |key: &str| broker[key].as_str().unwrap_or_default();
+    let product = match text("product") {
+        "kafka" => "Apache Kafka",
+        product => product,
+    };
+    let name = format!("{product} {}", text("version"));
     format!("{}, {}", name.trim(), text("durability"))
+}
+
+/// The rate of who produces.
+fn rate_words(workload: &Workload) -> Option<String> {
+    let load = &workload.load;
+    match load.rate {
+        _ if load.connections == 0 => None,
+        Rate::Max => Some("as fast as it goes".to_owned()),
+        Rate::RecordsPerSecond(rate) => {
+            let megabytes = rate as f64 * f64::from(load.record_bytes) / 1e6;
+            Some(format!(
+                "at {} records/s ({} MB/s)",
+                HumanCount(rate),
+                three_digits(megabytes)
+            ))
+        }
+    }
+}
+
+/// The durability of all brokers of a result.
+fn durability_of(result: &Value) -> Option<String> {
+    let of = |broker: &Value| broker["durability"].as_str().map(str::to_owned);
+    let own = of(&result["context"]["broker"])?;
+    let peer = of(&result["peer"]);
+    (peer.is_none() || peer.as_ref() == Some(&own)).then_some(own)
+}
+
+fn machine_words(machine: &Value) -> Option<String> {
+    Some(format!(
+        "{}, {} CPUs, Linux {}",
+        machine["cpu_model"].as_str()?,
+        machine["cpus"].as_array()?.len(),
+        machine["kernel"].as_str()?
+    ))
 }
 
 /// Load, machine, durability, doubts: what every figure must be read with.
@@ -314,6 +384,9 @@ mod tests {
             (whole.title("A"), whole.stem()),
             ("A".to_owned(), "several".to_owned())
         );
+        let title = "Latency as fast as it goes, durability sync";
+        assert_eq!(whole.spectrum_title(), title);
+        assert_eq!(whole.machine.as_deref(), Some("X, 4 CPUs, Linux 6.18"));
         assert_eq!(whole.question, "W1, W9");
         assert_eq!(whole.curves[1].name, "W9: other");
     }

@@ -57,7 +57,7 @@ impl Axis {
     pub(crate) fn log(range: (f64, f64), span: (f64, f64), label: impl Fn(f64) -> String) -> Axis {
         let (from, to) = (round_down(range.0), round_up(range.1.max(range.0 * 2.0)));
         let decades = (to / from).log10();
-        let steps: &[f64] = if decades > 3.0 {
+        let steps: &[f64] = if decades > 4.0 {
             &[1.0]
         } else {
             &[1.0, 2.0, 5.0]
@@ -116,6 +116,17 @@ pub(crate) fn time_text(us: f64) -> String {
         _ => (us, "µs"),
     };
     format!("{} {unit}", three_digits(figure))
+}
+
+/// The same in milliseconds without their unit.
+pub(crate) fn ms_text(us: f64) -> String {
+    let digits = match us {
+        _ if us >= 1000.0 || us == 0.0 => return three_digits(us / 1000.0),
+        // As many as show its first two digits.
+        us => (1 - (us / 1000.0).log10().floor() as i32).clamp(0, 9) as usize,
+    };
+    let text = format!("{:.digits$}", us / 1000.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A figure with three digits, and no zeros behind the point.

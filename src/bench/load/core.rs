@@ -102,7 +102,7 @@ pub(super) async fn run_core(
     lines: Vec<Rc<Line>>,
     tails: Vec<Rc<Tail>>,
     mut commanded: watch::Receiver<Option<Command>>,
-    tell: mpsc::Sender<Result<Book, Problem>>,
+    tell: mpsc::Sender<(Book, Option<Problem>)>,
 ) {
     let _space = core
         .plan
@@ -122,12 +122,10 @@ pub(super) async fn run_core(
         let command = command.expect("only commands are sent");
         core.begin_slice(command);
         run_slice(&core, &lines, &tails).await;
-        let outcome = match core.problem.borrow_mut().take() {
-            Some(problem) => Err(problem),
-            None => Ok(core.book.borrow().clone()),
-        };
+        let problem = core.problem.borrow_mut().take();
+        let book = core.book.borrow().clone();
         // Whoever does not listen any more needs no book.
-        let _ = tell.send(outcome);
+        let _ = tell.send((book, problem));
     }
     for line in &lines {
         line.close();

@@ -47,7 +47,9 @@ pub struct Load {
     plan: Plan,
     gauges: Arc<Gauges>,
     commands: Option<watch::Sender<Option<Command>>>,
-    books: mpsc::Receiver<Result<Book, Problem>>,
+    books: mpsc::Receiver<(Book, Option<Problem>)>,
+    /// What was written down in the slice that went wrong.
+    cut_short: Option<Book>,
     thread: Option<std::thread::JoinHandle<io::Result<()>>>,
     /// A slice went wrong: there will be no other one.
     is_broken: bool,
@@ -137,6 +139,7 @@ impl Load {
             gauges,
             commands: Some(commands),
             books,
+            cut_short: None,
             thread: Some(thread),
             is_broken: false,
         };
@@ -184,6 +187,12 @@ impl Load {
         }
     }
 
+    /// After a slice that went wrong while it ran: what was written down until then. It ends with
+    /// the last answer.
+    pub fn take_cut_short(&mut self) -> Option<Book> {
+        self.cut_short.take()
+    }
+
     fn run(
         &mut self,
         warm_up: Duration,
@@ -223,15 +232,21 @@ impl Load {
         let mut first_problem = None;
         for _ in 0..self.plan.cpus.len() {
             match self.books.recv() {
-                Ok(Ok(book)) => match &mut sum {
-                    Some(sum) => sum.add(&book),
-                    None => sum = Some(book),
-                },
-                Ok(Err(problem)) => first_problem = first_problem.or(Some(problem)),
+                Ok((book, problem)) => {
+                    first_problem = first_problem.or(problem);
+                    match &mut sum {
+                        Some(sum) => sum.add(&book),
+                        None => sum = Some(book),
+                    }
+                }
                 Err(_) => return Err(self.why_it_ended()),
             }
         }
         if let Some(problem) = first_problem {
+            self.cut_short = sum.map(|mut sum| {
+                sum.end_with_the_last();
+                sum
+            });
             return Err(problem);
         }
         self.is_broken = false;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::quantity::{self, Pace};
+use crate::bench::STAMP_BYTES;
 use crate::bench::limits::{
     BATCH_RECORDS_MAX, CONNECTIONS_MAX, IN_FLIGHT_MAX, PARTITIONS_MAX, RECORD_BYTES_MAX,
     THREADS_MAX,
@@ -73,9 +74,8 @@ pub(in crate::cli) struct LoadArguments {
     /// Delete the topic at the end, if it was created for this run
     #[arg(long)]
     pub(super) delete_topic: bool,
-    /// Bytes of each record's value
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    #[arg(value_parser = clap::value_parser!(u32).range(8..=i64::from(RECORD_BYTES_MAX)))]
+    /// Bytes of each record's value, as in 100, 1k or 16KiB
+    #[arg(long, value_name = "SIZE", default_value = "1024", value_parser = record_bytes)]
     pub(super) record_bytes: u32,
     /// Connections, to which the partitions are dealt
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -158,6 +158,16 @@ pub(in crate::cli) struct E2eArguments {
     #[command(flatten)]
     pub(super) run: RunArguments,
 }
+
+fn record_bytes(text: &str) -> Result<u32, String> {
+    let bytes = u32::try_from(quantity::bytes(text)?).ok();
+    bytes
+        .filter(|bytes| (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| format!("from {RECORD_BYTES_MIN} to {RECORD_BYTES_MAX} bytes"))
+}
+
+/// A value has room for the time at which it is sent.
+const RECORD_BYTES_MIN: u32 = STAMP_BYTES as u32;
 
 fn fetch_bytes(text: &str) -> Result<u32, String> {
     let bytes = u32::try_from(quantity::bytes(text)?).ok();

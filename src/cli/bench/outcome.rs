@@ -3,12 +3,13 @@
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::run::failed;
 use crate::bench::limits::DRAIN_SECONDS;
 use crate::bench::{
-    Acks, BatchCodec, Book, LoadPart, PERCENTILES, Rate, Traffic, percentiles, us_at,
+    Acks, BatchCodec, Book, LoadPart, PERCENTILES, Problem, Rate, Traffic, percentiles, us_at,
 };
 use crate::cli::failure::Failure;
-use crate::cli::screen::Table;
+use crate::cli::screen::{Table, counted};
 use crate::client::ClientError;
 use crate::model::TopicName;
 use crate::protocol::{ApiKey, ErrorCode};
@@ -48,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) cpu_seconds: f64,
     pub(super) threads: u16,
     pub(super) is_interrupted: bool,
+    /// What ended it before its time.
+    pub(super) problem: Option<Problem>,
 }
 
 /// From here on the client itself is likely to be the limit.
@@ -83,12 +86,26 @@ impl Outcome {
         all
     }
 
-    /// Records that count: acknowledged, or read.
+    /// Records that count: acknowledged, or read. Where the rate was not reached, only what was
+    /// acknowledged in time: the rest came from a queue, after the end.
     fn records(&self) -> u64 {
         match self.verb {
             Verb::Consume => self.book.fetched_records(),
+            Verb::Produce | Verb::E2e if self.missed().is_some() => self.book.records(),
             Verb::Produce | Verb::E2e => self.book.counted_records,
         }
+    }
+
+    /// The rate that was asked for and not reached, and by how many records the queue has grown.
+    fn missed(&self) -> Option<(u64, u64)> {
+        let load = &self.traffic.load;
+        let Rate::RecordsPerSecond(rate) = load.rate else {
+            return None;
+        };
+        let requests = u64::from(load.connections) * u64::from(load.in_flight);
+        let in_flight = requests * u64::from(load.batch_records);
+        let behind = self.book.behind_records(rate, in_flight);
+        (load.connections > 0 && behind > 0).then_some((rate, behind))
     }
 
     fn records_per_second(&self) -> f64 {
@@ -127,25 +144,47 @@ impl Outcome {
     fn notes(&self) -> Vec<String> {
         let (book, load) = (&self.book, &self.traffic.load);
         let mut notes = Vec::new();
+        if let Some(problem) = &self.problem {
+            let seconds = book.length_seconds();
+            notes.push(format!(
+                "cut short: {}; the figures end with the last answer, {seconds:.1} s after the \
+                 begin of what counts",
+                problem.what()
+            ));
+        }
         if self.is_interrupted {
             notes.push("interrupted: the figures are those of a shorter run".to_owned());
         }
         if self.verb != Verb::Consume && load.acks == Acks::None {
             notes.push("acks=0: a send ends where the kernel took it, nothing is promised".into());
         }
-        let is_fast = self.verb == Verb::Consume || load.rate == Rate::Max;
+        if let Some((rate, behind)) = self.missed() {
+            let reached = self.records_per_second();
+            notes.push(format!(
+                "the rate was not reached: {reached:.0} of {rate} records/s ({:.0} %); the \
+                 latencies are those of a queue that grew by {behind} records until the end, not \
+                 of the broker at a rate that it takes: a lower --rate measures that, and --rate 0 \
+                 what it takes",
+                reached * 100.0 / rate as f64
+            ));
+        }
+        let is_fast =
+            self.verb == Verb::Consume || load.rate == Rate::Max || self.missed().is_some();
         if is_fast && self.client_busy_share() > CLIENT_BUSY_SHARE * f64::from(self.threads) {
             notes.push("this client was busy all the time: more --threads may bring more".into());
         }
         if book.unanswered > 0 {
+            let when = match self.problem {
+                None => format!("{DRAIN_SECONDS} s after the end"),
+                Some(_) => "when it ended".to_owned(),
+            };
             notes.push(format!(
-                "{} requests had no answer {DRAIN_SECONDS} s after the end and count with the age \
-                 that they had reached: the rate is more than the broker takes",
-                book.unanswered
+                "{} had no answer {when}; the latency is the age reached by then",
+                counted(book.unanswered, "request")
             ));
         }
         let missing = book.counted_records.saturating_sub(book.end_to_end.len());
-        if self.verb == Verb::E2e && missing > 0 {
+        if self.verb == Verb::E2e && missing > 0 && self.problem.is_none() {
             notes.push(format!(
                 "{missing} acknowledged records had not arrived {DRAIN_SECONDS} s after the end"
             ));
@@ -168,11 +207,11 @@ impl Outcome {
             (false, _) => "",
         };
         let mut text = format!(
-            "{verb} {} records in {:.1} s; topic {}, {} partitions{state}.\n",
-            self.records(),
+            "{verb} {} in {:.1} s; topic {}, {}{state}.\n",
+            counted(self.records(), "record"),
             self.book.length_seconds(),
             self.topic,
-            self.partitions,
+            counted(self.partitions as u64, "partition"),
         );
         let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12}{value}\n"));
         line("load", &self.load_words());
@@ -185,7 +224,10 @@ impl Outcome {
             line("note", &note);
         }
         for (name, count) in &self.book.refused {
-            line("refused", &format!("{count} requests: {name}"));
+            line(
+                "refused",
+                &format!("{}: {name}", counted(*count, "request")),
+            );
         }
         if self.topic_is_created && !self.topic_is_deleted {
             line("clean up", &format!("corelog topic delete {}", self.topic));
@@ -209,8 +251,9 @@ impl Outcome {
     fn load_words(&self) -> String {
         let consumers = self.traffic.consume.as_ref().map(|consume| {
             format!(
-                "{} consumers, fetches of {} bytes at most",
-                consume.connections, consume.max_bytes
+                "{}, fetches of {} bytes at most",
+                counted(consume.connections.into(), "consumer"),
+                consume.max_bytes
             )
         });
         match (self.verb, consumers) {
@@ -223,7 +266,7 @@ impl Outcome {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let book = &self.book;
+        let (book, load_rate) = (&self.book, self.traffic.load.rate);
         let mut object = json!({
             "command": self.verb.as_str(),
             "bootstrap_server": self.bootstrap,
@@ -244,6 +287,10 @@ impl Outcome {
         });
         if self.verb != Verb::Consume {
             object["load"] = json!(self.traffic.load);
+            object["rate_reached"] = match load_rate {
+                Rate::Max => Value::Null,
+                Rate::RecordsPerSecond(_) => self.missed().is_none().into(),
+            };
             object["unanswered"] = book.unanswered.into();
             object["errors"] = json!(book.refused);
         }
@@ -260,6 +307,17 @@ impl Outcome {
 
     /// Whether the figures are those of what was asked for.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if let Some(problem) = &self.problem {
+            let failure = match problem.is_lost() {
+                false => failed(problem.clone()),
+                true => failed(Problem::lost(format!(
+                    "the broker at {} went away: {}",
+                    self.bootstrap,
+                    problem.what()
+                ))),
+            };
+            return Err(failure);
+        }
         if self.is_interrupted {
             return Err(Failure::interrupted("interrupted"));
         }
@@ -310,9 +368,11 @@ fn producer_words(load: &LoadPart) -> String {
         Acks::None => "0",
     };
     format!(
-        "{} connections, {} in flight each, {} records of {} bytes in a request, {codec}, \
-         acks={acks}; {pace}",
-        load.connections, load.in_flight, load.batch_records, load.record_bytes
+        "{}, {} in flight each, {} of {} bytes in a request, {codec}, acks={acks}; {pace}",
+        counted(load.connections.into(), "connection"),
+        load.in_flight,
+        counted(load.batch_records.into(), "record"),
+        load.record_bytes
     )
 }
 
@@ -367,6 +427,7 @@ mod tests {
             cpu_seconds: 0.5,
             threads: 1,
             is_interrupted: false,
+            problem: None,
         }
     }
 
@@ -390,6 +451,32 @@ send-to-kernel           0     0     0     0      0       0
     }
 
     #[test]
+    fn a_rate_that_was_not_reached_is_said_with_what_the_times_are() {
+        let held = outcome(Rate::RecordsPerSecond(250));
+        assert_eq!(held.notes(), [""; 0]);
+        assert_eq!(held.to_json()["rate_reached"], true);
+        assert_eq!(outcome(Rate::Max).to_json()["rate_reached"], Value::Null);
+        let mut missed = outcome(Rate::RecordsPerSecond(1000));
+        // Answered after the end: it is no part of what was done within it.
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        missed.book.acknowledged(at(1999), at(4000));
+        let text = missed.text();
+        for words in [
+            "Produced 500 records in 2.0 s",
+            "not reached: 250 of 1000 records/s (25 %)",
+            "a queue that grew by 1500 records",
+            "250        0.25",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in:\n{text}");
+        }
+        let object = missed.to_json();
+        assert_eq!(
+            (&object["records"], &object["rate_reached"]),
+            (&500.into(), &false.into())
+        );
+    }
+
+    #[test]
     fn what_casts_doubt_is_said() {
         let check = |change: fn(&mut Outcome), word: &str| {
             let mut outcome = outcome(Rate::Max);
@@ -404,6 +491,29 @@ send-to-kernel           0     0     0     0      0       0
         check(|outcome| outcome.book.unanswered = 3, "3 requests");
         check(|outcome| outcome.topic_is_kept = true, "not deleted");
         check(|outcome| outcome.is_interrupted = true, "interrupted");
+    }
+
+    #[test]
+    fn a_load_that_was_cut_short_has_figures_and_is_a_failure() {
+        let mut cut = outcome(Rate::Max);
+        cut.book.end_with_the_last();
+        cut.problem = Some(Problem::lost("the broker closed a connection"));
+        let text = cut.text();
+        for words in [
+            "Produced 500 records in 0.1 s",
+            "cut short: the broker closed",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in:\n{text}");
+        }
+        let failure = cut.verdict().expect_err("cut short");
+        assert_eq!(failure.exit(), Exit::Unreachable);
+        let text = failure.to_string();
+        assert!(
+            text.starts_with("corelog: the broker at h:1 went away: "),
+            "{text}"
+        );
+        cut.problem = Some(Problem::new("no room"));
+        assert_eq!(cut.verdict().expect_err("cut short").exit(), Exit::Failed);
     }
 
     #[test]

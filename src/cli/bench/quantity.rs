@@ -60,7 +60,7 @@ pub(in crate::cli) fn pace(text: &str) -> Result<Pace, String> {
 
 /// `16384`, `16KiB`, `1MB`.
 pub(in crate::cli) fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || "expected bytes from 1 on, as in 16384, 16KiB or 1MB".to_string();
+    let wrong = || "expected bytes from 1 on, as in 16384, 16KiB, 1k or 1MB".to_string();
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let factor = match unit {
         "" => 1,
@@ -107,9 +107,9 @@ fn split(text: &str) -> Option<(f64, &str)> {
 fn scale(unit: &str) -> Option<u64> {
     Some(match unit {
         "B" => 1,
-        "kB" | "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
+        "k" | "kB" | "KB" => 1000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
@@ -166,6 +166,8 @@ mod tests {
         check("16384", Some(16384));
         check("16KiB", Some(16384));
         check("1MB", Some(1_000_000));
+        check("1k", Some(1000));
+        check("1.5M", Some(1_500_000));
         for wrong in ["0", "16K", "-5", "99999999GiB"] {
             check(wrong, None);
         }

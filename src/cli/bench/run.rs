@@ -11,7 +11,7 @@ use super::arguments::RunArguments;
 use super::outcome::{Outcome, Verb};
 use super::target::{Target, Topic, durability};
 use crate::bench::limits::SECONDS_MAX;
-use crate::bench::{Book, Found, Load, Plan, Problem, Rate, Traffic, Watcher, hgrm};
+use crate::bench::{Found, Load, Plan, Problem, Rate, Traffic, Watcher, hgrm};
 use crate::cli::arguments::OutputFormat;
 use crate::cli::failure::Failure;
 use crate::cli::screen::Screen;
@@ -43,7 +43,11 @@ pub(super) fn drive(job: &Job<'_>) -> Result<(), Failure> {
     // However it ended.
     let cleaned = topic.clean_up(&mut client);
     let mut outcome = measured?;
-    outcome.topic_is_deleted = cleaned?;
+    outcome.topic_is_deleted = match outcome.problem {
+        None => cleaned?,
+        // What comes of a broker that is gone: nothing.
+        Some(_) => cleaned.unwrap_or(false),
+    };
     if let Some(path) = &job.run.hdr {
         let text = hgrm(outcome.times());
         blocking::write_file(path, text.as_bytes()).map_err(|error| cannot_write(path, &error))?;
@@ -132,7 +136,13 @@ fn measure(
         Cut::Records(records, longest) => load.run_to(records, longest, &mut meter),
     };
     bar.finish_and_clear();
-    let book: Book = book.map_err(failed)?;
+    let (book, problem) = match book {
+        Ok(book) => (book, None),
+        Err(problem) => match load.take_cut_short() {
+            Some(book) => (book, Some(problem)),
+            None => return Err(failed(problem)),
+        },
+    };
     Ok(Outcome {
         verb: job.verb,
         bootstrap: bootstrap.clone(),
@@ -147,6 +157,7 @@ fn measure(
         cpu_seconds: meter.cpu_seconds(),
         threads: job.run.threads,
         is_interrupted: interrupted.load(Ordering::Relaxed),
+        problem,
     })
 }
 
@@ -163,7 +174,7 @@ fn seated(traffic: &Traffic, partitions: usize, leaders: usize) -> Traffic {
     traffic
 }
 
-fn failed(problem: Problem) -> Failure {
+pub(super) fn failed(problem: Problem) -> Failure {
     let failure = match problem.is_lost() {
         true => Failure::unreachable(problem.what()),
         false => Failure::new(problem.what()),

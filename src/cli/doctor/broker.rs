@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::check::{Area, Check, Question};
 use crate::cli::failure::Failure;
+use crate::cli::screen::counted;
 use crate::client::{Client, ClientError, ClientOptions, ConfigOwner};
 use crate::config::Notice;
 use crate::io::housekeeping::now;
@@ -78,9 +79,9 @@ pub(super) fn ask(bootstrap: &str) -> Vec<Check> {
         .count();
     let mut checks = vec![
         ANSWERS.ok(format!(
-            "cluster {id}, {} nodes, {} topics, within {took_ms} ms",
-            cluster.nodes.len(),
-            topics.len()
+            "cluster {id}, {}, {}, within {took_ms} ms",
+            counted(cluster.nodes.len() as u64, "node"),
+            counted(topics.len() as u64, "topic")
         )),
         match lost {
             0 => LEADERS.ok(format!("each of {count} partitions has one")),

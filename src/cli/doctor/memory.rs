@@ -2,6 +2,7 @@
 
 use super::check::{Area, Check, Question};
 use super::system::{System, chosen};
+use crate::cli::screen::counted;
 
 const SIZE: Question = Question::new(
     Area::Memory,
@@ -58,7 +59,7 @@ fn judge_size(total: Option<u64>, bound: Option<u64>, cores: usize) -> Check {
     };
     let bytes = bound.map_or(total, |bound| total.min(bound));
     let gib = bytes as f64 / (1u64 << 30) as f64;
-    let seen = format!("{gib:.1} GiB for {cores} cores");
+    let seen = format!("{gib:.1} GiB for {}", counted(cores as u64, "core"));
     // A machine sold as 8 GiB has a little less.
     match bytes + bytes / 16 >= MEMORY_WANTED_BYTES * cores as u64 {
         true => SIZE.ok(seen),

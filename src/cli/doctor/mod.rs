@@ -49,12 +49,9 @@ pub(super) fn run(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
     let mut checks = Vec::new();
     let wanted = |area: Area| arguments.only.is_empty() || arguments.only.contains(&area);
     let settings = settings(arguments);
-    let (config, notices) = match settings {
-        Ok((config, notices)) => (config, notices),
-        Err(failure) => {
-            checks.push(broker::refused(&failure));
-            defaults()?
-        }
+    let (config, configuration) = match settings {
+        Ok((config, notices)) => (config, broker::lint(arguments.config.as_deref(), &notices)),
+        Err(failure) => (defaults()?, vec![broker::refused(&failure)]),
     };
     let machine = Machine;
     let cores = node::cores(&config);
@@ -71,7 +68,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
         checks.extend(network::checks(&machine, &config, cores.len()));
     }
     if wanted(Area::Broker) {
-        checks.extend(broker::lint(arguments.config.as_deref(), &notices));
+        checks.extend(configuration);
         if let Some(bootstrap) = &arguments.bootstrap_server {
             checks.extend(broker::ask(bootstrap));
         }
@@ -111,15 +108,15 @@ fn settings(arguments: &DoctorArguments) -> Result<Resolved, Failure> {
     })
 }
 
-fn defaults() -> Result<Resolved, Failure> {
+/// The embedded defaults, for the checks that need some configuration.
+fn defaults() -> Result<config::BrokerConfig, Failure> {
     let sources = config::Sources {
         file: None,
         environment: Vec::new(),
         overrides: Vec::new(),
     };
     let (values, _) = config::load(&sources).map_err(start::refuse)?;
-    let config = config::resolve(values).map_err(start::refuse)?;
-    Ok((config, Vec::new()))
+    config::resolve(values).map_err(start::refuse)
 }
 
 /// The directory itself, or the nearest one above it that exists.

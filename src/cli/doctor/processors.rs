@@ -2,6 +2,7 @@
 
 use super::check::{Area, Check, Question};
 use super::system::{System, chosen, listed};
+use crate::cli::screen::counted;
 
 const QUOTA: Question = Question::new(
     Area::Cpu,
@@ -96,15 +97,21 @@ fn cpus_of(text: &str) -> Option<f64> {
 
 fn judge_quota(quota: Option<f64>, cores: usize) -> Check {
     match quota {
-        None => QUOTA.ok(format!("none; {cores} cores would be started")),
+        None => QUOTA.ok(format!(
+            "none; {} would be started",
+            counted(cores as u64, "core")
+        )),
         Some(cpus) if cpus < cores as f64 => QUOTA.fail(
-            format!("{cpus:.1} CPUs for {cores} cores"),
+            format!("{cpus:.1} CPUs for {}", counted(cores as u64, "core")),
             format!(
                 "corelog start --override corelog.cores={}, or a container without --cpus",
                 (cpus as usize).max(1)
             ),
         ),
-        Some(cpus) => QUOTA.ok(format!("{cpus:.1} CPUs for {cores} cores")),
+        Some(cpus) => QUOTA.ok(format!(
+            "{cpus:.1} CPUs for {}",
+            counted(cores as u64, "core")
+        )),
     }
 }
 

@@ -5,12 +5,15 @@ use std::io::Write;
 use super::flags::{self, Flag, Given, Refusal, refused, switch, value};
 use super::{Failed, Stop, connect, words_of};
 use crate::cli::arguments::{ClusterArguments, OutputFormat, ResetArguments};
+use crate::cli::datetime::DateTime;
 use crate::cli::failure::Failure;
 use crate::cli::group::{self, Row, Standing};
-use crate::cli::reset;
+use crate::cli::reset::{self, Bent, Moved};
 use crate::cli::screen::Screen;
 use crate::client::{Client, ClientError, GroupDescription};
 use crate::io::blocking;
+use crate::io::housekeeping::wall_clock;
+use crate::model::Offset;
 use crate::protocol::ErrorCode;
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -411,17 +414,24 @@ fn reset(client: &mut Client, given: &Given, screen: &mut Screen) -> Result<(), 
                 failure.to_string().trim_start_matches("corelog: ")
             ))
         })?;
-        let topics = moved.iter().map(|offset| offset.partition.topic.as_str());
+        for moved in &moved {
+            match warning(moved) {
+                Some(Warning::Logged(line)) => say(&line),
+                Some(Warning::Printed(line)) => text.push_str(&line),
+                None => {}
+            }
+        }
+        let topics = moved.iter().map(|moved| moved.partition.topic.as_str());
         let (g, t) = (id.len().max(COLUMN), widest(topics));
         text.push_str(&format!(
             "\n{:g$} {:t$} {:10} {}",
             "GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"
         ));
-        for offset in &moved {
-            let (topic, index) = (offset.partition.topic.as_str(), offset.partition.index);
+        for moved in &moved {
+            let (topic, index) = (moved.partition.topic.as_str(), moved.partition.index);
             text.push_str(&format!(
                 "\n{id:g$} {topic:t$} {index:<10} {}",
-                offset.offset
+                moved.offset
             ));
         }
         text.push('\n');
@@ -429,12 +439,43 @@ fn reset(client: &mut Client, given: &Given, screen: &mut Screen) -> Result<(), 
     Ok(screen.bytes(text.as_bytes())?)
 }
 
+/// What Kafka's tool says of an offset that is not the one that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Warning {
+    /// By its logger, which writes to the standard error.
+    Logged(String),
+    /// Before the table.
+    Printed(String),
+}
+
+fn warning(moved: &Moved) -> Option<Warning> {
+    let Moved {
+        partition, offset, ..
+    } = moved;
+    let logged = |wanted: Offset, place: &str| {
+        let now = DateTime::of(wall_clock()).in_log();
+        Warning::Logged(format!(
+            "[{now}] WARN New offset ({wanted}) is {place} offset for topic partition {partition}. \
+             Value will be set to {offset} \
+             (org.apache.kafka.tools.consumer.group.ConsumerGroupCommand)\n"
+        ))
+    };
+    Some(match moved.bent? {
+        Bent::Higher(wanted) => logged(wanted, "higher than latest"),
+        Bent::Lower(wanted) => logged(wanted, "lower than earliest"),
+        Bent::NoneSince => Warning::Printed(format!(
+            "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.\n",
+            partition.index, partition.topic
+        )),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::MemberDescription;
     use crate::metrics::partition_of;
-    use crate::model::{NodeId, Offset};
+    use crate::model::NodeId;
 
     #[test]
     fn what_is_missing_is_said_in_kafkas_words() {

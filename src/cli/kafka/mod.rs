@@ -29,7 +29,7 @@ use super::arguments::OutputFormat;
 use super::failure::Failure;
 use super::screen::Screen;
 use crate::client::{Client, ClientError, ClientOptions};
-use crate::io::blocking;
+use crate::io::{ErrorKind, blocking};
 
 /// A tool whose name the binary may be called by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,13 +197,33 @@ pub(super) fn install(dir: &Path) -> Result<(), Failure> {
     for tool in TOOLS {
         let link = dir.join(format!("{}.sh", tool.name()));
         blocking::link_file(&binary, &link).map_err(|error| {
-            failed(&format!("cannot make {}", link.display()), error)
-                .because("only links are replaced, never a file that is something else")
-                .try_this("corelog kafka-tools install DIR, with a directory that is empty")
+            let kind = error.kind();
+            let failure = failed(&format!("cannot make {}", link.display()), error);
+            explained(failure, kind, dir)
         })?;
         screen.bytes(format!("{} -> {}\n", link.display(), binary.display()).as_bytes())?;
     }
     screen.flush()
+}
+
+/// Adds why a link could not be made, as far as that is known.
+fn explained(failure: Failure, kind: ErrorKind, dir: &Path) -> Failure {
+    let dir = dir.display();
+    match kind {
+        ErrorKind::AlreadyExists => failure
+            .because("only links are replaced, never a file that is something else")
+            .try_this("corelog kafka-tools install DIR, with a directory that is empty"),
+        ErrorKind::NotFound => failure
+            .because(format!("there is no directory {dir}"))
+            .try_this(format!("mkdir -p {dir}")),
+        ErrorKind::NotADirectory => failure
+            .because(format!("{dir} is no directory"))
+            .try_this("corelog kafka-tools install DIR, with a directory"),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => failure
+            .because(format!("{dir} may not be written by this user"))
+            .try_this("a directory of your own, such as ~/.local/bin"),
+        _ => failure,
+    }
 }
 
 #[cfg(test)]

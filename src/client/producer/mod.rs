@@ -247,12 +247,13 @@ impl Producer {
         self.identity.map(|identity| identity.id)
     }
 
-    /// Adds a record to a batch, and sends what is due. Waits only while too much waits already.
+    /// Adds a record to a batch, and sends what is due; returns the record's partition. Waits only
+    /// while too much waits already.
     pub fn send(
         &mut self,
         topic: &TopicName,
         record: &ProducerRecord<'_>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<i32, ClientError> {
         let now = io::now();
         let index = self.choose_partition(topic, record)?;
         let timestamp = record.timestamp.unwrap_or_else(io::wall_clock);
@@ -283,7 +284,7 @@ impl Producer {
         while self.ready_bytes > self.options.buffer_bytes {
             self.advance()?;
         }
-        Ok(())
+        Ok(index as i32)
     }
 
     fn choose_partition(
