@@ -3,6 +3,7 @@
 //! Drawn in `docs/formats/checkpoint.md`. A checkpoint that is lost, old or damaged costs time at
 //! the next start, never a record.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -174,27 +175,63 @@ impl Log {
 }
 
 /// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
-/// the file. A partition that waits for space is left out; its restart replays more.
+/// the file. Of a partition that waits for space, or could not be opened, it says what was known
+/// before.
 pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
     // One at a time: they share a temporary file, and the later one is to stay.
     let _turn = store.checkpoints.acquire().await.expect("never closed");
     let mut wires = Vec::with_capacity(entries.len());
+    let mut unsettled = Vec::new();
     for Entry { log, mut wire } in entries {
         if log.settles(Offset(wire.state_offset)).await {
             wire.durable = WireBoundary::of(&log.state.borrow().synced);
             wires.push(wire);
+        } else if !log.is_deleted() {
+            unsettled.push(log.id);
         }
     }
     if store.is_stopped() {
         return Err(CheckpointError::Stopped);
     }
+    let settled: BTreeSet<PartitionId> = wires.iter().map(Wire::id).collect();
+    wires.extend(kept(store, &settled, unsettled).await);
     let bytes = encode(&wires);
     if bytes.len() as u64 > SMALL_FILE_BYTES_MAX {
         return Err(CheckpointError::Io(ErrorKind::FileTooLarge.into()));
     }
-    fs::write_small(store.checkpoint_path(), bytes)
-        .await
-        .map_err(CheckpointError::Io)
+    let written = fs::write_small(store.checkpoint_path(), bytes).await;
+    written.map_err(CheckpointError::Io)?;
+    // The file knows more of these now than the start has found.
+    let mut remembered = store.remembered.borrow_mut();
+    remembered.retain(|id, _| !settled.contains(id));
+    Ok(())
+}
+
+/// What was known of partitions that have no entry now: as the start has found it, which may be in
+/// another core's file, or as this core wrote it last.
+async fn kept(
+    store: &ChunkStore,
+    settled: &BTreeSet<PartitionId>,
+    unsettled: Vec<PartitionId>,
+) -> Vec<Wire> {
+    let mut kept: Vec<Wire> = {
+        let remembered = store.remembered.borrow();
+        let kept = remembered.iter().filter(|(id, _)| !settled.contains(id));
+        kept.map(|(id, known)| Wire::of(*id, known)).collect()
+    };
+    let found: BTreeSet<PartitionId> = kept.iter().map(Wire::id).collect();
+    let written: Vec<PartitionId> = unsettled
+        .into_iter()
+        .filter(|id| !found.contains(id))
+        .collect();
+    if !written.is_empty()
+        && let Ok(bytes) = fs::read_small(store.checkpoint_path()).await
+    {
+        let entries = decode(&bytes).unwrap_or_default().into_iter();
+        let entries = entries.filter(|(id, _)| written.contains(id));
+        kept.extend(entries.map(|(id, known)| Wire::of(id, &known)));
+    }
+    kept
 }
 
 /// Where the checkpoint of a core stands.
@@ -233,11 +270,32 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<(PartitionId, Remembered)>> {
 }
 
 impl Wire {
-    fn into_remembered(self) -> (PartitionId, Remembered) {
-        let partition = PartitionId {
+    fn id(&self) -> PartitionId {
+        PartitionId {
             topic_id: TopicId(self.topic_id),
             index: self.partition,
-        };
+        }
+    }
+
+    /// As it was read.
+    fn of(id: PartitionId, known: &Remembered) -> Wire {
+        let epochs = known.epochs.iter();
+        Wire {
+            topic_id: id.topic_id.0,
+            partition: id.index,
+            start_offset: known.start_offset.0,
+            stated: known.stated,
+            state_offset: known.state_offset.0,
+            position: WireBoundary::of(&known.position),
+            durable: WireBoundary::of(&known.durable),
+            chunks: known.chunks.clone(),
+            epochs: epochs.map(|(epoch, start)| (epoch.0, start.0)).collect(),
+            state: known.state.clone(),
+        }
+    }
+
+    fn into_remembered(self) -> (PartitionId, Remembered) {
+        let partition = self.id();
         let mut epochs = Epochs::default();
         for (epoch, start) in self.epochs {
             epochs.note(LeaderEpoch(epoch), Offset(start));

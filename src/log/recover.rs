@@ -73,6 +73,7 @@ impl Log {
         incarnation: Incarnation,
         mut replay: impl FnMut(Replay<'_>),
     ) -> Result<Rc<Log>, OpenError> {
+        store.remember(id, &found);
         let _permit = store.recoveries.acquire().await.expect("never closed");
         let mut journaled = std::mem::take(&mut found.journaled);
         let debt = found.debt.take();
@@ -83,6 +84,7 @@ impl Log {
         store.note_freed(SCAN_WINDOW_BYTES);
         if run.last_kind == FrameKind::Tombstone {
             journaled.clear();
+            store.forget(id);
         }
         let replay_from = run.replay_from;
         let (mut state, mut recovery) = run.finish(config);
@@ -190,18 +192,18 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             passed_by: stale,
         };
         if let Some(remembered) = found.remembered {
-            run.start_from(remembered);
+            run.start_from(&remembered);
         }
         run.start_at_first_chunk();
         run
     }
 
     /// Takes over what the checkpoint knows.
-    fn start_from(&mut self, remembered: Remembered) {
+    fn start_from(&mut self, remembered: &Remembered) {
         self.start_offset = remembered.start_offset;
         self.stated = remembered.stated;
         self.replay_from = remembered.state_offset;
-        self.epochs = remembered.epochs;
+        self.epochs = remembered.epochs.clone();
         self.floor = Some(remembered.durable);
         let Boundary {
             sequence,
@@ -213,7 +215,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.starts.insert(incarnation, incarnation_start);
         (self.replay)(Replay::State(&remembered.state));
         let position = remembered.position;
-        for known in remembered.chunks {
+        for known in remembered.chunks.iter().copied() {
             let same = |header: &ChunkHeader| {
                 header.id.0 == known.id
                     && header.stamp.generation == known.generation
