@@ -96,15 +96,12 @@ impl Log {
         for chunk in &state.chunks {
             store.files.forget(chunk.chunk.id);
         }
-        if let Some(last) = state.chunks.back() {
-            assert!(last.first_sequence > 0, "a chunk begins with a frame");
-            if state.released.incarnation >= incarnation {
-                return Err(OpenError::Io(io::Error::other(format!(
-                    "frames of start {} are there, and this is only start {}: the file \
-                     `incarnation` is older than the chunks, as after a partial restore",
-                    state.released.incarnation.0, incarnation.0
-                ))));
-            }
+        if !state.chunks.is_empty() && state.released.incarnation >= incarnation {
+            return Err(OpenError::Io(io::Error::other(format!(
+                "frames of start {} are there, and this is only start {}: the file \
+                 `incarnation` is older than the chunks, as after a partial restore",
+                state.released.incarnation.0, incarnation.0
+            ))));
         }
         let log = Log::new(store, id, incarnation, state, recovery);
         if log.state.borrow().seal_scheduled {
@@ -449,22 +446,33 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 Ok(true)
             }
             Verdict::Damage { resume: None } | Verdict::Tail => {
-                self.fall_back_to_floor();
+                self.fall_back(&sightings);
                 Ok(false)
             }
         }
     }
 
-    /// The checkpoint knows that more was durable than can be found: what is missing is damaged.
-    fn fall_back_to_floor(&mut self) {
-        let floor = self
-            .floor
-            .expect("damage without a sighting is known from a checkpoint");
-        self.quarantine(self.chain.end_offset..floor.end_offset);
-        self.chain.next_sequence = floor.sequence + 1;
-        self.chain.previous_crc = floor.crc;
-        self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
-        self.chain.incarnation = floor.incarnation;
+    /// More was durable than can be found, as the checkpoint knows or frames that are not of the log
+    /// any more: what is missing is damaged. Where it ended the checkpoint says; of what others know
+    /// it is certain only that it ended no later than the frame that says so begins.
+    fn fall_back(&mut self, sightings: &[Sighting]) {
+        let missed = self.chain.next_sequence;
+        let knowing = sightings
+            .iter()
+            .filter(|seen| seen.frame.durable_through >= missed)
+            .map(|seen| seen.frame.base_offset);
+        let known = self.floor.iter().map(|floor| floor.end_offset);
+        let end_offset = knowing
+            .chain(known)
+            .fold(self.chain.end_offset, Offset::max);
+        self.quarantine(self.chain.end_offset..end_offset);
+        let through = self.chain.durable_through.max(missed - 1);
+        self.chain.next_sequence = through + 1;
+        self.chain.end_offset = end_offset;
+        if let Some(floor) = self.floor.filter(|floor| floor.sequence == through) {
+            self.chain.previous_crc = floor.crc;
+            self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        }
         // The place of what is missing is not used again.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
         last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);

@@ -8,11 +8,11 @@ use corelog::frame::Incarnation;
 use corelog::io;
 use corelog::io::sim::{Fault, OpKind, Outcome, with_disk};
 use corelog::log::{self, ChunkStore, Log, checkpoint};
-use corelog::model::{CoreId, Offset};
+use corelog::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp};
 
 use super::model::batch;
-use super::node::{DIR, tiny_store};
-use super::scenarios::{Case, append_each, damaged_offsets, one_segment, the_partition};
+use super::node::{DIR, Node, tiny_store};
+use super::scenarios::{BLOCK, Case, append_each, damaged_offsets, one_segment, the_partition};
 use super::workload;
 
 /// What must not take for ever.
@@ -102,4 +102,60 @@ fn a_checkpoint_keeps_what_the_one_before_knew_of_a_log_that_cannot_be_opened() 
     assert_eq!(outcome, Outcome::Finished);
     case.sim.lose_power();
     check_last_frame_is_missed(&case);
+}
+
+/// Appends a batch of three small records under this epoch.
+fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
+    let log = node.logs.borrow()[&id].clone();
+    let base = log.end_offset();
+    let batch = batch(0, base.0, epoch, 3, 100);
+    let newest = Timestamp(batch.max_timestamp);
+    let appended = log.append(&batch.bytes, base, LeaderEpoch(epoch), newest);
+    appended.expect("there is space");
+    let mut models = node.world.models.borrow_mut();
+    models.get_mut(&id).expect("known").batches.push(batch);
+}
+
+#[test]
+fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
+    let case = Case::new();
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        // Two frames in one write: another leader epoch is another frame.
+        append_in_epoch(&node, the_partition(), node.epoch);
+        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let written = log.wait_durable(log.end_offset()).await;
+        written.expect("the disk is well");
+    });
+    let frames = case.frames();
+    assert_eq!(frames[2].header.durable_through, 1, "in flight together");
+    // The first of the two did not reach the disk.
+    case.erase(&frames[1]);
+    promised(&case, 3);
+    case.world.starts.set(5);
+    case.run(|node| async move {
+        // Too long for the present chunk: the cut is known from the next one's header.
+        append_each(&node, &[100_000]).await;
+    });
+    // Of what is durable nothing can be read; a frame that was cut off is still there.
+    let frames = case.frames();
+    assert_eq!(frames.len(), 3);
+    case.erase(&frames[0]);
+    let later = frames.iter().find(|frame| frame.header.incarnation.0 == 2);
+    case.erase(later.expect("it is there"));
+    case.world.damaged.set(true);
+    for _ in 0..2 {
+        case.run(|node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            assert!(log.end_offset() >= Offset(6));
+            assert_eq!(
+                log.recovery().quarantined.first(),
+                Some(&(Offset(0)..Offset(6)))
+            );
+            append_each(&node, &[100]).await;
+            let damaged = damaged_offsets(&node).await;
+            assert_eq!(damaged, (0..6).collect::<Vec<_>>());
+        });
+    }
 }
