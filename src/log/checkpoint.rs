@@ -4,6 +4,7 @@
 //! the next start, never a record.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use super::store::ChunkStore;
 pub(super) const CHECKPOINTS_DIR: &str = "checkpoints";
 
 const MAGIC: [u8; 4] = *b"CLCP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 16;
 
 /// One partition's part of a checkpoint: what its log and its owner knew at one moment.
@@ -63,6 +64,8 @@ struct Wire {
     durable: WireBoundary,
     chunks: Vec<RememberedChunk>,
     epochs: Vec<(i32, i64)>,
+    /// Ranges before `position` that are damaged.
+    quarantined: Vec<(i64, i64)>,
     state: Vec<u8>,
 }
 
@@ -109,6 +112,9 @@ pub(super) struct Remembered {
     pub(super) durable: Boundary,
     pub(super) chunks: Vec<RememberedChunk>,
     pub(super) epochs: Epochs,
+    /// Acknowledged records before `position` that are damaged. The frames there are not read
+    /// again, so nothing else tells of them.
+    pub(super) quarantined: Vec<Range<Offset>>,
     pub(super) state: Vec<u8>,
 }
 
@@ -145,6 +151,13 @@ impl Log {
                 .epochs
                 .iter()
                 .map(|(epoch, start)| (epoch.0, start.0))
+                .collect(),
+            quarantined: known
+                .quarantined
+                .iter()
+                .filter(|range| range.end > known.start_offset)
+                .filter(|range| range.end <= position.end_offset)
+                .map(|range| (range.start.0, range.end.0))
                 .collect(),
             state,
         };
@@ -290,6 +303,11 @@ impl Wire {
             durable: WireBoundary::of(&known.durable),
             chunks: known.chunks.clone(),
             epochs: epochs.map(|(epoch, start)| (epoch.0, start.0)).collect(),
+            quarantined: known
+                .quarantined
+                .iter()
+                .map(|range| (range.start.0, range.end.0))
+                .collect(),
             state: known.state.clone(),
         }
     }
@@ -308,6 +326,11 @@ impl Wire {
             durable: self.durable.into_boundary(),
             chunks: self.chunks,
             epochs,
+            quarantined: self
+                .quarantined
+                .into_iter()
+                .map(|(start, end)| Offset(start)..Offset(end))
+                .collect(),
             state: self.state,
         };
         (partition, remembered)

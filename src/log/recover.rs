@@ -201,6 +201,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.stated = remembered.stated;
         self.replay_from = remembered.state_offset;
         self.epochs = remembered.epochs.clone();
+        self.recovery.quarantined = remembered.quarantined.clone();
         self.floor = Some(remembered.durable);
         let Boundary {
             sequence,
@@ -627,18 +628,21 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             expected = expected.max(chunk.end_offset);
         }
         gaps.push(expected..self.chain.end_offset);
-        for gap in gaps {
-            let known = self.recovery.quarantined.iter();
-            if !gap.is_empty() && !known.clone().any(|range| range.contains(&gap.start)) {
-                self.quarantine(gap);
-            }
-        }
+        gaps.into_iter().for_each(|gap| self.quarantine(gap));
         let start = self.start_offset;
         self.recovery.quarantined.retain_mut(|range| {
             range.start = range.start.max(start);
             !range.is_empty()
         });
         self.recovery.quarantined.sort_by_key(|range| range.start);
+        // Most gaps were met on the way, or known before.
+        self.recovery.quarantined.dedup_by(|next, before| {
+            let meets = next.start < before.end;
+            if meets {
+                before.end = before.end.max(next.end);
+            }
+            meets
+        });
         self.epochs.end_at(self.chain.end_offset);
         self.epochs.start_at(start);
         if let Some(last) = self.chunks.back_mut()

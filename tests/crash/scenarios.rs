@@ -230,6 +230,17 @@ fn each_life_of_a_chunk_has_a_nonce_of_its_own() {
 /// Erases the frames `erased` (by index) of a log that was sealed; the records of these, and no
 /// others, must be reported as damaged.
 fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops::Range<i64>]) {
+    for checkpoints in [false, true] {
+        check_erased_with(sizes, erased, expected, checkpoints);
+    }
+}
+
+fn check_erased_with(
+    sizes: &'static [usize],
+    erased: &[usize],
+    expected: &[std::ops::Range<i64>],
+    checkpoints: bool,
+) {
     let case = Case::new();
     case.run(move |node| async move {
         append_each(&node, sizes).await;
@@ -263,6 +274,10 @@ fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops:
                     expected,
                     "with more behind it"
                 );
+                if checkpoints {
+                    // The next start does not read what lies before it.
+                    workload::checkpoint_all(&node).await;
+                }
             }
         });
     }
