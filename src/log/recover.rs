@@ -474,9 +474,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.chain.previous_crc = floor.crc;
             self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
         }
-        // The place of what is missing is not used again.
+        // The place of what is missing is not used again, but to say that the log is deleted.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
-        last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+        last.is_left = true;
         last.end_offset = self.chain.end_offset;
     }
 

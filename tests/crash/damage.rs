@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use corelog::frame::Incarnation;
+use corelog::frame::{FrameHeader, FrameKind, Incarnation};
 use corelog::io;
-use corelog::io::sim::{Fault, OpKind, Outcome, with_disk};
-use corelog::log::{self, ChunkStore, Log, checkpoint};
+use corelog::io::sim::{Fault, OpKind, Outcome, Simulation, with_disk};
+use corelog::log::{self, ChunkStore, Log, LogConfig, StoreConfig, checkpoint};
 use corelog::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp};
 
+use super::journal::{append_to_all, logs, rounds};
 use super::model::batch;
-use super::node::{DIR, Node, tiny_store};
+use super::node::{DIR, Node, World, partition, tiny_store};
 use super::scenarios::{BLOCK, Case, append_each, damaged_offsets, one_segment, the_partition};
 use super::workload;
 
@@ -158,4 +160,142 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
             assert_eq!(damaged, (0..6).collect::<Vec<_>>());
         });
     }
+}
+
+async fn delete_all(node: &Rc<Node>) {
+    let all = node.logs.take();
+    for (id, log) in all {
+        node.world.models.borrow_mut().remove(&id);
+        node.world.deleted.borrow_mut().push(id);
+        let deleted = soon("a deletion", log.delete()).await;
+        deleted.expect("the disk is well");
+    }
+}
+
+#[test]
+fn a_log_behind_a_loss_that_a_checkpoint_knows_of_is_deleted_without_space() {
+    let store = StoreConfig {
+        prewrite: false,
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(64),
+        world: World::new(store, one_segment(), &[the_partition()]),
+    };
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let entry = log.checkpoint(Vec::new());
+        append_each(&node, &[100]).await;
+        // It is written when more is durable than when it was made.
+        let written = checkpoint::write(&node.stores[0], vec![entry]).await;
+        written.expect("the disk is well");
+    });
+    case.erase(&case.frames()[1]);
+    case.world.damaged.set(true);
+    remove_free_chunks(&case.sim);
+    case.sim.disk().inject(no_space());
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().quarantined, [Offset(3)..Offset(6)]);
+        assert_eq!(log.end_offset(), Offset(6));
+        delete_all(&node).await;
+    });
+    case.sim.disk().heal();
+    case.run(|_| async {});
+}
+
+/// Removes the files of the chunks that nobody has.
+fn remove_free_chunks(sim: &Simulation) {
+    const FREE: u8 = 1;
+    let outcome = sim.run_cores(1, |_| async {
+        let is_free = |path: &String| {
+            let content = with_disk(|disk| disk.content(Path::new(path)));
+            path.ends_with(".chunk") && content.is_some_and(|content| content[10] == FREE)
+        };
+        let paths = with_disk(|disk| disk.paths());
+        for path in paths.into_iter().filter(is_free) {
+            let removed = io::fs::remove_file(&path).await;
+            removed.expect("the disk is well");
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+/// A machine on which the records of several logs are in the journal, behind a frame of each, and
+/// one round is damaged.
+fn behind_a_damaged_round() -> (Simulation, Rc<World>) {
+    let sim = Simulation::new(61);
+    let store = StoreConfig {
+        prewrite: false,
+        ..tiny_store()
+    };
+    let config = LogConfig {
+        retention_ms: None,
+        ..LogConfig::default()
+    };
+    let world = World::new(store, config, &logs(6));
+    let today = world.clone();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = today.clone();
+        async move {
+            let node = Node::start(&world).await;
+            for id in logs(6) {
+                append_to_all(&node, &[id], 100).await;
+            }
+            for _ in 0..6 {
+                append_to_all(&node, &logs(6), 100).await;
+            }
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    sim.lose_power();
+    let rounds = rounds(&sim);
+    let entries = |round: &(String, usize)| {
+        let content = sim
+            .disk()
+            .content(Path::new(&round.0))
+            .expect("it is there");
+        content[round.1 + 12]
+    };
+    let full = rounds.iter().position(|round| entries(round) == 6);
+    let (path, position) = rounds[full.expect("one of all logs")].clone();
+    assert!(
+        rounds.len() > full.expect("found") + 1,
+        "others stand behind it"
+    );
+    sim.disk()
+        .flip_bit(Path::new(&path), (position + 25) as u64, 0);
+    world.damaged.set(true);
+    remove_free_chunks(&sim);
+    (sim, world)
+}
+
+#[test]
+fn a_log_behind_a_loss_of_the_journal_is_deleted_without_space() {
+    let (sim, world) = behind_a_damaged_round();
+    sim.disk().inject(no_space());
+    let today = world.clone();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = today.clone();
+        async move {
+            let node = Node::start(&world).await;
+            io::sleep(Duration::from_secs(1)).await;
+            let logs = node.logs.borrow().clone();
+            let lossy = logs
+                .values()
+                .filter(|log| !log.recovery().quarantined.is_empty());
+            assert_eq!(lossy.count(), 6);
+            assert!(node.stores[0].is_full());
+            delete_all(&node).await;
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    sim.disk().heal();
+    sim.lose_power();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = world.clone();
+        async move { drop(Node::start(&world).await) }
+    });
+    assert_eq!(outcome, Outcome::Finished);
 }
