@@ -644,7 +644,6 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             meets
         });
         self.epochs.end_at(self.chain.end_offset);
-        self.epochs.start_at(start);
         if let Some(last) = self.chunks.back_mut()
             && start >= last.end_offset
         {

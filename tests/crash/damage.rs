@@ -299,3 +299,104 @@ fn a_log_behind_a_loss_of_the_journal_is_deleted_without_space() {
     });
     assert_eq!(outcome, Outcome::Finished);
 }
+
+#[test]
+fn a_log_start_ahead_of_the_frames_leaves_the_epochs_in_order() {
+    let sim = Simulation::new(62);
+    let world = World::new(tiny_store(), one_segment(), &logs(3));
+    let today = world.clone();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = today.clone();
+        async move {
+            let node = Node::start(&world).await;
+            for _ in 0..4 {
+                append_to_all(&node, &logs(3)[1..], 100).await;
+            }
+            // A frame, and then rounds of the next leader epoch.
+            append_to_all(&node, &logs(1), 100).await;
+            let open = node.logs.borrow().clone();
+            for log in open.values() {
+                log.flush().await.expect("nothing fails here");
+            }
+            for _ in 0..2 {
+                for id in logs(3).into_iter().rev() {
+                    append_in_epoch(&node, id, node.epoch + 1);
+                }
+                for id in logs(3) {
+                    let log = node.logs.borrow()[&id].clone();
+                    let end = log.end_offset();
+                    log.wait_durable(end).await.expect("nothing fails here");
+                    world.acknowledge(id, end.0);
+                }
+            }
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    sim.lose_power();
+    // On a full disk a move of the start goes ahead of the records that wait for a chunk.
+    let id = partition(1, 0);
+    let (path, position, last) = last_frame(&sim, id);
+    let records = world.models.borrow()[&id].batches.clone();
+    assert!(records.iter().map(|batch| batch.end).eq([2, 5, 8]));
+    assert_eq!(
+        last.end_offset,
+        Offset(2),
+        "the others are in the journal only"
+    );
+    let start = records.last().expect("some").base;
+    let mark = FrameHeader {
+        kind: FrameKind::Mark,
+        batch_count: 0,
+        frame_bytes: BLOCK as u32,
+        payload_bytes: 0,
+        batches_crc: 0,
+        previous_crc: last.crc,
+        sequence: last.sequence + 1,
+        durable_through: last.sequence,
+        base_offset: last.end_offset,
+        max_timestamp: Timestamp::NONE,
+        log_start_offset: Offset(start),
+        ..last
+    };
+    let mut content = sim.disk().content(Path::new(&path)).expect("it has a name");
+    let end = position + last.frame_bytes as usize;
+    mark.write(&mut content[end..end + BLOCK]);
+    sim.disk().put(Path::new(&path), &content);
+    let outcome = sim.run_cores(1, move |_| async move {
+        let dir = Path::new(DIR);
+        let mut inventory = log::scan(dir).await.expect("the disk is well");
+        let pool = inventory.pool(CoreId(0), 1);
+        let store = ChunkStore::open(dir, CoreId(0), pool, tiny_store());
+        let found = inventory.take(id);
+        let incarnation = Incarnation(50);
+        let opened = Log::open(&store, id, found, one_segment(), incarnation, |_| {}).await;
+        let log = opened.expect("the disk is well");
+        assert_eq!(log.start_offset(), Offset(start));
+        // Before any of it is written again. The first epoch had ended before the log's start.
+        let ends = [(1, start), (2, 8)];
+        for (epoch, end) in ends {
+            let epoch = LeaderEpoch(epoch);
+            assert_eq!(log.epoch_end(epoch), Some((epoch, Offset(end))));
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+/// The partition's last frame: its file, where it lies, and its header.
+fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader) {
+    let disk = sim.disk();
+    let mut frames = Vec::new();
+    for path in disk.paths() {
+        let content = disk.content(Path::new(&path)).unwrap_or_default();
+        for (index, block) in content.chunks(BLOCK).enumerate() {
+            let read = FrameHeader::read(block).ok();
+            if let Some(frame) = read.filter(|frame| frame.partition == id) {
+                frames.push((path.clone(), index * BLOCK, frame));
+            }
+        }
+    }
+    let last = frames
+        .into_iter()
+        .max_by_key(|(_, _, frame)| frame.sequence);
+    last.expect("there is one")
+}
