@@ -400,3 +400,53 @@ fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader)
         .max_by_key(|(_, _, frame)| frame.sequence);
     last.expect("there is one")
 }
+
+#[test]
+fn a_journal_is_kept_until_frames_have_what_it_holds() {
+    let sim = Simulation::new(63);
+    let world = World::new(tiny_store(), one_segment(), &logs(12));
+    let today = world.clone();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = today.clone();
+        async move {
+            let node = Node::start(&world).await;
+            // When the journal has its chunks, the other logs need none of their own.
+            for _ in 0..4 {
+                append_to_all(&node, &logs(3), 100).await;
+            }
+            for _ in 0..2 {
+                append_to_all(&node, &logs(12), 100).await;
+            }
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    // Without space what the journal holds cannot go to its logs' chunks, however long it waits.
+    for _ in 0..2 {
+        sim.lose_power();
+        remove_free_chunks(&sim);
+        sim.disk().inject(no_space());
+        let today = world.clone();
+        let outcome = sim.run_cores(1, move |_| {
+            let world = today.clone();
+            async move {
+                let node = Node::start(&world).await;
+                let journaled = node.logs.borrow();
+                let journaled = journaled.values().map(|log| log.recovery().journaled);
+                assert!(
+                    journaled.sum::<u64>() > 6,
+                    "some of it is in the journal only"
+                );
+                io::sleep(Duration::from_secs(60)).await;
+            }
+        });
+        assert_eq!(outcome, Outcome::Finished);
+    }
+    sim.disk().heal();
+    sim.lose_power();
+    let outcome = sim.run_cores(1, move |_| {
+        let world = world.clone();
+        // The checks of every start: what was acknowledged is there.
+        async move { drop(Node::start(&world).await) }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
