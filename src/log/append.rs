@@ -204,6 +204,6 @@ impl State {
         let waiting = self.queued.iter().chain(&self.open);
         let waiting: usize = waiting.map(|group| group.frame_bytes()).sum();
         let end = last.end_position + waiting as u64 + frame_bytes(batch_bytes) as u64;
-        end <= frames_end(last.chunk.size_bytes, Room::Ordinary)
+        !last.is_left && end <= frames_end(last.chunk.size_bytes, Room::Ordinary)
     }
 }

@@ -3,6 +3,8 @@
 //! Drawn in `docs/formats/checkpoint.md`. A checkpoint that is lost, old or damaged costs time at
 //! the next start, never a record.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
@@ -30,7 +32,7 @@ use super::store::ChunkStore;
 pub(super) const CHECKPOINTS_DIR: &str = "checkpoints";
 
 const MAGIC: [u8; 4] = *b"CLCP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 16;
 
 /// One partition's part of a checkpoint: what its log and its owner knew at one moment.
@@ -62,6 +64,8 @@ struct Wire {
     durable: WireBoundary,
     chunks: Vec<RememberedChunk>,
     epochs: Vec<(i32, i64)>,
+    /// Ranges before `position` that are damaged.
+    quarantined: Vec<(i64, i64)>,
     state: Vec<u8>,
 }
 
@@ -91,6 +95,7 @@ pub(super) struct RememberedChunk {
     end_offset: i64,
     pub(super) first_sequence: u64,
     end_position: u64,
+    is_left: bool,
     last_crc: u32,
     payload_bytes: u64,
     max_timestamp: i64,
@@ -108,6 +113,9 @@ pub(super) struct Remembered {
     pub(super) durable: Boundary,
     pub(super) chunks: Vec<RememberedChunk>,
     pub(super) epochs: Epochs,
+    /// Acknowledged records before `position` that are damaged. The frames there are not read
+    /// again, so nothing else tells of them.
+    pub(super) quarantined: Vec<Range<Offset>>,
     pub(super) state: Vec<u8>,
 }
 
@@ -145,6 +153,13 @@ impl Log {
                 .iter()
                 .map(|(epoch, start)| (epoch.0, start.0))
                 .collect(),
+            quarantined: known
+                .quarantined
+                .iter()
+                .filter(|range| range.end > known.start_offset)
+                .filter(|range| range.end <= position.end_offset)
+                .map(|range| (range.start.0, range.end.0))
+                .collect(),
             state,
         };
         drop(known);
@@ -174,27 +189,63 @@ impl Log {
 }
 
 /// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
-/// the file. A partition that waits for space is left out; its restart replays more.
+/// the file. Of a partition that waits for space, or could not be opened, it says what was known
+/// before.
 pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
     // One at a time: they share a temporary file, and the later one is to stay.
     let _turn = store.checkpoints.acquire().await.expect("never closed");
     let mut wires = Vec::with_capacity(entries.len());
+    let mut unsettled = Vec::new();
     for Entry { log, mut wire } in entries {
         if log.settles(Offset(wire.state_offset)).await {
             wire.durable = WireBoundary::of(&log.state.borrow().synced);
             wires.push(wire);
+        } else if !log.is_deleted() {
+            unsettled.push(log.id);
         }
     }
     if store.is_stopped() {
         return Err(CheckpointError::Stopped);
     }
+    let settled: BTreeSet<PartitionId> = wires.iter().map(Wire::id).collect();
+    wires.extend(kept(store, &settled, unsettled).await);
     let bytes = encode(&wires);
     if bytes.len() as u64 > SMALL_FILE_BYTES_MAX {
         return Err(CheckpointError::Io(ErrorKind::FileTooLarge.into()));
     }
-    fs::write_small(store.checkpoint_path(), bytes)
-        .await
-        .map_err(CheckpointError::Io)
+    let written = fs::write_small(store.checkpoint_path(), bytes).await;
+    written.map_err(CheckpointError::Io)?;
+    // The file knows more of these now than the start has found.
+    let mut remembered = store.remembered.borrow_mut();
+    remembered.retain(|id, _| !settled.contains(id));
+    Ok(())
+}
+
+/// What was known of partitions that have no entry now: as the start has found it, which may be in
+/// another core's file, or as this core wrote it last.
+async fn kept(
+    store: &ChunkStore,
+    settled: &BTreeSet<PartitionId>,
+    unsettled: Vec<PartitionId>,
+) -> Vec<Wire> {
+    let mut kept: Vec<Wire> = {
+        let remembered = store.remembered.borrow();
+        let kept = remembered.iter().filter(|(id, _)| !settled.contains(id));
+        kept.map(|(id, known)| Wire::of(*id, known)).collect()
+    };
+    let found: BTreeSet<PartitionId> = kept.iter().map(Wire::id).collect();
+    let written: Vec<PartitionId> = unsettled
+        .into_iter()
+        .filter(|id| !found.contains(id))
+        .collect();
+    if !written.is_empty()
+        && let Ok(bytes) = fs::read_small(store.checkpoint_path()).await
+    {
+        let entries = decode(&bytes).unwrap_or_default().into_iter();
+        let entries = entries.filter(|(id, _)| written.contains(id));
+        kept.extend(entries.map(|(id, known)| Wire::of(id, &known)));
+    }
+    kept
 }
 
 /// Where the checkpoint of a core stands.
@@ -233,11 +284,37 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<(PartitionId, Remembered)>> {
 }
 
 impl Wire {
-    fn into_remembered(self) -> (PartitionId, Remembered) {
-        let partition = PartitionId {
+    fn id(&self) -> PartitionId {
+        PartitionId {
             topic_id: TopicId(self.topic_id),
             index: self.partition,
-        };
+        }
+    }
+
+    /// As it was read.
+    fn of(id: PartitionId, known: &Remembered) -> Wire {
+        let epochs = known.epochs.iter();
+        Wire {
+            topic_id: id.topic_id.0,
+            partition: id.index,
+            start_offset: known.start_offset.0,
+            stated: known.stated,
+            state_offset: known.state_offset.0,
+            position: WireBoundary::of(&known.position),
+            durable: WireBoundary::of(&known.durable),
+            chunks: known.chunks.clone(),
+            epochs: epochs.map(|(epoch, start)| (epoch.0, start.0)).collect(),
+            quarantined: known
+                .quarantined
+                .iter()
+                .map(|range| (range.start.0, range.end.0))
+                .collect(),
+            state: known.state.clone(),
+        }
+    }
+
+    fn into_remembered(self) -> (PartitionId, Remembered) {
+        let partition = self.id();
         let mut epochs = Epochs::default();
         for (epoch, start) in self.epochs {
             epochs.note(LeaderEpoch(epoch), Offset(start));
@@ -250,6 +327,11 @@ impl Wire {
             durable: self.durable.into_boundary(),
             chunks: self.chunks,
             epochs,
+            quarantined: self
+                .quarantined
+                .into_iter()
+                .map(|(start, end)| Offset(start)..Offset(end))
+                .collect(),
             state: self.state,
         };
         (partition, remembered)
@@ -299,6 +381,7 @@ impl RememberedChunk {
             end_offset: chunk.end_offset.0,
             first_sequence: chunk.first_sequence,
             end_position: chunk.end_position,
+            is_left: chunk.is_left,
             last_crc: chunk.last_crc,
             payload_bytes: chunk.payload_bytes,
             max_timestamp: chunk.max_timestamp.0,
@@ -322,6 +405,7 @@ impl RememberedChunk {
             end_offset: Offset(self.end_offset),
             first_sequence: self.first_sequence,
             end_position: self.end_position,
+            is_left: self.is_left,
             last_crc: self.last_crc,
             payload_bytes: self.payload_bytes,
             max_timestamp: Timestamp(self.max_timestamp),

@@ -26,6 +26,9 @@ pub(super) const CHUNK_HEADER_BYTES: usize = 192;
 /// may use: a full disk must not keep retention and deletion from making room.
 const MARK_RESERVE_BYTES: u64 = 2 * FRAME_ALIGNMENT_BYTES as u64;
 
+/// No file of a greater number is one of ours: there are numbers left behind it.
+const CHUNK_ID_MAX: u64 = u64::MAX / 2;
+
 const CHUNK_MAGIC: [u8; 4] = *b"CLCH";
 const CHUNK_VERSION: u16 = 1;
 const _: () = assert!(CHUNK_HEADER_BYTES <= 512);
@@ -45,7 +48,8 @@ impl ChunkId {
     pub(super) fn of_file_name(name: &str) -> Option<ChunkId> {
         let digits = name.strip_suffix(".chunk")?;
         let id = u64::from_str_radix(digits, 16).ok()?;
-        (ChunkId(id).file_name() == name).then_some(ChunkId(id))
+        let ours = id <= CHUNK_ID_MAX && ChunkId(id).file_name() == name;
+        ours.then_some(ChunkId(id))
     }
 }
 
@@ -283,9 +287,14 @@ impl ChunkHeader {
         if !readable {
             return Err(ChunkHeaderError::Version);
         }
+        let role = ChunkRole::from_code(wire.role).ok_or(ChunkHeaderError::Contradiction)?;
+        // A log's chunk begins with a frame, and these count from 1.
+        if role == ChunkRole::Segment && wire.first_sequence.to_native() == 0 {
+            return Err(ChunkHeaderError::Contradiction);
+        }
         Ok(ChunkHeader {
             id: ChunkId(wire.id.to_native()),
-            role: ChunkRole::from_code(wire.role).ok_or(ChunkHeaderError::Contradiction)?,
+            role,
             stamp: ChunkStamp {
                 generation: wire.generation.to_native(),
                 nonce: wire.nonce,
@@ -423,7 +432,8 @@ mod tests {
     #[test]
     fn only_the_names_that_we_give_are_chunks() {
         check_name("000000000000001f.chunk", Some(0x1f));
-        check_name(&ChunkId(u64::MAX).file_name(), Some(u64::MAX));
+        check_name(&ChunkId(CHUNK_ID_MAX).file_name(), Some(CHUNK_ID_MAX));
+        check_name(&ChunkId(u64::MAX).file_name(), None);
         check_name("000000000000001F.chunk", None);
         check_name("1f.chunk", None);
         check_name("+00000000000001f.chunk", None);

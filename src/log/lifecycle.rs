@@ -127,7 +127,7 @@ impl Log {
             self.wait_deleted(sequence).await?;
         }
         self.free_chunks().await?;
-        self.store.journal.forget(self.id);
+        self.store.forget(self.id);
         if let Some((_, debt)) = self.state.borrow_mut().debt.take() {
             debt.paid();
         }

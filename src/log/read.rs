@@ -176,6 +176,10 @@ impl Log {
                     {
                         return Ok(());
                     }
+                    if slices.next_offset == offset {
+                        // The chunk's frames do not hold what it is said to hold.
+                        return Err(corrupt_at(offset));
+                    }
                 }
             }
         }

@@ -73,6 +73,7 @@ impl Log {
         incarnation: Incarnation,
         mut replay: impl FnMut(Replay<'_>),
     ) -> Result<Rc<Log>, OpenError> {
+        store.remember(id, &found);
         let _permit = store.recoveries.acquire().await.expect("never closed");
         let mut journaled = std::mem::take(&mut found.journaled);
         let debt = found.debt.take();
@@ -83,6 +84,7 @@ impl Log {
         store.note_freed(SCAN_WINDOW_BYTES);
         if run.last_kind == FrameKind::Tombstone {
             journaled.clear();
+            store.forget(id);
         }
         let replay_from = run.replay_from;
         let (mut state, mut recovery) = run.finish(config);
@@ -94,15 +96,12 @@ impl Log {
         for chunk in &state.chunks {
             store.files.forget(chunk.chunk.id);
         }
-        if let Some(last) = state.chunks.back() {
-            assert!(last.first_sequence > 0, "a chunk begins with a frame");
-            if state.released.incarnation >= incarnation {
-                return Err(OpenError::Io(io::Error::other(format!(
-                    "frames of start {} are there, and this is only start {}: the file \
-                     `incarnation` is older than the chunks, as after a partial restore",
-                    state.released.incarnation.0, incarnation.0
-                ))));
-            }
+        if !state.chunks.is_empty() && state.released.incarnation >= incarnation {
+            return Err(OpenError::Io(io::Error::other(format!(
+                "frames of start {} are there, and this is only start {}: the file \
+                 `incarnation` is older than the chunks, as after a partial restore",
+                state.released.incarnation.0, incarnation.0
+            ))));
         }
         let log = Log::new(store, id, incarnation, state, recovery);
         if log.state.borrow().seal_scheduled {
@@ -190,18 +189,19 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             passed_by: stale,
         };
         if let Some(remembered) = found.remembered {
-            run.start_from(remembered);
+            run.start_from(&remembered);
         }
         run.start_at_first_chunk();
         run
     }
 
     /// Takes over what the checkpoint knows.
-    fn start_from(&mut self, remembered: Remembered) {
+    fn start_from(&mut self, remembered: &Remembered) {
         self.start_offset = remembered.start_offset;
         self.stated = remembered.stated;
         self.replay_from = remembered.state_offset;
-        self.epochs = remembered.epochs;
+        self.epochs = remembered.epochs.clone();
+        self.recovery.quarantined = remembered.quarantined.clone();
         self.floor = Some(remembered.durable);
         let Boundary {
             sequence,
@@ -213,7 +213,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.chain.starts.insert(incarnation, incarnation_start);
         (self.replay)(Replay::State(&remembered.state));
         let position = remembered.position;
-        for known in remembered.chunks {
+        for known in remembered.chunks.iter().copied() {
             let same = |header: &ChunkHeader| {
                 header.id.0 == known.id
                     && header.stamp.generation == known.generation
@@ -447,25 +447,36 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 Ok(true)
             }
             Verdict::Damage { resume: None } | Verdict::Tail => {
-                self.fall_back_to_floor();
+                self.fall_back(&sightings);
                 Ok(false)
             }
         }
     }
 
-    /// The checkpoint knows that more was durable than can be found: what is missing is damaged.
-    fn fall_back_to_floor(&mut self) {
-        let floor = self
-            .floor
-            .expect("damage without a sighting is known from a checkpoint");
-        self.quarantine(self.chain.end_offset..floor.end_offset);
-        self.chain.next_sequence = floor.sequence + 1;
-        self.chain.previous_crc = floor.crc;
-        self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
-        self.chain.incarnation = floor.incarnation;
-        // The place of what is missing is not used again.
+    /// More was durable than can be found, as the checkpoint knows or frames that are not of the log
+    /// any more: what is missing is damaged. Where it ended the checkpoint says; of what others know
+    /// it is certain only that it ended no later than the frame that says so begins.
+    fn fall_back(&mut self, sightings: &[Sighting]) {
+        let missed = self.chain.next_sequence;
+        let knowing = sightings
+            .iter()
+            .filter(|seen| seen.frame.durable_through >= missed)
+            .map(|seen| seen.frame.base_offset);
+        let known = self.floor.iter().map(|floor| floor.end_offset);
+        let end_offset = knowing
+            .chain(known)
+            .fold(self.chain.end_offset, Offset::max);
+        self.quarantine(self.chain.end_offset..end_offset);
+        let through = self.chain.durable_through.max(missed - 1);
+        self.chain.next_sequence = through + 1;
+        self.chain.end_offset = end_offset;
+        if let Some(floor) = self.floor.filter(|floor| floor.sequence == through) {
+            self.chain.previous_crc = floor.crc;
+            self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        }
+        // The place of what is missing is not used again, but to say that the log is deleted.
         let last = self.chunks.back_mut().expect("a walk has a chunk");
-        last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+        last.is_left = true;
         last.end_offset = self.chain.end_offset;
     }
 
@@ -617,20 +628,22 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             expected = expected.max(chunk.end_offset);
         }
         gaps.push(expected..self.chain.end_offset);
-        for gap in gaps {
-            let known = self.recovery.quarantined.iter();
-            if !gap.is_empty() && !known.clone().any(|range| range.contains(&gap.start)) {
-                self.quarantine(gap);
-            }
-        }
+        gaps.into_iter().for_each(|gap| self.quarantine(gap));
         let start = self.start_offset;
         self.recovery.quarantined.retain_mut(|range| {
             range.start = range.start.max(start);
             !range.is_empty()
         });
         self.recovery.quarantined.sort_by_key(|range| range.start);
+        // Most gaps were met on the way, or known before.
+        self.recovery.quarantined.dedup_by(|next, before| {
+            let meets = next.start < before.end;
+            if meets {
+                before.end = before.end.max(next.end);
+            }
+            meets
+        });
         self.epochs.end_at(self.chain.end_offset);
-        self.epochs.start_at(start);
         if let Some(last) = self.chunks.back_mut()
             && start >= last.end_offset
         {

@@ -35,7 +35,7 @@ pub struct Inventory {
 #[derive(Debug, Default)]
 pub struct Found {
     pub(super) chunks: Vec<ChunkHeader>,
-    pub(super) remembered: Option<Remembered>,
+    pub(super) remembered: Option<Arc<Remembered>>,
     /// What journals hold of it, in the order of the writes.
     pub(super) journaled: Vec<Journaled>,
     pub(super) debt: Option<Debt>,
@@ -256,7 +256,7 @@ impl Inventory {
                 .as_ref()
                 .is_none_or(|other| age(&remembered) > age(other));
             if newer {
-                found.remembered = Some(remembered);
+                found.remembered = Some(Arc::new(remembered));
             }
         }
     }

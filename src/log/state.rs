@@ -13,7 +13,7 @@ use crate::io::sync::oneshot;
 use crate::limits::{JOURNAL_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MAX, OWNER_STATE_BYTES_MAX};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
-use super::chunk::{Chunk, ChunkHeader};
+use super::chunk::{Chunk, ChunkHeader, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::{Group, GroupSize};
 use super::hot::HotFrame;
@@ -35,6 +35,9 @@ pub(super) struct LogChunk {
     pub(super) first_sequence: u64,
     /// Where the next frame goes.
     pub(super) end_position: u64,
+    /// No frame goes there but a tombstone: records are missing behind it, and the next frame
+    /// begins another chunk.
+    pub(super) is_left: bool,
     /// The CRC of the last frame's header; 0 if there is none.
     pub(super) last_crc: u32,
     /// Batches in it, above what the log's start has passed, in bytes.
@@ -213,6 +216,7 @@ impl LogChunk {
             end_offset: header.base_offset,
             first_sequence: header.first_sequence,
             end_position: super::chunk::FRAMES_POSITION,
+            is_left: false,
             last_crc: 0,
             payload_bytes: 0,
             max_timestamp: Timestamp::NONE,
@@ -227,6 +231,14 @@ impl LogChunk {
             position: self.end_position,
             last_crc: self.last_crc,
         }
+    }
+
+    /// Whether a frame of `frame_bytes` still fits.
+    pub(super) fn has_place(&self, frame_bytes: u64, room: Room) -> bool {
+        let end = self.end_position + frame_bytes;
+        (!self.is_left || room == Room::Tombstone)
+            && frame_bytes <= self.frame_bytes_max
+            && end <= frames_end(self.chunk.size_bytes, room)
     }
 
     /// Takes note of the frame that goes to `end_position`.

@@ -1,7 +1,7 @@
 //! The chunk store of one shard: what all of the shard's logs share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use crate::limits::{
     LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
 };
 use crate::metrics;
-use crate::model::CoreId;
+use crate::model::{CoreId, PartitionId};
 
 use super::cache::IndexCache;
+use super::checkpoint::Remembered;
 use super::chunk::{Chunk, frame_capacity};
 use super::files::Files;
 use super::handle::Log;
@@ -51,6 +52,9 @@ pub struct ChunkStore {
     pub(super) recoveries: Semaphore,
     /// The turn to write the checkpoint.
     pub(super) checkpoints: Semaphore,
+    /// What the start has found in checkpoints of partitions that this core's file says nothing
+    /// newer of.
+    pub(super) remembered: RefCell<BTreeMap<PartitionId, Arc<Remembered>>>,
     directory: Arc<Directory>,
     pub(super) prewriting: Prewriting,
     /// Sizes of chunk that are being created ahead of need.
@@ -143,6 +147,7 @@ impl ChunkStore {
             seals: Arc::new(Semaphore::new(SEALS_MAX)),
             recoveries: Semaphore::new(RECOVERIES_MAX),
             checkpoints: Semaphore::new(1),
+            remembered: RefCell::default(),
             directory: pool.directory,
             prewriting: Prewriting::default(),
             refilling: RefCell::default(),
@@ -214,6 +219,20 @@ impl ChunkStore {
         if let Some(debt) = found.debt {
             debt.paid();
         }
+    }
+
+    /// Keeps what checkpoints know of a partition, until one of this core knows more: also of one
+    /// that is not opened, or cannot be.
+    pub fn remember(&self, id: PartitionId, found: &Found) {
+        if let Some(known) = &found.remembered {
+            self.remembered.borrow_mut().insert(id, known.clone());
+        }
+    }
+
+    /// The partition was deleted.
+    pub(super) fn forget(&self, id: PartitionId) {
+        self.remembered.borrow_mut().remove(&id);
+        self.journal.forget(id);
     }
 
     /// Takes chunks that nobody uses and nobody has read.

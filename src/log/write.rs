@@ -15,9 +15,7 @@ use crate::limits::{
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{Offset, PartitionId, Timestamp};
 
-use super::chunk::{
-    Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity, frames_end,
-};
+use super::chunk::{Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity};
 use super::group::{Group, frame_bytes};
 use super::handle::{Log, LogEvent};
 use super::index::footer_bytes;
@@ -335,15 +333,13 @@ impl State {
         let next = next.expect("the caller has seen it");
         next.is_behind_a_loss = false;
         let base_offset = next.base_offset;
-        let position = self.chunks.back_mut().map(|last| {
-            last.end_position = frames_end(last.chunk.size_bytes, Room::Tombstone);
+        if let Some(last) = self.chunks.back_mut() {
+            last.is_left = true;
             last.end_offset = base_offset;
-            last.end_position
-        });
+        }
         for boundary in [&mut self.released, &mut self.synced] {
             boundary.sequence = self.next_sequence;
             boundary.end_offset = base_offset;
-            boundary.position = position.unwrap_or(0);
         }
         self.next_sequence += 1;
         true
@@ -428,10 +424,8 @@ impl State {
     }
 
     fn has_place(&self, frame_bytes: u64, room: Room) -> bool {
-        self.chunks.back().is_some_and(|last| {
-            let end = last.end_position + frame_bytes;
-            frame_bytes <= last.frame_bytes_max && end <= frames_end(last.chunk.size_bytes, room)
-        })
+        let last = self.chunks.back();
+        last.is_some_and(|last| last.has_place(frame_bytes, room))
     }
 
     /// Whether the group begins a new segment, by size or by age.

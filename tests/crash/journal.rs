@@ -18,7 +18,7 @@ use super::workload::{self, Habits};
 
 const BLOCK: usize = 4096;
 
-fn logs(count: i32) -> Vec<PartitionId> {
+pub fn logs(count: i32) -> Vec<PartitionId> {
     (0..count).map(|index| partition(1, index)).collect()
 }
 
@@ -32,7 +32,7 @@ fn small_batches() -> Habits {
 }
 
 /// The blocks of the medium that begin a round of the journal: file and position.
-fn rounds(sim: &Simulation) -> Vec<(String, usize)> {
+pub fn rounds(sim: &Simulation) -> Vec<(String, usize)> {
     let disk = sim.disk();
     let paths = disk.paths().into_iter();
     let mut rounds = Vec::new();
@@ -48,7 +48,7 @@ fn rounds(sim: &Simulation) -> Vec<(String, usize)> {
 }
 
 /// Appends a small batch to each log and waits until all are durable.
-async fn append_to_all(node: &Node, ids: &[PartitionId], value_bytes: usize) {
+pub async fn append_to_all(node: &Node, ids: &[PartitionId], value_bytes: usize) {
     for id in ids {
         node.append(*id, |base, epoch| batch(0, base, epoch, 2, value_bytes));
     }
@@ -347,6 +347,12 @@ async fn fill_the_disk(world: Rc<World>) {
 /// Damages a round that others stand behind: what it held is reported, the rest is there, and no
 /// offset is given again. `byte` is counted from the start of the round.
 fn check_damaged_round(byte: usize) {
+    for checkpoints in [false, true] {
+        check_damaged_round_with(byte, checkpoints);
+    }
+}
+
+fn check_damaged_round_with(byte: usize, checkpoints: bool) {
     let sim = Simulation::new(60);
     let config = LogConfig {
         retention_ms: None,
@@ -402,6 +408,14 @@ fn check_damaged_round(byte: usize) {
                 }
                 assert!((2..=6).contains(&lost), "{lost} records are lost");
                 append_to_all(&node, &logs(3), 100).await;
+                if checkpoints {
+                    // Frames have all of it then, and the next start does not read them.
+                    let logs = node.logs.borrow().clone();
+                    for log in logs.values() {
+                        log.flush().await.expect("nothing fails here");
+                    }
+                    workload::checkpoint_all(&node).await;
+                }
             }
         });
         assert_eq!(outcome, Outcome::Finished);

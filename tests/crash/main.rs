@@ -10,6 +10,7 @@ mod model;
 mod node;
 mod workload;
 
+mod damage;
 mod everywhere;
 mod faults;
 mod full;

@@ -17,13 +17,13 @@ use super::node::{DIR, Node, World, partition, tiny_store};
 use super::random::small_segments;
 use super::workload::{self, Habits};
 
-const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 
-fn the_partition() -> PartitionId {
+pub fn the_partition() -> PartitionId {
     partition(1, 0)
 }
 
-fn one_segment() -> LogConfig {
+pub fn one_segment() -> LogConfig {
     LogConfig {
         retention_ms: None,
         ..LogConfig::default()
@@ -31,21 +31,21 @@ fn one_segment() -> LogConfig {
 }
 
 /// A machine and what it has promised about one partition.
-struct Case {
-    sim: Simulation,
-    world: Rc<World>,
+pub struct Case {
+    pub sim: Simulation,
+    pub world: Rc<World>,
 }
 
 /// A frame on the medium.
 #[derive(Clone, Debug)]
-struct Lying {
-    path: String,
-    position: usize,
-    header: FrameHeader,
+pub struct Lying {
+    pub path: String,
+    pub position: usize,
+    pub header: FrameHeader,
 }
 
 impl Case {
-    fn new() -> Case {
+    pub fn new() -> Case {
         let world = World::new(tiny_store(), one_segment(), &[the_partition()]);
         Case {
             sim: Simulation::new(7),
@@ -54,13 +54,16 @@ impl Case {
     }
 
     /// Starts the broker, lets `act` happen, and lets the power go.
-    fn run<F: Future<Output = ()> + 'static>(&self, act: impl Fn(Rc<Node>) -> F + Clone + 'static) {
+    pub fn run<F: Future<Output = ()> + 'static>(
+        &self,
+        act: impl Fn(Rc<Node>) -> F + Clone + 'static,
+    ) {
         self.run_on(act);
         self.sim.lose_power();
     }
 
     /// Starts the broker and lets `act` happen.
-    fn run_on<F: Future<Output = ()> + 'static>(
+    pub fn run_on<F: Future<Output = ()> + 'static>(
         &self,
         act: impl Fn(Rc<Node>) -> F + Clone + 'static,
     ) {
@@ -73,7 +76,7 @@ impl Case {
     }
 
     /// The partition's frames as they lie, in the order of their sequences.
-    fn frames(&self) -> Vec<Lying> {
+    pub fn frames(&self) -> Vec<Lying> {
         let disk = self.sim.disk();
         let mut frames = Vec::new();
         for path in disk
@@ -97,14 +100,14 @@ impl Case {
         frames
     }
 
-    fn overwrite(&self, path: &str, position: usize, bytes: &[u8]) {
+    pub fn overwrite(&self, path: &str, position: usize, bytes: &[u8]) {
         let mut disk = self.sim.disk();
         let mut content = disk.content(Path::new(path)).expect("it has a name");
         content[position..position + bytes.len()].copy_from_slice(bytes);
         disk.put(Path::new(path), &content);
     }
 
-    fn erase(&self, frame: &Lying) {
+    pub fn erase(&self, frame: &Lying) {
         self.overwrite(
             &frame.path,
             frame.position,
@@ -121,7 +124,7 @@ impl Case {
 }
 
 /// Appends batches, each durable before the next: a frame each.
-async fn append_each(node: &Node, sizes: &[usize]) {
+pub async fn append_each(node: &Node, sizes: &[usize]) {
     let log = node.logs.borrow()[&the_partition()].clone();
     for size in sizes {
         assert!(node.append(the_partition(), |base, epoch| batch(
@@ -134,7 +137,7 @@ async fn append_each(node: &Node, sizes: &[usize]) {
 }
 
 /// Reads the batch at each offset; gives the offsets that are reported as damaged.
-async fn damaged_offsets(node: &Node) -> Vec<i64> {
+pub async fn damaged_offsets(node: &Node) -> Vec<i64> {
     let log = node.logs.borrow()[&the_partition()].clone();
     let model = node.world.models.borrow()[&the_partition()].clone();
     let mut damaged = Vec::new();
@@ -227,6 +230,17 @@ fn each_life_of_a_chunk_has_a_nonce_of_its_own() {
 /// Erases the frames `erased` (by index) of a log that was sealed; the records of these, and no
 /// others, must be reported as damaged.
 fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops::Range<i64>]) {
+    for checkpoints in [false, true] {
+        check_erased_with(sizes, erased, expected, checkpoints);
+    }
+}
+
+fn check_erased_with(
+    sizes: &'static [usize],
+    erased: &[usize],
+    expected: &[std::ops::Range<i64>],
+    checkpoints: bool,
+) {
     let case = Case::new();
     case.run(move |node| async move {
         append_each(&node, sizes).await;
@@ -260,6 +274,10 @@ fn check_erased(sizes: &'static [usize], erased: &[usize], expected: &[std::ops:
                     expected,
                     "with more behind it"
                 );
+                if checkpoints {
+                    // The next start does not read what lies before it.
+                    workload::checkpoint_all(&node).await;
+                }
             }
         });
     }

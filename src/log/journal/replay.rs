@@ -293,6 +293,8 @@ impl State {
             assert_eq!(mark.base_offset, offset, "a mark stands at the end");
         }
         self.close_group(false);
+        // Not before: the log may start among the epochs that the journal alone knows of.
+        self.epochs.start_at(self.start_offset);
         self.journaled_end = self.end_offset;
         if self.end_offset > found_end {
             recovery.cut = recovery.cut.map(|_| self.end_offset);
