@@ -55,6 +55,12 @@ impl Log {
         if seal {
             // A stopped directory takes no seal; whoever appends is told so.
             let _ = self.seal().await;
+            // Before the seal come frames of what only the journal had: they are the tail now.
+            if !stays {
+                let hot = self.state.borrow_mut().drop_hot();
+                self.store.hot.dropped(hot);
+                self.store.note_freed(hot);
+            }
         }
         if let Some(id) = file {
             self.store.files.forget(id);

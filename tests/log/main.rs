@@ -19,6 +19,8 @@ use corelog::log::{
 use corelog::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 const CORES: u16 = 2;
+/// A tail that is still there after so many looks stays for good.
+const IDLE_LOOKS_MAX: usize = 200;
 
 fn partition(index: usize) -> PartitionId {
     PartitionId {
@@ -286,6 +288,42 @@ fn the_tail_of_an_idle_log_stays_while_it_is_read() {
     };
     check(Duration::from_secs(3600), [true, false]);
     check(Duration::ZERO, [false, false]);
+}
+
+#[test]
+fn an_idle_log_keeps_no_tail_of_what_only_the_journal_had() {
+    let (_dir, path) = temporary_dir();
+    on_a_core(move || {
+        let path = path.clone();
+        async move {
+            let config = StoreConfig {
+                seal_idle: Duration::from_millis(20),
+                tail_unread: Duration::ZERO,
+                ..StoreConfig::default()
+            };
+            let node = Node::start(&path, 40, 1, config).await;
+            let tasks: Vec<_> = node
+                .logs
+                .iter()
+                .map(|log| {
+                    let log = log.clone();
+                    io::spawn(async move { append(&log, 1, 100).await })
+                })
+                .collect();
+            for task in tasks {
+                task.await;
+            }
+            let mut left = usize::MAX;
+            for _ in 0..IDLE_LOOKS_MAX {
+                left = node.stores.iter().map(|store| store.hot_bytes()).sum();
+                if left == 0 {
+                    break;
+                }
+                io::sleep(Duration::from_millis(50)).await;
+            }
+            assert_eq!(left, 0, "an idle log owns no buffer");
+        }
+    });
 }
 
 /// Waits until every log is sealed and has given back what it owned.

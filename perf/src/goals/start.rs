@@ -27,7 +27,7 @@ const PARTITIONS: i32 = 10_000;
 const REQUEST_PARTITIONS: usize = 500;
 /// An idle log gives its buffers back after 3 s, and what nobody has taken for 2 to 4 s more goes
 /// back to the system, some thousand buffers at a time.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(15);
 /// Crashes whose median counts.
 const CRASHES: [usize; 2] = [3, 7];
 
