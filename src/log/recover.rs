@@ -453,9 +453,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
     }
 
-    /// More was durable than can be found, as the checkpoint knows or frames that are not of the log
-    /// any more: what is missing is damaged. Where it ended the checkpoint says; of what others know
-    /// it is certain only that it ended no later than the frame that says so begins.
+    /// More was durable than can be found, as the checkpoint knows or frames that are not of the
+    /// log any more: what is missing is damaged. Where it ended the checkpoint says; of what others
+    /// know it is certain only that it ended no later than the frame that says so begins.
     fn fall_back(&mut self, sightings: &[Sighting]) {
         let missed = self.chain.next_sequence;
         let knowing = sightings

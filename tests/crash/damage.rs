@@ -28,7 +28,8 @@ fn no_space() -> Fault {
     Fault::error(OpKind::Allocate).with_errno(28).lasting()
 }
 
-/// Sets what was promised of the partition: that all below `acked` is durable, and no more is there.
+/// Sets what was promised of the partition: that all below `acked` is durable, and no more is
+/// there.
 fn promised(case: &Case, acked: i64) {
     let mut models = case.world.models.borrow_mut();
     let model = models.get_mut(&the_partition()).expect("known");
