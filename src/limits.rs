@@ -249,15 +249,14 @@ const _: () = assert!(RECOVERY_READ_BYTES.is_multiple_of(FRAME_ALIGNMENT_BYTES))
 pub const WAITERS_ROOM_KEPT: usize = 64;
 /// Batches that a partition remembers of each idempotent producer; Kafka keeps five.
 pub const PRODUCER_BATCHES_MAX: usize = 5;
-/// The least buffer that requests are read into, in bytes.
+/// The buffer that small requests are read into, and the least one of a large request, in bytes.
 pub const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 /// What a new connection is expected to send, in bytes: a batch or two.
 pub const RECEIVE_EXPECTED_BYTES: usize = 64 * 1024;
-/// The largest buffer that requests whose batches are not received apart are read into, in bytes.
-pub const RECEIVE_BUFFER_BYTES_MAX: usize = 64 * 1024;
-const _: () = assert!(RECEIVE_BUFFER_BYTES < RECEIVE_BUFFER_BYTES_MAX);
-/// Such a buffer is made for so many requests of the size of late.
-pub const RECEIVE_SEVERAL: usize = 16;
+/// If a connection's requests of late reach this size, each is received into a buffer of its own.
+/// Smaller ones share one: a connection that waits holds no more than that.
+pub const RECEIVE_EXACT_BYTES: usize = 4 * 1024;
+const _: () = assert!(RECEIVE_EXACT_BYTES < RECEIVE_BUFFER_BYTES);
 /// The fields in front of a request's first batch, and between two, about, in bytes: so much is
 /// read to find where a large batch begins.
 pub const RECEIVE_FIELDS_BYTES: usize = 256;

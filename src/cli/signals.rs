@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,6 +12,9 @@ use super::arguments::OutputFormat;
 use super::failure::{Exit, Failure};
 use crate::io::sync::watch;
 use crate::io::{blocking, spawn_thread};
+
+/// How long the line about a second signal may take.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(200);
 
 /// Turns to true when the node is to stop. Any number of tasks, on any core, may wait for it.
 pub type Stop = watch::Receiver<bool>;
@@ -48,13 +53,20 @@ pub(super) fn stop(at_end_of_input: bool) -> Result<Stop, Failure> {
 }
 
 /// Ends the process and leaves the rest to the next start. The line goes around the logger, whose
-/// thread would end before it has written.
+/// thread would end before it has written; nobody waits long for whoever should read it.
 fn end_at_once(name: &str) -> ! {
     let failure = Failure::interrupted(format!(
         "{name} again: the graceful stop was cut short; nothing that was acknowledged is lost, the \
          log recovers at the next start"
     ));
-    failure.report(blocking::stderr(), OutputFormat::Table);
+    let (said, is_said) = sync_channel(1);
+    let told = spawn_thread("last words", move || {
+        failure.report(blocking::stderr(), OutputFormat::Table);
+        let _ = said.send(());
+    });
+    if told.is_ok() {
+        let _ = is_said.recv_timeout(LAST_WORDS_MAX);
+    }
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }
 

@@ -15,9 +15,8 @@ use bytes::{Buf, BytesMut};
 use crate::handlers::Incoming;
 use crate::io::{self, TcpStream};
 use crate::limits::{
-    LOG_PLACED_BATCH_BYTES_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES_MAX,
-    RECEIVE_EXPECTED_BYTES, RECEIVE_FIELDS_BYTES, RECEIVE_GROWTH_FACTOR, RECEIVE_SEVERAL,
-    REQUEST_ARRIVAL_MS_MAX,
+    LOG_PLACED_BATCH_BYTES_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES, RECEIVE_EXPECTED_BYTES,
+    RECEIVE_FIELDS_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX,
 };
 use crate::metrics::{self, Counter, Stage};
 use crate::protocol::arriving::{Apart, Finder, Next};
@@ -106,8 +105,13 @@ impl Receiver {
                 if self.buffer.capacity() < SIZE_BYTES + RECEIVE_FIELDS_BYTES {
                     self.grow(SIZE_BYTES + RECEIVE_FIELDS_BYTES);
                 }
+            } else if self.recent_bytes >= RECEIVE_EXACT_BYTES {
+                // The size alone: the request then gets a buffer that ends where it ends.
+                if self.buffer.capacity() < SIZE_BYTES {
+                    self.grow(SIZE_BYTES);
+                }
             } else if self.buffer.capacity() < self.recent_bytes.max(SIZE_BYTES) {
-                self.grow(self.several_bytes());
+                self.grow(RECEIVE_BUFFER_BYTES);
             }
             let at_start = self.buffer.is_empty();
             if self.read(stream).await? == 0 {
@@ -221,23 +225,13 @@ impl Receiver {
             if self.buffer.len() == self.buffer.capacity() {
                 let seen = self.buffer.len().max(self.recent_bytes);
                 let grown = seen.saturating_mul(RECEIVE_GROWTH_FACTOR);
-                self.grow(needed.min(grown).max(self.several_bytes()));
+                self.grow(needed.min(grown.max(RECEIVE_BUFFER_BYTES)));
             }
             if self.read(stream).await? == 0 {
                 return Err(ReceiveEnd::Broken);
             }
         }
         Ok(())
-    }
-
-    /// The size of a buffer for several requests like those of late; of one whose batches are
-    /// received apart it takes the fields.
-    fn several_bytes(&self) -> usize {
-        let several = match self.recent_bytes < LOG_PLACED_BATCH_BYTES_MIN {
-            true => self.recent_bytes.saturating_mul(RECEIVE_SEVERAL),
-            false => 0,
-        };
-        several.clamp(RECEIVE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES_MAX)
     }
 
     /// Moves what is there into a fresh buffer of `capacity` bytes.
