@@ -401,7 +401,7 @@ pub(crate) mod tests {
             "corelog 0.1.0 on CPUs 0,1, durability sync",
             "client      CPUs 2,3",
             "connections 4, topics 1, partitions 3, records of 100 bytes, in a request 5, no keys",
-            "not compressed; as fast as it can, 8 in flight each",
+            "not compressed; as fast as it can, 16 in flight each",
             "| 500 | 0.1 | 100 | 0.25 | 0.50 | 1 |",
             "| p50 | p90 | p99 | p99.9 | p99.99 | max |",
             "| to the answer | 1000 | 1000 | 1000 | 10002 | 10002 | 10002 |",

@@ -90,9 +90,13 @@ impl Core {
         let traffic = &self.plan.traffic;
         let consume = traffic.consume.as_ref();
         let is_tail = consume.is_some_and(|consume| consume.start == Start::Latest);
+        if !(is_tail && traffic.is_stamped()) {
+            return true;
+        }
+        // What other cores send comes to this one's consumers as well.
+        let all_answered = self.gauges.sending.load(Ordering::Acquire) == 0;
         let (counted, arrived) = (&self.gauges.counted, &self.gauges.arrived);
-        !(is_tail && traffic.is_stamped())
-            || arrived.load(Ordering::Relaxed) >= counted.load(Ordering::Relaxed)
+        all_answered && arrived.load(Ordering::Relaxed) >= counted.load(Ordering::Relaxed)
     }
 }
 
@@ -154,6 +158,7 @@ async fn run_slice(core: &Rc<Core>, lines: &[Rc<Line>], tails: &[Rc<Tail>]) {
         for line in lines {
             line.all_answered().await;
         }
+        core.gauges.sending.fetch_sub(1, Ordering::AcqRel);
         wait_until(core.end(), core).await;
         while !core.is_all_consumed() {
             io::sleep(LOOK).await;

@@ -76,6 +76,8 @@ struct Gauges {
     arrived: AtomicU64,
     /// Records of requests that were answered, whatever the answer.
     answered: AtomicU64,
+    /// Cores whose requests are not all answered: `counted` may still grow.
+    sending: AtomicU32,
     /// Consumers that have not come to their end.
     reading: AtomicU32,
     /// Set when there is no more to do, or it shall end: no more requests.
@@ -213,6 +215,8 @@ impl Load {
         ] {
             gauge.store(0, Ordering::Relaxed);
         }
+        let cores = self.plan.cpus.len() as u32;
+        gauges.sending.store(cores, Ordering::Relaxed);
         let consume = self.plan.traffic.consume.as_ref();
         let consumers = consume.map_or(0, |consume| consume.connections);
         gauges.reading.store(consumers, Ordering::Relaxed);
