@@ -322,6 +322,11 @@ pub const METADATA_READ_BYTES: usize = 1024 * 1024;
 pub const METADATA_RECORDS_BEFORE_SNAPSHOT: usize = 10_000;
 /// Logs that one core opens or closes at the same time.
 pub const PARTITIONS_OPENED_AT_ONCE_MAX: usize = 64;
+/// First batches of idempotent producers that were refused while their logs are being opened, of
+/// which one core keeps the headers so that they are awaited. Those beyond are refused as well, and
+/// not awaited: if a later batch of such a producer is taken in before its first one comes again,
+/// that is never appended, and the producer is told OUT_OF_ORDER_SEQUENCE_NUMBER.
+pub const OPENING_REFUSED_MAX: usize = 1 << 14;
 /// What the produce backlogs of all cores may hold, in times of what their requests may.
 pub const BACKLOG_REQUEST_BUDGETS_MAX: usize = 2;
 /// What one answer to a fetch takes of the core's budget for answers, at most: this part of it.

@@ -389,6 +389,8 @@ async fn serve(node: Arc<Node>, core: CoreId) {
         let _ = node.stop.clone().wait_for(|stop| *stop).await;
     }
     node.launch.board().set_ready(false);
+    // Who waits for a log that is not open yet is told at once.
+    shard.stop_opening();
     let patience = Duration::from_millis(GRACEFUL_STOP_MS_MAX);
     if io::timeout(patience, server.stop()).await.is_none() {
         tracing::warn!("connections that still waited for an answer are cut");

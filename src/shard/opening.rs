@@ -2,20 +2,22 @@
 //!
 //! A start serves as soon as it knows which partitions there are. Their logs are opened in the
 //! background, and at once when somebody asks for one: a call for a partition waits until its own
-//! log is open, never for the others. A crash meanwhile changes nothing: opening a log writes
-//! nothing.
+//! log is open, never for the others. Batches stand in a line of their own log, so that their order
+//! is fixed when they come. A crash meanwhile changes nothing: opening a log writes nothing. So a
+//! node that stops does not wait for it either.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::Shard;
+use super::produce::InLine;
 use crate::io;
 use crate::io::sync::Notify;
-use crate::limits::PARTITIONS_OPENED_AT_ONCE_MAX;
+use crate::limits::{OPENING_REFUSED_MAX, PARTITIONS_OPENED_AT_ONCE_MAX};
 use crate::log::Found;
 use crate::model::{OFFSETS_TOPIC, PartitionId, TopicId};
 
@@ -23,8 +25,20 @@ use crate::model::{OFFSETS_TOPIC, PartitionId, TopicId};
 #[derive(Default)]
 pub(super) struct Opening {
     found: RefCell<BTreeMap<PartitionId, Found>>,
-    /// Those that are being opened; told when they are.
-    begun: RefCell<HashMap<PartitionId, Rc<Notify>>>,
+    begun: RefCell<HashMap<PartitionId, Begun>>,
+    /// Refused batches that stand in a line.
+    refused_count: Cell<usize>,
+}
+
+/// A log that is being opened.
+struct Begun {
+    /// Told when it is open, or will not be.
+    done: Rc<Notify>,
+    /// What opens it.
+    task: io::Task<()>,
+    /// Batches that came meanwhile, bounded by what backlogs may hold, and refused ones, bounded
+    /// by `OPENING_REFUSED_MAX`.
+    line: VecDeque<InLine>,
 }
 
 impl Opening {
@@ -57,21 +71,84 @@ impl Shard {
         let Some(found) = self.opening.found.borrow_mut().remove(&id) else {
             return;
         };
-        let done = Rc::new(Notify::new());
-        self.opening.begun.borrow_mut().insert(id, done.clone());
+        // Now: a task that is ended before its first turn would not.
+        self.store.remember(id, &found);
         let shard = self.clone();
-        io::spawn(async move {
+        let task = io::spawn(async move {
             shard.open_partition(id, found).await;
-            shard.opening.begun.borrow_mut().remove(&id);
-            done.notify_waiters();
-        })
-        .detach();
+            if let Some(task) = shard.end_open(id) {
+                task.detach();
+            }
+        });
+        let begun = Begun {
+            done: Rc::default(),
+            task,
+            line: VecDeque::new(),
+        };
+        self.opening.begun.borrow_mut().insert(id, begun);
+    }
+
+    /// The log is open, or will not be: what stands in its line is taken in before anything that
+    /// comes from now on. Gives the task that opens it.
+    fn end_open(self: &Rc<Self>, id: PartitionId) -> Option<io::Task<()>> {
+        let begun = self.opening.begun.borrow_mut().remove(&id)?;
+        for next in begun.line {
+            if let InLine::Refused(..) = next {
+                let refused_count = &self.opening.refused_count;
+                refused_count.set(refused_count.get() - 1);
+            }
+            self.take_in(next);
+        }
+        begun.done.notify_waiters();
+        Some(begun.task)
+    }
+
+    /// Puts this at the end of the line of a log that is being opened.
+    pub(super) fn stand_in_line(self: &Rc<Self>, id: PartitionId, next: InLine) {
+        self.begin_open(id);
+        if let Some(begun) = self.opening.begun.borrow_mut().get_mut(&id) {
+            if let InLine::Refused(..) = next {
+                let refused_count = &self.opening.refused_count;
+                if refused_count.get() >= OPENING_REFUSED_MAX {
+                    return;
+                }
+                refused_count.set(refused_count.get() + 1);
+            }
+            begun.line.push_back(next);
+            return;
+        }
+        self.take_in(next);
+    }
+
+    /// Opens no more logs: the node stops. Nothing of those that are not open is lost, on the disk
+    /// they are as they were; until the next start they are offline.
+    pub fn stop_opening(self: &Rc<Self>) {
+        self.stopping.set(true);
+        let left = self.opening.found.take();
+        for (id, found) in &left {
+            // The last checkpoint is not to forget what the one before knew.
+            self.store.remember(*id, found);
+        }
+        let begun: Vec<PartitionId> = self.opening.begun.borrow().keys().copied().collect();
+        let ids = left.keys().chain(&begun);
+        self.offline.borrow_mut().extend(ids.copied());
+        for id in begun {
+            // The task ends with its handle.
+            drop(self.end_open(id));
+        }
+        if !left.is_empty() {
+            let (core, count) = (self.core.0, left.len());
+            tracing::info!("core {core}: {count} partitions are left to the next start to open");
+        }
     }
 
     /// Waits until this partition is open, or is known to be offline or not there.
     pub(super) async fn opened(self: &Rc<Self>, id: PartitionId) {
         self.begin_open(id);
-        let done = self.opening.begun.borrow().get(&id).cloned();
+        let done = {
+            let begun = self.opening.begun.borrow();
+            begun.get(&id).map(|begun| begun.done.clone())
+        };
         if let Some(done) = done {
             done.notified().await;
         }

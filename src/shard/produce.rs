@@ -1,7 +1,8 @@
 //! Produce: phase one fixes the order, phase two is durable.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +42,8 @@ pub enum ProduceError {
     Refused(AppendRefused),
 }
 
-/// Requests that wait until the disk has taken what was appended before.
+/// Requests that wait until the disk has taken what was appended before. Their logs are open; those
+/// whose log is not stand in its line, and count here.
 pub(super) struct Backlog {
     /// What the backlogs of all cores may hold together. A request that timed out is counted here
     /// only.
@@ -51,7 +53,16 @@ pub(super) struct Backlog {
     draining: Cell<bool>,
 }
 
-struct Waiting {
+/// What stands in the line of a log that is being opened.
+pub(super) enum InLine {
+    /// Batches for it.
+    Produce(Waiting),
+    /// A producer's first batch, for which there was no room: its header.
+    Refused(PartitionId, Vec<u8>),
+}
+
+/// Batches that are not appended yet.
+pub(super) struct Waiting {
     parts: Vec<ProducePart>,
     bytes: usize,
     wait_durable: bool,
@@ -85,26 +96,14 @@ impl Backlog {
         held.saturating_add(bytes) <= self.node_bytes_max
     }
 
-    fn push(&self, waiting: Waiting) {
-        self.node_bytes.fetch_add(waiting.bytes, Ordering::Relaxed);
-        self.waiting.borrow_mut().push_back(waiting);
+    /// These bytes wait from now on.
+    fn hold(&self, bytes: usize) {
+        self.node_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The partitions of the request that is next.
-    fn first(&self) -> Vec<PartitionId> {
-        let waiting = self.waiting.borrow();
-        let parts = waiting.front().map(|first| &first.parts);
-        parts
-            .into_iter()
-            .flatten()
-            .map(|part| part.partition)
-            .collect()
-    }
-
-    fn pop(&self) -> Option<Waiting> {
-        let waiting = self.waiting.borrow_mut().pop_front()?;
-        self.node_bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
-        Some(waiting)
+    /// They do not wait any more.
+    fn give_back(&self, bytes: usize) {
+        self.node_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -169,7 +168,8 @@ impl Shard {
     }
 
     /// Takes in batches for partitions of this core. Their order is fixed when this returns: they
-    /// are appended, or they stand in the backlog behind those that came before them.
+    /// are appended, or they stand behind those that came before them, in the line of their log if
+    /// that is being opened, else in the backlog.
     pub(super) fn produce_local(
         self: &Rc<Self>,
         parts: Vec<ProducePart>,
@@ -179,76 +179,131 @@ impl Shard {
         if open && self.backlog.is_empty() && self.store.has_room() {
             return Either::Left(self.append_all(parts, wait_durable));
         }
-        if open {
-            metrics::add(Counter::BackPressurePauses, 1);
+        Either::Right(self.produce_later(parts, wait_durable))
+    }
+
+    /// The same for batches that have to wait, or some of them: each for its own log, and those
+    /// whose logs are open together.
+    fn produce_later(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        let count = parts.len();
+        let mut groups: BTreeMap<Option<PartitionId>, (Vec<usize>, Vec<ProducePart>)> =
+            BTreeMap::new();
+        for (place, part) in parts.into_iter().enumerate() {
+            let id = part.partition;
+            let waits_for = (!self.are_open(iter::once(id))).then_some(id);
+            let (places, parts) = groups.entry(waits_for).or_default();
+            places.push(place);
+            parts.push(part);
         }
-        parts
-            .iter()
-            .for_each(|part| self.begin_open(part.partition));
+        let answers: Vec<_> = groups
+            .into_iter()
+            .map(|(log, (places, parts))| (places, self.wait_for(log, parts, wait_durable)))
+            .collect();
+        async move {
+            let mut merged: Vec<Option<ProduceResult>> = (0..count).map(|_| None).collect();
+            for (places, answer) in answers {
+                let results = answer.await.expect("every line is taken in to its end");
+                for (place, result) in places.into_iter().zip(results) {
+                    merged[place] = Some(result);
+                }
+            }
+            let merged = merged.into_iter();
+            merged
+                .map(|result| result.expect("each part is in one group"))
+                .collect()
+        }
+    }
+
+    /// Puts batches into the line of this log, or, if theirs are open, into the backlog.
+    fn wait_for(
+        self: &Rc<Self>,
+        log: Option<PartitionId>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> oneshot::Receiver<Vec<ProduceResult>> {
         let (sender, receiver) = oneshot::channel();
-        let bytes = parts.iter().map(|part| part.batch.len()).sum();
+        // What is too short for a batch takes room as well.
+        let bytes = parts
+            .iter()
+            .map(|part| part.batch.len().max(BATCH_HEADER_BYTES))
+            .sum();
         if !self.backlog.takes(bytes) {
             let refuse = |part: &ProducePart| {
-                self.note_refused(part);
+                if let Some(header) = first_of_a_producer(&part.batch) {
+                    let refused = InLine::Refused(part.partition, header.to_vec());
+                    self.line_up(log, refused);
+                }
                 Err(ProduceError::Refused(AppendRefused::Busy))
             };
             let _ = sender.send(parts.iter().map(refuse).collect());
-            return Either::Right(answer_of(receiver));
+            return receiver;
         }
-        self.backlog.push(Waiting {
+        self.backlog.hold(bytes);
+        let waiting = Waiting {
             parts,
             bytes,
             wait_durable,
             sender,
-        });
+        };
+        self.line_up(log, InLine::Produce(waiting));
+        receiver
+    }
+
+    fn line_up(self: &Rc<Self>, log: Option<PartitionId>, next: InLine) {
+        match log {
+            Some(id) => self.stand_in_line(id, next),
+            None => self.take_in(next),
+        }
+    }
+
+    /// Takes in what waits for no log: appends it, unless others wait for the disk.
+    pub(super) fn take_in(self: &Rc<Self>, next: InLine) {
+        let waiting = match next {
+            InLine::Produce(waiting) => waiting,
+            InLine::Refused(id, header) => {
+                if let Ok(partition) = self.local(id) {
+                    partition.refuse_for_now(&header);
+                }
+                return;
+            }
+        };
+        if self.backlog.is_empty() && self.store.has_room() {
+            self.append_waiting(waiting);
+            return;
+        }
+        metrics::add(Counter::BackPressurePauses, 1);
+        self.backlog.waiting.borrow_mut().push_back(waiting);
         if !self.backlog.draining.replace(true) {
             io::spawn(self.clone().drain_backlog()).detach();
         }
-        Either::Right(answer_of(receiver))
     }
 
-    /// Lets the partition know of a batch that there is no room for; later, if it is not open yet.
-    fn note_refused(self: &Rc<Self>, part: &ProducePart) {
-        let id = part.partition;
-        if let Ok(partition) = self.local(id) {
-            partition.refuse_for_now(&part.batch);
-        } else if !self.are_open([id].into_iter()) {
-            let header = part.batch.get(..BATCH_HEADER_BYTES).unwrap_or_default();
-            let header = header.to_vec();
-            let shard = self.clone();
-            io::spawn(async move {
-                shard.opened(id).await;
-                if let Ok(partition) = shard.local(id) {
-                    partition.refuse_for_now(&header);
-                }
-            })
-            .detach();
-        }
-    }
-
-    /// Appends what waits, in order, as logs open and the disk makes room.
+    /// Appends what waits, in order, as the disk makes room.
     async fn drain_backlog(self: Rc<Self>) {
-        loop {
-            // What stands in the backlog keeps others behind it, so it stays there meanwhile.
-            if self.backlog.is_empty() {
-                break;
-            }
-            let asked = self.backlog.first();
-            self.all_opened(asked.into_iter()).await;
+        // What stands in the backlog keeps others behind it, so it stays there meanwhile.
+        while !self.backlog.is_empty() {
             self.store.wait_room().await;
-            let Some(waiting) = self.backlog.pop() else {
-                break;
-            };
-            let results = self.append_all(waiting.parts, waiting.wait_durable);
-            io::spawn(async move {
-                // The connection may have gone meanwhile.
-                let _ = waiting.sender.send(results.await);
-            })
-            .detach();
+            let first = self.backlog.waiting.borrow_mut().pop_front();
+            let Some(waiting) = first else { break };
+            self.append_waiting(waiting);
             // There may be room for all at once, or an error; the core has other work as well.
             io::yield_now().await;
         }
         self.backlog.draining.set(false);
+    }
+
+    fn append_waiting(self: &Rc<Self>, waiting: Waiting) {
+        self.backlog.give_back(waiting.bytes);
+        let results = self.append_all(waiting.parts, waiting.wait_durable);
+        io::spawn(async move {
+            // The connection may have gone meanwhile.
+            let _ = waiting.sender.send(results.await);
+        })
+        .detach();
     }
 
     /// Validates and appends. The appends have happened when this returns; the future waits for
@@ -316,8 +371,11 @@ impl Shard {
     }
 }
 
-async fn answer_of(receiver: oneshot::Receiver<Vec<ProduceResult>>) -> Vec<ProduceResult> {
-    receiver.await.expect("the backlog is drained to its end")
+/// The header, if the batch is the first of an idempotent producer: no other is awaited.
+fn first_of_a_producer(batch: &[u8]) -> Option<&[u8]> {
+    let bytes = batch.get(..BATCH_HEADER_BYTES)?;
+    let header = BatchHeader::read(bytes)?;
+    (header.producer_id.0 >= 0 && header.base_sequence == 0).then_some(bytes)
 }
 
 fn count_payload(header: &BatchHeader, bytes: usize) {

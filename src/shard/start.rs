@@ -233,6 +233,9 @@ impl Shard {
         let opening = shard.clone();
         io::spawn(async move {
             opening.open_everything().await;
+            if opening.stopping.get() {
+                return;
+            }
             let count = opening.partitions.borrow().len();
             let ms = (io::now() - began).as_millis();
             let core = core.0;
@@ -309,9 +312,7 @@ impl Shard {
     /// Leaves everything durable and sealed. Call it after the node has stopped to take requests;
     /// returns when every core has done so.
     pub async fn close(self: &Rc<Self>) {
-        self.stopping.set(true);
-        // A checkpoint without those that are not open yet would make the next start replay them.
-        self.open_everything().await;
+        self.stop_opening();
         self.unseat_all_coordinators();
         let partitions: Vec<_> = self.partitions.borrow().values().cloned().collect();
         let closes = partitions.iter().map(|partition| partition.log().close());
