@@ -262,6 +262,11 @@ const _: () = assert!(RECEIVE_EXACT_BYTES < RECEIVE_BUFFER_BYTES);
 pub const RECEIVE_FIELDS_BYTES: usize = 256;
 /// How much a receive buffer grows when a request's bytes have filled it.
 pub const RECEIVE_GROWTH_FACTOR: usize = 4;
+/// What a request takes of its core's memory for requests before it arrives, in bytes, unless it
+/// needs less; and the factor by which that grows with what has arrived.
+pub const REQUEST_CLAIM_BYTES: usize = 256 << 10;
+/// See `REQUEST_CLAIM_BYTES`.
+pub const REQUEST_CLAIM_GROWTH_FACTOR: usize = 4;
 /// How long a request may take from its size to its last byte, in milliseconds.
 pub const REQUEST_ARRIVAL_MS_MAX: u64 = 60_000;
 /// Ready responses of one connection that go out in one vectored send.

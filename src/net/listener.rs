@@ -11,15 +11,15 @@ use crate::handlers::{self, Entrance};
 use crate::io::sync::Notify;
 use crate::io::{self, TcpListener};
 use crate::limits::CONNECTIONS_PER_CORE_MAX;
-use crate::metrics::{self, Counter, Gauge};
-use crate::shard::{Budget, Shard};
+use crate::metrics::{self, Counter};
+use crate::shard::{Claims, Shard};
 
 /// What the connections of one core share. Owned by its core.
 pub struct Server {
     pub(super) shard: Rc<Shard>,
     pub(super) handlers: Rc<handlers::Core>,
     pub(super) config: SharedConfig,
-    pub(super) request_budget: Rc<Budget>,
+    pub(super) request_budget: Rc<Claims>,
     admission: Arc<Admission>,
     connections: Cell<usize>,
     stopped: Cell<bool>,
@@ -39,7 +39,7 @@ impl Server {
         Rc::new(Server {
             handlers: handlers::Core::new(&config, cores),
             shard,
-            request_budget: Rc::new(Budget::new(budget_bytes, Gauge::RequestMemoryBytes)),
+            request_budget: Claims::new(budget_bytes),
             admission,
             connections: Cell::new(0),
             stopped: Cell::new(false),

@@ -1,12 +1,14 @@
 //! Requests out of a connection's bytes: the size, its bounds, the memory budget, the copy that
 //! growing costs.
 //!
-//! A length from the peer reserves budget but never memory: buffers grow with the bytes that have
-//! arrived, from a first size that is learned from the connection's requests of late. Small
+//! A length from the peer reserves neither memory nor much of the budget for it: both grow with the
+//! bytes that have arrived, buffers from a first size that is learned from the connection's
+//! requests of late. Of a buffer no more is written to than the request has of the budget. Small
 //! requests are read several at a time. A large batch of a Produce request is received at the
 //! place from which the log writes it, in memory of its own; only the little of it that came
 //! together with the fields in front of it is copied there.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::limits::{
 };
 use crate::metrics::{self, Counter, Stage};
 use crate::protocol::arriving::{Apart, Finder, Next};
-use crate::shard::{Budget, Hold, PlacedBatch};
+use crate::shard::{Claim, Claims, Hold, PlacedBatch};
 
 /// Bytes of the size that stands before every request.
 const SIZE_BYTES: usize = 4;
@@ -54,14 +56,14 @@ pub(super) struct Receiver {
     recent_bytes: usize,
     request_bytes_max: usize,
     idle_max: Option<Duration>,
-    budget: Rc<Budget>,
+    budget: Rc<Claims>,
 }
 
 impl Receiver {
     pub(super) fn new(
         request_bytes_max: usize,
         idle_max: Option<Duration>,
-        budget: Rc<Budget>,
+        budget: Rc<Claims>,
     ) -> Receiver {
         Receiver {
             buffer: BytesMut::new(),
@@ -85,16 +87,35 @@ impl Receiver {
             .filter(|bytes| *bytes <= self.request_bytes_max)
             .ok_or(ReceiveEnd::BadSize(size))?;
         let started = io::now();
-        let budget = self.budget.hold(request_bytes).await;
-        let arrival_max = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
-        let request = io::timeout(arrival_max, self.request(stream, request_bytes))
-            .await
-            .ok_or(ReceiveEnd::Slow)??;
+        let mut claim = self.budget.begin(request_bytes).await;
+        let request = self.in_time(stream, request_bytes, &mut claim).await?;
         let received_bytes = SIZE_BYTES + request_bytes;
         self.recent_bytes = received_bytes.max(self.recent_bytes - self.recent_bytes / 8);
         metrics::add(Counter::ReceivedBytes, received_bytes as u64);
         metrics::record(Stage::Receive, io::now() - started);
-        Ok(Received { request, budget })
+        Ok(Received {
+            request,
+            budget: claim.into_hold(),
+        })
+    }
+
+    /// The request, unless its peer takes too long. That it waits for memory is not its fault.
+    async fn in_time(
+        &mut self,
+        stream: &TcpStream,
+        request_bytes: usize,
+        claim: &mut Claim,
+    ) -> Result<Incoming, ReceiveEnd> {
+        let waits = claim.waits();
+        let mut arrival = pin!(self.request(stream, request_bytes, claim));
+        let mut patience = Duration::from_millis(REQUEST_ARRIVAL_MS_MAX);
+        while !patience.is_zero() {
+            if let Some(arrived) = io::timeout(patience, &mut arrival).await {
+                return arrived;
+            }
+            patience = waits.take();
+        }
+        Err(ReceiveEnd::Slow)
     }
 
     /// The size of the next request; its four bytes stay in the buffer.
@@ -114,7 +135,7 @@ impl Receiver {
                 self.grow(RECEIVE_BUFFER_BYTES);
             }
             let at_start = self.buffer.is_empty();
-            if self.read(stream).await? == 0 {
+            if self.read(stream, usize::MAX).await? == 0 {
                 return Err(if at_start {
                     ReceiveEnd::Closed
                 } else {
@@ -135,6 +156,7 @@ impl Receiver {
         &mut self,
         stream: &TcpStream,
         request_bytes: usize,
+        claim: &mut Claim,
     ) -> Result<Incoming, ReceiveEnd> {
         let mut left_bytes = request_bytes;
         let mut apart = Vec::new();
@@ -147,19 +169,26 @@ impl Receiver {
                     Next::End => break,
                     Next::Missing(bytes) => {
                         let wanted = self.buffer.len() + bytes.max(RECEIVE_FIELDS_BYTES);
-                        self.some(stream, wanted.min(left_bytes)).await?;
+                        let apart_bytes = request_bytes - left_bytes;
+                        let room = claim.room(apart_bytes + self.buffer.len()).await;
+                        self.some(stream, wanted.min(left_bytes), room).await?;
                     }
                     Next::Batch(place) if self.is_worth_placing(place, left_bytes) => {
+                        let apart_bytes = request_bytes - left_bytes;
                         left_bytes -= place.length;
-                        apart.push((place, self.place(stream, place, left_bytes).await?));
+                        let ends = (left_bytes, apart_bytes);
+                        let batch = self.place(stream, place, ends, claim).await?;
+                        apart.push((place, batch));
                         finder.taken();
                     }
                     Next::Batch(_) => finder.left(),
                 }
             }
-            self.body(stream, left_bytes).await?;
+            let apart_bytes = request_bytes - left_bytes;
+            self.body(stream, left_bytes, apart_bytes, claim).await?;
         } else {
-            self.body(stream, SIZE_BYTES + request_bytes).await?;
+            self.body(stream, SIZE_BYTES + request_bytes, 0, claim)
+                .await?;
             self.buffer.advance(SIZE_BYTES);
         }
         let bytes = self.buffer.split_to(left_bytes).freeze();
@@ -178,12 +207,14 @@ impl Receiver {
     }
 
     /// Receives the rest of a batch that begins at `place` of the buffer, and takes it out.
-    /// `left_bytes` are the request's bytes without it.
+    /// `left_bytes` are the request's bytes without it and without the `apart_bytes` that were
+    /// taken out before.
     async fn place(
         &mut self,
         stream: &TcpStream,
         place: Apart,
-        left_bytes: usize,
+        (left_bytes, apart_bytes): (usize, usize),
+        claim: &mut Claim,
     ) -> Result<PlacedBatch, ReceiveEnd> {
         let start = PlacedBatch::START;
         let end = start + place.length;
@@ -196,7 +227,10 @@ impl Receiver {
         let behind = (left_bytes - place.at).min(RECEIVE_FIELDS_BYTES);
         let until = (end + behind).min(batch.len());
         while filled < end {
-            let (result, back) = stream.read_into(batch, filled..until).await;
+            let arrived = apart_bytes + place.at + (filled - start);
+            let room = claim.room(arrived).await;
+            let upto = until.min(filled.saturating_add(room));
+            let (result, back) = stream.read_into(batch, filled..upto).await;
             batch = back;
             match result {
                 Ok(0) | Err(_) => return Err(ReceiveEnd::Broken),
@@ -207,27 +241,40 @@ impl Receiver {
         Ok(PlacedBatch::of(batch, place.length))
     }
 
-    /// Reads something, at most until the buffer holds `wanted` bytes if it has to grow for it.
-    async fn some(&mut self, stream: &TcpStream, wanted: usize) -> Result<(), ReceiveEnd> {
+    /// Reads something, at most `room` bytes, and at most until the buffer holds `wanted` bytes
+    /// if it has to grow for it.
+    async fn some(
+        &mut self,
+        stream: &TcpStream,
+        wanted: usize,
+        room: usize,
+    ) -> Result<(), ReceiveEnd> {
         if self.buffer.len() == self.buffer.capacity() {
             let seen = self.buffer.len().max(RECEIVE_FIELDS_BYTES);
             self.grow(wanted.min(seen.saturating_mul(RECEIVE_GROWTH_FACTOR)));
         }
-        match self.read(stream).await? {
+        match self.read(stream, room).await? {
             0 => Err(ReceiveEnd::Broken),
             _ => Ok(()),
         }
     }
 
     /// Reads until the buffer holds `needed` bytes.
-    async fn body(&mut self, stream: &TcpStream, needed: usize) -> Result<(), ReceiveEnd> {
+    async fn body(
+        &mut self,
+        stream: &TcpStream,
+        needed: usize,
+        apart_bytes: usize,
+        claim: &mut Claim,
+    ) -> Result<(), ReceiveEnd> {
         while self.buffer.len() < needed {
+            let room = claim.room(apart_bytes + self.buffer.len()).await;
             if self.buffer.len() == self.buffer.capacity() {
                 let seen = self.buffer.len().max(self.recent_bytes);
                 let grown = seen.saturating_mul(RECEIVE_GROWTH_FACTOR);
                 self.grow(needed.min(grown.max(RECEIVE_BUFFER_BYTES)));
             }
-            if self.read(stream).await? == 0 {
+            if self.read(stream, room).await? == 0 {
                 return Err(ReceiveEnd::Broken);
             }
         }
@@ -244,8 +291,10 @@ impl Receiver {
         self.buffer = fresh;
     }
 
-    async fn read(&mut self, stream: &TcpStream) -> Result<usize, ReceiveEnd> {
-        let (result, buffer) = stream.read(std::mem::take(&mut self.buffer)).await;
+    /// Reads something, at most `room` bytes of it.
+    async fn read(&mut self, stream: &TcpStream, room: usize) -> Result<usize, ReceiveEnd> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let (result, buffer) = stream.read_at_most(buffer, room).await;
         self.buffer = buffer;
         result.map_err(|_| ReceiveEnd::Broken)
     }

@@ -52,6 +52,18 @@ impl Budget {
 }
 
 impl Hold {
+    /// What it holds.
+    pub fn bytes(&self) -> usize {
+        self.permit.num_permits()
+    }
+
+    /// Takes over what another hold of the same budget has.
+    pub fn join(&mut self, mut other: Hold) {
+        // Nothing is left of it to be given back.
+        let all = other.permit.split(other.permit.num_permits());
+        self.permit.merge(all.expect("it has all of it"));
+    }
+
     /// Gives back what goes beyond `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let surplus = self.permit.num_permits().saturating_sub(bytes);

@@ -11,6 +11,7 @@
 
 mod brokers;
 mod budget;
+mod claim;
 mod control;
 mod fetch;
 mod groups;
@@ -27,6 +28,7 @@ mod upkeep;
 pub use crate::log::{Batch, PlacedBatch};
 pub use brokers::{Advertised, AdvertisedListener};
 pub use budget::{Budget, Hold};
+pub use claim::{Claim, Claims};
 pub use control::{ControlAnswer, ControlCall};
 pub use fetch::{FetchBounds, FetchError, FetchPart, FetchResult, Fetched};
 pub use groups::{GroupAnswer, GroupCall};

@@ -7,11 +7,14 @@ mod admin;
 mod core_direct;
 mod running;
 
+use std::io::Write;
+use std::time::Duration;
+
 use corelog::client::{
     Acks, Client, CommittedOffset, Consumer, ConsumerOptions, GroupOptions, NewTopic, OffsetReset,
     OffsetSpec, Producer, ProducerOptions, ProducerRecord, StartAt,
 };
-use corelog::io::blocking;
+use corelog::io::{self, blocking};
 use corelog::model::{Offset, PartitionId, Timestamp, TopicName, TopicPartition};
 use running::RunningNode;
 
@@ -102,6 +105,36 @@ fn records_come_back_in_order_from_every_core() {
         let values = consume(node.client(), "numbers", 5, 5000);
         assert_eq!(values, (0..5000).collect::<Vec<_>>(), "{cores} cores");
     }
+}
+
+#[test]
+fn a_peer_that_announces_much_and_sends_nothing_keeps_nobody_waiting() {
+    let node = RunningNode::start_new_with(1, &["corelog.request.memory.bytes=8388608"]);
+    create(&mut node.client(), "numbers", 1);
+    let address = node.address().parse().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut peer = blocking::TcpStream::connect(address, Duration::from_secs(5)).unwrap();
+        peer.write_all(&(7_i32 << 20).to_be_bytes()).unwrap();
+        idle.push(peer);
+    }
+    // They have been read when a connection that came later is served.
+    node.client().topic(&topic("numbers")).unwrap();
+    let began = io::now();
+    let mut producer = Producer::new(node.client(), ProducerOptions::default()).unwrap();
+    let large = vec![7; 900_000];
+    for _ in 0..3 {
+        let record = ProducerRecord {
+            value: Some(&large),
+            ..ProducerRecord::default()
+        };
+        producer.send(&topic("numbers"), &record).unwrap();
+        producer.flush().unwrap();
+    }
+    produce(node.client(), "numbers", 1, 0..100);
+    let waited = io::now() - began;
+    assert!(waited < Duration::from_secs(30), "{waited:?}");
+    assert!(idle.iter().all(|peer| !peer.has_input().unwrap()));
 }
 
 #[test]

@@ -382,12 +382,22 @@ impl TcpStream {
 
     /// Appends what has arrived to `buffer`'s spare capacity, waiting for something; 0 is the end
     /// of the stream.
-    pub async fn read(&self, mut buffer: BytesMut) -> (Result<usize>, BytesMut) {
+    pub async fn read(&self, buffer: BytesMut) -> (Result<usize>, BytesMut) {
+        self.read_at_most(buffer, usize::MAX).await
+    }
+
+    /// The same, at most `bytes_max` of it, which is not 0.
+    pub async fn read_at_most(
+        &self,
+        mut buffer: BytesMut,
+        bytes_max: usize,
+    ) -> (Result<usize>, BytesMut) {
+        assert!(bytes_max > 0, "no bytes would look like the stream's end");
         if buffer.capacity() == buffer.len() {
             return (Err(ErrorKind::InvalidInput.into()), buffer);
         }
         make_way().await;
-        let room = buffer.capacity() - buffer.len();
+        let room = (buffer.capacity() - buffer.len()).min(bytes_max);
         let mut take = |bytes: &[u8]| buffer.put_slice(bytes);
         let result = poll_fn(|context| self.poll_read(context, room, &mut take)).await;
         (result, buffer)

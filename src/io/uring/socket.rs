@@ -136,17 +136,18 @@ pub(super) fn receive_into(socket: &OwnedFd, place: &mut [u8]) -> Result<usize> 
     check_size(received)
 }
 
-/// Receives into the buffer's spare capacity; `WouldBlock` if nothing has arrived, `Ok(0)` at the
-/// end of the stream.
-pub(super) fn receive(socket: &OwnedFd, buffer: &mut BytesMut) -> Result<usize> {
+/// Receives at most `bytes_max` into the buffer's spare capacity; `WouldBlock` if nothing has
+/// arrived, `Ok(0)` at the end of the stream.
+pub(super) fn receive(socket: &OwnedFd, buffer: &mut BytesMut, bytes_max: usize) -> Result<usize> {
     let spare = buffer.spare_capacity_mut();
-    // SAFETY: pointer and length are those of the buffer's own spare memory, which may be
+    let length = spare.len().min(bytes_max);
+    // SAFETY: pointer and length are within the buffer's own spare memory, which may be
     // uninitialised because the kernel only writes to it.
     let received = unsafe {
         libc::recv(
             socket.as_raw_fd(),
             spare.as_mut_ptr().cast(),
-            spare.len(),
+            length,
             libc::MSG_DONTWAIT,
         )
     };

@@ -104,7 +104,17 @@ impl TcpStream {
     /// Appends what has arrived to the buffer, as far as its spare capacity reaches, waiting if
     /// nothing has. `Ok(0)` is the end of the stream; a buffer without spare capacity is
     /// `InvalidInput`. Dropping the future takes nothing from the stream, but the buffer goes.
-    pub async fn read(&self, mut buffer: BytesMut) -> (Result<usize>, BytesMut) {
+    pub async fn read(&self, buffer: BytesMut) -> (Result<usize>, BytesMut) {
+        self.read_at_most(buffer, usize::MAX).await
+    }
+
+    /// The same, at most `bytes_max` of it, which is not 0.
+    pub async fn read_at_most(
+        &self,
+        mut buffer: BytesMut,
+        bytes_max: usize,
+    ) -> (Result<usize>, BytesMut) {
+        assert!(bytes_max > 0, "no bytes would look like the stream's end");
         if buffer.capacity() == buffer.len() {
             return (
                 Err(Error::new(ErrorKind::InvalidInput, "no spare capacity")),
@@ -112,7 +122,7 @@ impl TcpStream {
             );
         }
         make_way().await;
-        let result = self.received(|socket| socket::receive(socket, &mut buffer));
+        let result = self.received(|socket| socket::receive(socket, &mut buffer, bytes_max));
         let result = result.await;
         (result, buffer)
     }
