@@ -15,6 +15,9 @@ pub const ARENA_GIVE_BACK_BLOCKS_MAX: usize = 4096;
 const _: () = assert!(ARENA_BLOCK_BYTES_MAX.is_power_of_two());
 const _: () = assert!(ARENA_REGION_BYTES.is_multiple_of(ARENA_BLOCK_BYTES_MAX));
 const _: () = assert!(LOG_GROUP_BYTES_MAX < ARENA_BLOCK_BYTES_MAX);
+/// The largest sequence number, offset, incarnation, segment or generation that is believed of a
+/// disk. No broker has counted so far: what says so is damaged, and counting on would wrap.
+pub const COUNTED_ON_DISK_MAX: u64 = 1 << 62;
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
 /// Slices of one vectored write to a file; Linux's IOV_MAX.

@@ -8,6 +8,7 @@ use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Serialize};
 
 use super::{BATCH_CRC_START, BATCH_HEADER_BYTES, BatchHeader};
+use crate::limits::COUNTED_ON_DISK_MAX;
 use crate::model::{LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
 
 /// Bytes from the start of a frame to its first batch.
@@ -105,6 +106,12 @@ pub enum FrameHeaderError {
     Version,
     /// CRC and magic match, but kind, lengths or offsets contradict each other.
     Contradiction,
+}
+
+/// Whether a broker may have counted so far: of numbers that come from a disk, to which one adds.
+/// Offsets are such numbers, and negative ones are none.
+pub fn may_be_counted<const N: usize>(numbers: [u64; N]) -> bool {
+    numbers.iter().all(|number| *number <= COUNTED_ON_DISK_MAX)
 }
 
 /// Why a frame's payload is not what its header says.
@@ -327,6 +334,9 @@ impl FrameHeader {
             && self.base_offset >= Offset::ZERO
             && self.durable_through < self.sequence
             && self.incarnation_start <= self.sequence
+            && may_be_counted([self.sequence, self.incarnation.0, self.segment])
+            && may_be_counted([self.chunk.generation])
+            && may_be_counted([self.end_offset.0 as u64, self.log_start_offset.0 as u64])
     }
 
     /// Checks that `payload` (exactly `payload_bytes` long) is what the header was written over:
@@ -485,6 +495,25 @@ mod tests {
             h.payload_bytes = 1;
         };
         check(tombstone_with_more, Err(Contradiction));
+        const MAX: u64 = COUNTED_ON_DISK_MAX;
+        check(|h| h.sequence = MAX, Ok(()));
+        check(|h| h.sequence = MAX + 1, Err(Contradiction));
+        check(|h| h.sequence = u64::MAX, Err(Contradiction));
+        check(|h| h.incarnation.0 = u64::MAX, Err(Contradiction));
+        check(|h| h.segment = u64::MAX, Err(Contradiction));
+        check(|h| h.chunk.generation = u64::MAX, Err(Contradiction));
+        check(|h| h.log_start_offset = Offset(-1), Err(Contradiction));
+        check(
+            |h| h.log_start_offset = Offset(i64::MAX),
+            Err(Contradiction),
+        );
+        let far = |offset: i64| {
+            move |h: &mut FrameHeader| {
+                (h.base_offset, h.end_offset) = (Offset(offset), Offset(offset))
+            }
+        };
+        check(far(MAX as i64), Ok(()));
+        check(far(MAX as i64 + 1), Err(Contradiction));
     }
 
     #[test]

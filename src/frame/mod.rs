@@ -33,7 +33,7 @@ pub use builder::BatchBuilder;
 pub use compress::{DecompressError, compress, decompress};
 pub use envelope::{
     ChunkStamp, FRAME_HEADER_BYTES, FRAME_MAGIC, FRAME_VERSION, FrameHeader, FrameHeaderError,
-    FrameKind, Incarnation, PayloadError, split_batch,
+    FrameKind, Incarnation, PayloadError, may_be_counted, split_batch,
 };
 pub use header::{
     BATCH_CRC_START, BATCH_HEADER_BYTES, BATCH_LENGTH_PREFIX_BYTES, BatchHeader, Codec,

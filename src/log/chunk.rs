@@ -6,7 +6,7 @@ use rkyv::rancor;
 use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Serialize};
 
-use crate::frame::{ChunkStamp, FrameHeader, Incarnation};
+use crate::frame::{ChunkStamp, FrameHeader, Incarnation, may_be_counted};
 use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX};
 use crate::model::{Offset, PartitionId, Timestamp, TopicId};
 
@@ -292,7 +292,7 @@ impl ChunkHeader {
         if role == ChunkRole::Segment && wire.first_sequence.to_native() == 0 {
             return Err(ChunkHeaderError::Contradiction);
         }
-        Ok(ChunkHeader {
+        let header = ChunkHeader {
             id: ChunkId(wire.id.to_native()),
             role,
             stamp: ChunkStamp {
@@ -312,7 +312,18 @@ impl ChunkHeader {
             incarnation: Incarnation(wire.incarnation.to_native()),
             incarnation_start: wire.incarnation_start.to_native(),
             stamped: Timestamp(wire.stamped.to_native()),
-        })
+        };
+        let counts = [
+            header.stamp.generation,
+            header.segment,
+            header.base_offset.0 as u64,
+            header.first_sequence,
+            header.incarnation.0,
+            header.incarnation_start,
+        ];
+        may_be_counted(counts)
+            .then_some(header)
+            .ok_or(ChunkHeaderError::Contradiction)
     }
 
     /// The header of the file `id` of `length` bytes, whose first bytes (both copies) are `start`:
@@ -399,6 +410,26 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(ChunkHeader::read(&damaged).is_err(), "bit {bit}");
         }
+    }
+
+    fn check_contradiction(change: impl Fn(&mut ChunkHeader)) {
+        let mut changed = header();
+        change(&mut changed);
+        let mut bytes = vec![0; 4096];
+        changed.write(&mut bytes);
+        let refused = Err(ChunkHeaderError::Contradiction);
+        assert_eq!(ChunkHeader::read(&bytes), refused, "{changed:?}");
+    }
+
+    #[test]
+    fn numbers_that_nobody_counts_up_to_are_refused() {
+        check_contradiction(|h| h.first_sequence = u64::MAX);
+        check_contradiction(|h| h.incarnation_start = u64::MAX);
+        check_contradiction(|h| h.incarnation.0 = u64::MAX);
+        check_contradiction(|h| h.segment = u64::MAX);
+        check_contradiction(|h| h.stamp.generation = u64::MAX);
+        check_contradiction(|h| h.base_offset = Offset(-1));
+        check_contradiction(|h| h.base_offset = Offset(i64::MAX));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::frame::{
-    BATCH_HEADER_BYTES, ChunkStamp, FrameHeader, FrameKind, Incarnation, split_batch,
+    BATCH_HEADER_BYTES, ChunkStamp, FrameHeader, FrameKind, Incarnation, may_be_counted,
+    split_batch,
 };
 use crate::io::AlignedBuf;
 use crate::limits::{FRAME_ALIGNMENT_BYTES, JOURNAL_ROUND_BYTES_MAX};
@@ -173,7 +174,9 @@ impl RoundHeader {
             && round_bytes.is_multiple_of(FRAME_ALIGNMENT_BYTES)
             && header.entry_count as usize <= round_bytes / ENTRY_BYTES
             && header.table_bytes() <= round_bytes
-            && header.durable_through < header.sequence;
+            && header.durable_through < header.sequence
+            && may_be_counted([header.sequence, header.incarnation.0])
+            && may_be_counted([header.chunk.generation]);
         sound.then_some(header)
     }
 
@@ -206,7 +209,10 @@ impl RoundHeader {
             return None;
         }
         let entries = table[HEADER_BYTES..].chunks_exact(ENTRY_BYTES);
-        Some((header, entries.map(Entry::read).collect()))
+        let entries: Vec<Entry> = entries.map(Entry::read).collect();
+        let ends = |entry: &Entry| [entry.base_offset.0 as u64, entry.end_offset.0 as u64];
+        let sound = entries.iter().all(|entry| may_be_counted(ends(entry)));
+        sound.then_some((header, entries))
     }
 }
 
@@ -375,6 +381,27 @@ mod tests {
             assert_eq!(entries[hit].batches(&damaged), None, "bit {bit}");
             assert!(entries[1 - hit].batches(&damaged).is_some(), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn numbers_that_nobody_counts_up_to_are_refused() {
+        let check = |sequence, incarnation, base: i64, end: i64| {
+            let header = RoundHeader {
+                sequence,
+                incarnation: Incarnation(incarnation),
+                ..header()
+            };
+            let batch = batch(10);
+            let mut builder = RoundBuilder::new(1, batch.len());
+            let offsets = Offset(base)..Offset(end);
+            builder.push(partition(0), LeaderEpoch(4), offsets, &batch);
+            RoundHeader::read(&builder.finish(header)).is_some()
+        };
+        assert!(check(7, 5, 10, 11));
+        assert!(!check(u64::MAX, 5, 10, 11));
+        assert!(!check(7, u64::MAX, 10, 11));
+        assert!(!check(7, 5, -1, 11));
+        assert!(!check(7, 5, 10, i64::MAX));
     }
 
     #[test]
