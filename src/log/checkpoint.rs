@@ -15,7 +15,7 @@ use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use crate::frame::{ChunkStamp, Incarnation};
+use crate::frame::{ChunkStamp, Incarnation, may_be_counted};
 use crate::io::{self, ErrorKind, fs};
 use crate::limits::SMALL_FILE_BYTES_MAX;
 use crate::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp, TopicId};
@@ -48,6 +48,28 @@ pub enum CheckpointError {
     Stopped,
     /// It could not be written.
     Io(io::Error),
+}
+
+/// Why a file is not taken for a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecodeError {
+    /// It is not what was written.
+    Damaged,
+    /// It is whole, and of a version that this broker does not read.
+    Version(u32),
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DecodeError::Damaged => f.write_str("it is damaged"),
+            DecodeError::Version(version) => write!(
+                f,
+                "it is of version {version}, and this broker reads version {VERSION}: another \
+                 version of the broker has written it"
+            ),
+        }
+    }
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -264,23 +286,30 @@ fn encode(wires: &Vec<Wire>) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// The entries of a checkpoint file; `None` if it is damaged or of another version.
-pub(super) fn decode(bytes: &[u8]) -> Option<Vec<(PartitionId, Remembered)>> {
-    let (prefix, body) = bytes.split_at_checked(PREFIX_BYTES)?;
-    let word = |at: usize| -> Option<u32> {
-        Some(u32::from_le_bytes(prefix[at..at + 4].try_into().ok()?))
+/// The entries of a checkpoint file.
+pub(super) fn decode(bytes: &[u8]) -> Result<Vec<(PartitionId, Remembered)>, DecodeError> {
+    let damaged = DecodeError::Damaged;
+    let (prefix, body) = bytes.split_at_checked(PREFIX_BYTES).ok_or(damaged)?;
+    let word = |at: usize| {
+        let bytes = prefix[at..at + 4].try_into();
+        u32::from_le_bytes(bytes.expect("four bytes"))
     };
-    let whole = prefix[..4] == MAGIC
-        && word(4)? == VERSION
-        && word(8)? as usize == body.len()
-        && word(12)? == crc32c::crc32c(body);
+    let whole =
+        prefix[..4] == MAGIC && word(8) as usize == body.len() && word(12) == crc32c::crc32c(body);
     if !whole {
-        return None;
+        return Err(damaged);
+    }
+    if word(4) != VERSION {
+        return Err(DecodeError::Version(word(4)));
     }
     let mut aligned = AlignedVec::<16>::with_capacity(body.len());
     aligned.extend_from_slice(body);
-    let wires = rkyv::from_bytes::<Vec<Wire>, rancor::Error>(&aligned).ok()?;
-    Some(wires.into_iter().map(Wire::into_remembered).collect())
+    let wires = rkyv::from_bytes::<Vec<Wire>, rancor::Error>(&aligned);
+    let wires = wires.map_err(|_| damaged)?;
+    if !wires.iter().all(Wire::may_be_counted) {
+        return Err(damaged);
+    }
+    Ok(wires.into_iter().map(Wire::into_remembered).collect())
 }
 
 impl Wire {
@@ -289,6 +318,27 @@ impl Wire {
             topic_id: TopicId(self.topic_id),
             index: self.partition,
         }
+    }
+
+    fn may_be_counted(&self) -> bool {
+        let offsets = [self.start_offset as u64, self.state_offset as u64];
+        let boundaries = [&self.position, &self.durable];
+        let chunk = |chunk: &RememberedChunk| {
+            may_be_counted([chunk.first_sequence, chunk.segment, chunk.generation])
+                && may_be_counted([chunk.base_offset as u64, chunk.end_offset as u64])
+                && may_be_counted([chunk.end_position])
+        };
+        may_be_counted(offsets)
+            && may_be_counted([self.stated])
+            && boundaries.iter().all(|boundary| {
+                may_be_counted([boundary.sequence, boundary.incarnation, boundary.position])
+                    && may_be_counted([boundary.end_offset as u64, boundary.incarnation_start])
+            })
+            && self.chunks.iter().all(chunk)
+            && self
+                .quarantined
+                .iter()
+                .all(|(start, end)| may_be_counted([*start as u64, *end as u64]))
     }
 
     /// As it was read.
@@ -412,5 +462,74 @@ impl RememberedChunk {
             stamped: Timestamp(self.stamped),
             index: Index::known_from(self.end_position),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDARY: WireBoundary = WireBoundary {
+        sequence: 3,
+        crc: 4,
+        incarnation: 1,
+        incarnation_start: 1,
+        end_offset: 9,
+        first_sequence: 1,
+        position: 8192,
+        payload_bytes: 100,
+        max_timestamp: 5,
+    };
+
+    fn wire() -> Wire {
+        Wire {
+            topic_id: [7; 16],
+            partition: 2,
+            start_offset: 3,
+            stated: 0,
+            state_offset: 9,
+            position: BOUNDARY,
+            durable: BOUNDARY,
+            chunks: Vec::new(),
+            epochs: vec![(1, 3)],
+            quarantined: vec![(4, 5)],
+            state: vec![1, 2, 3],
+        }
+    }
+
+    fn check(name: &str, bytes: &[u8], expected: DecodeError) {
+        assert_eq!(decode(bytes).err(), Some(expected), "{name}");
+    }
+
+    #[test]
+    fn another_version_is_told_from_damage() {
+        let whole = encode(&vec![wire()]).to_vec();
+        let read = decode(&whole).expect("as it was written");
+        let (id, remembered) = &read[0];
+        assert_eq!(Wire::of(*id, remembered), wire());
+        let mut earlier = whole.clone();
+        earlier[4..8].copy_from_slice(&2_u32.to_le_bytes());
+        check("version 2", &earlier, DecodeError::Version(2));
+        earlier[40] ^= 1;
+        check("version 2, and damaged", &earlier, DecodeError::Damaged);
+        check("nothing", &[], DecodeError::Damaged);
+        check("torn", &whole[..whole.len() - 1], DecodeError::Damaged);
+    }
+
+    fn check_uncounted(change: impl Fn(&mut Wire)) {
+        let mut changed = wire();
+        change(&mut changed);
+        let name = format!("{changed:?}");
+        check(&name, &encode(&vec![changed]), DecodeError::Damaged);
+    }
+
+    #[test]
+    fn numbers_that_nobody_counts_up_to_are_refused() {
+        check_uncounted(|wire| wire.position.sequence = u64::MAX);
+        check_uncounted(|wire| wire.durable.sequence = u64::MAX);
+        check_uncounted(|wire| wire.durable.incarnation = u64::MAX);
+        check_uncounted(|wire| wire.start_offset = -1);
+        check_uncounted(|wire| wire.state_offset = i64::MAX);
+        check_uncounted(|wire| wire.quarantined[0].1 = i64::MAX);
     }
 }

@@ -239,8 +239,12 @@ impl Inventory {
                 }
             };
             match checkpoint::decode(&bytes) {
-                Some(entries) => self.note_checkpoint(entries),
-                None => tracing::warn!("{} is damaged; more is replayed", path.display()),
+                Ok(entries) => self.note_checkpoint(entries),
+                Err(error) => tracing::warn!(
+                    "{} is not used: {error}. Logs are read from their beginnings now, no record \
+                     is lost, and the next checkpoint takes its place; nothing is to be done",
+                    path.display()
+                ),
             }
         }
         Ok(())
