@@ -16,6 +16,7 @@ use super::epochs::Epochs;
 use super::group::GroupSize;
 use super::handle::Log;
 use super::index::Index;
+use super::journal::Journaled;
 use super::link::{Chain, Verdict, is_stale};
 use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
@@ -80,6 +81,7 @@ impl Log {
         let journal_end = journaled.iter().map(|entry| entry.end_offset).max();
         let mut run = Run::new(store, id, found, &mut replay);
         run.journal_end = journal_end.unwrap_or(Offset::ZERO);
+        run.journaled = journaled.iter().filter_map(Journaled::offsets).collect();
         run.walk().await?;
         store.note_freed(SCAN_WINDOW_BYTES);
         if run.last_kind == FrameKind::Tombstone {
@@ -130,6 +132,8 @@ struct Run<'a, R> {
     stated: u64,
     /// The end of what journals hold.
     journal_end: Offset,
+    /// What they hold undamaged.
+    journaled: Vec<Range<Offset>>,
     /// Batches below are covered by a state.
     replay_from: Offset,
     epochs: Epochs,
@@ -181,6 +185,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             start_offset: Offset::ZERO,
             stated: 0,
             journal_end: Offset::ZERO,
+            journaled: Vec::new(),
             replay_from: Offset::ZERO,
             epochs: Epochs::default(),
             last_kind: FrameKind::Data,
@@ -426,6 +431,12 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         match self.judge(&sightings) {
             Verdict::Damage {
                 resume: Some(index),
+            } if self.is_torn_off(&sightings[index].frame) => {
+                self.end_before_torn();
+                Ok(false)
+            }
+            Verdict::Damage {
+                resume: Some(index),
             } => {
                 let Sighting {
                     chunk,
@@ -453,6 +464,36 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
     }
 
+    /// Whether a frame behind damage is the rest of a torn write: more is missing before it than is
+    /// known to have been durable, and the journal has some of that, as it has of what was being
+    /// written when the power went. To go on with the frame would make that damage, too.
+    fn is_torn_off(&self, frame: &FrameHeader) -> bool {
+        let missing = self.chain.end_offset..frame.base_offset;
+        let mut journaled = self.journaled.iter();
+        frame.sequence > self.chain.durable_through + 1
+            && journaled.any(|range| range.start < missing.end && range.end > missing.start)
+    }
+
+    /// Ends the frames where damage begins, behind which only the journal goes on.
+    fn end_before_torn(&mut self) {
+        let through = self.chain.durable_through;
+        if let Some(floor) = self.floor.filter(|floor| floor.sequence == through) {
+            self.quarantine(self.chain.end_offset..floor.end_offset);
+            self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
+            self.chain.previous_crc = floor.crc;
+            self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        }
+        self.chain.next_sequence = through + 1;
+        self.leave_behind_a_loss();
+    }
+
+    /// The place of what is missing is not used again, but to say that the log is deleted.
+    fn leave_behind_a_loss(&mut self) {
+        let last = self.chunks.back_mut().expect("a walk has a chunk");
+        last.is_left = true;
+        last.end_offset = self.chain.end_offset;
+    }
+
     /// More was durable than can be found, as the checkpoint knows or frames that are not of the
     /// log any more: what is missing is damaged. Where it ended the checkpoint says; of what others
     /// know it is certain only that it ended no later than the frame that says so begins.
@@ -474,10 +515,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.chain.previous_crc = floor.crc;
             self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
         }
-        // The place of what is missing is not used again, but to say that the log is deleted.
-        let last = self.chunks.back_mut().expect("a walk has a chunk");
-        last.is_left = true;
-        last.end_offset = self.chain.end_offset;
+        self.leave_behind_a_loss();
     }
 
     fn start_of(&self, incarnation: Incarnation) -> u64 {

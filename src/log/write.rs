@@ -147,9 +147,12 @@ impl Log {
 
     /// Gets the chunk that `next_step` asked for, however long there is no space for it.
     async fn fetch_chunk(self: Rc<Log>, wanted: u64, least: u64) {
-        let privileged = self.is_metadata();
         let mut told = false;
         loop {
+            // What makes room behind a loss has no place but in a chunk of its own.
+            let makes_room = self.state.borrow().waits_to_make_room();
+            let wanted = if makes_room { least } else { wanted };
+            let privileged = makes_room || self.is_metadata();
             match self.store.allocate(wanted, least, privileged).await {
                 Ok(chunk) => {
                     let mut state = self.state.borrow_mut();
@@ -163,9 +166,10 @@ impl Log {
                         self.tell(LogEvent::StorageFull);
                     }
                     self.kick();
-                    // Others may have no space while there is enough for this log.
+                    // Others may have no space while there is enough for this log, now or later.
                     let retry = Duration::from_millis(STORAGE_RETRY_MS);
-                    match privileged {
+                    let tries = self.is_metadata() || self.state.borrow().is_behind_a_loss();
+                    match tries {
                         true => drop(io::timeout(retry, self.store.wait_space()).await),
                         false => self.store.wait_space().await,
                     }
@@ -337,9 +341,12 @@ impl State {
             last.is_left = true;
             last.end_offset = base_offset;
         }
-        for boundary in [&mut self.released, &mut self.synced] {
-            boundary.sequence = self.next_sequence;
-            boundary.end_offset = base_offset;
+        // What was only written before it may go with the power: that is not passed with it.
+        let is_synced = self.synced == self.released;
+        self.released.sequence = self.next_sequence;
+        self.released.end_offset = base_offset;
+        if is_synced {
+            self.synced = self.released;
         }
         self.next_sequence += 1;
         true
@@ -413,6 +420,18 @@ impl State {
             group.log_start_offset = group.log_start_offset.max(mark.log_start_offset);
         }
         Some(mark)
+    }
+
+    /// Whether a chunk of the reserve may be taken: a move of the log's start, which gives chunks
+    /// back, has no place in the last chunk, because that is left behind a loss.
+    fn waits_to_make_room(&self) -> bool {
+        let told = self.start_told();
+        let moves = |group: &Group| group.is_start() && group.log_start_offset > told;
+        self.is_behind_a_loss() && self.queued.iter().any(moves)
+    }
+
+    fn is_behind_a_loss(&self) -> bool {
+        self.chunks.back().is_some_and(|last| last.is_left)
     }
 
     /// Where the log starts by the frames that were built.

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corelog::frame::{FrameHeader, FrameKind, Incarnation};
+use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, Incarnation};
 use corelog::io;
 use corelog::io::sim::{Fault, OpKind, Outcome, Simulation, with_disk};
-use corelog::log::{self, ChunkStore, Log, LogConfig, StoreConfig, checkpoint};
+use corelog::log::{self, ChunkStore, Durability, Log, LogConfig, StoreConfig, checkpoint};
 use corelog::model::{CoreId, LeaderEpoch, Offset, PartitionId, Timestamp};
 
 use super::journal::{append_to_all, logs, rounds};
@@ -173,8 +173,8 @@ async fn delete_all(node: &Rc<Node>) {
     }
 }
 
-#[test]
-fn a_log_behind_a_loss_that_a_checkpoint_knows_of_is_deleted_without_space() {
+/// A log of which a checkpoint knows that its last frame was durable, and that is damaged.
+fn behind_a_lost_frame() -> Case {
     let store = StoreConfig {
         prewrite: false,
         ..tiny_store()
@@ -195,6 +195,12 @@ fn a_log_behind_a_loss_that_a_checkpoint_knows_of_is_deleted_without_space() {
     case.erase(&case.frames()[1]);
     case.world.damaged.set(true);
     remove_free_chunks(&case.sim);
+    case
+}
+
+#[test]
+fn a_log_behind_a_loss_that_a_checkpoint_knows_of_is_deleted_without_space() {
+    let case = behind_a_lost_frame();
     case.sim.disk().inject(no_space());
     case.run(|node| async move {
         let log = node.logs.borrow()[&the_partition()].clone();
@@ -204,6 +210,77 @@ fn a_log_behind_a_loss_that_a_checkpoint_knows_of_is_deleted_without_space() {
     });
     case.sim.disk().heal();
     case.run(|_| async {});
+}
+
+#[test]
+fn a_log_behind_a_loss_moves_its_start_with_space_of_the_reserve() {
+    let case = behind_a_lost_frame();
+    let store = StoreConfig {
+        reserve_bytes: 1 << 50,
+        ..case.world.store.clone()
+    };
+    let world = World::new(store, one_segment(), &[the_partition()]);
+    world.models.swap(&case.world.models);
+    world.starts.set(case.world.starts.get());
+    world.damaged.set(true);
+    let case = Case { world, ..case };
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().quarantined, [Offset(3)..Offset(6)]);
+        assert!(node.append(the_partition(), |base, epoch| batch(0, base, epoch, 1, 100)));
+        io::sleep(Duration::from_secs(3)).await;
+        assert!(node.stores[0].is_full(), "nobody else has space");
+        assert_eq!(log.durable_offset(), Offset(6), "it waits");
+        let moved = soon("a move", log.set_start_offset(Offset(6), Vec::new)).await;
+        moved.expect("the disk is well");
+        assert_eq!(log.start_offset(), Offset(6));
+    });
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.start_offset(), Offset(6));
+        assert!(log.recovery().quarantined.is_empty());
+    });
+}
+
+#[test]
+fn what_is_only_written_before_a_loss_is_not_called_durable() {
+    let (sim, world) = behind_a_damaged_round(1);
+    let store = StoreConfig {
+        durability: Durability::Written,
+        ..world.store.clone()
+    };
+    let written = World::new(store, world.config.get(), &logs(6));
+    written.models.swap(&world.models);
+    written.starts.set(world.starts.get());
+    written.damaged.set(true);
+    let outcome = sim.run_cores(1, move |_| {
+        let world = written.clone();
+        async move {
+            let node = Node::start(&world).await;
+            let logs = node.logs.borrow().clone();
+            assert!(journaled(&node) > 6, "some of it before the loss");
+            io::sleep(Duration::from_secs(1)).await;
+            for log in logs.values() {
+                assert!(!log.recovery().quarantined.is_empty());
+            }
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    let mut seen = 0;
+    for id in logs(6) {
+        let mut headers: Vec<FrameHeader> = Vec::new();
+        headers.extend(frames_of(&sim, id).iter().map(|(_, _, header)| header));
+        let newest = headers.iter().map(|header| header.incarnation).max();
+        headers.retain(|header| Some(header.incarnation) == newest);
+        headers.sort_by_key(|header| header.sequence);
+        let (first, last) = (headers[0], headers[headers.len() - 1]);
+        // A frame, the loss, and what stands behind that.
+        if first.sequence == first.incarnation_start && last.sequence > first.sequence + 1 {
+            assert!(last.durable_through < first.sequence, "{last:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "some have frames on both sides of the loss");
 }
 
 /// Removes the files of the chunks that nobody has.
@@ -224,8 +301,8 @@ fn remove_free_chunks(sim: &Simulation) {
 }
 
 /// A machine on which the records of several logs are in the journal, behind a frame of each, and
-/// one round is damaged.
-fn behind_a_damaged_round() -> (Simulation, Rc<World>) {
+/// one round of all is damaged, behind `whole_count` others.
+fn behind_a_damaged_round(whole_count: usize) -> (Simulation, Rc<World>) {
     let sim = Simulation::new(61);
     let store = StoreConfig {
         prewrite: false,
@@ -259,12 +336,9 @@ fn behind_a_damaged_round() -> (Simulation, Rc<World>) {
             .expect("it is there");
         content[round.1 + 12]
     };
-    let full = rounds.iter().position(|round| entries(round) == 6);
-    let (path, position) = rounds[full.expect("one of all logs")].clone();
-    assert!(
-        rounds.len() > full.expect("found") + 1,
-        "others stand behind it"
-    );
+    let mut full = rounds.iter().filter(|round| entries(round) == 6);
+    let (path, position) = full.nth(whole_count).expect("one of all logs").clone();
+    assert!(full.next().is_some(), "others stand behind it");
     sim.disk()
         .flip_bit(Path::new(&path), (position + 25) as u64, 0);
     world.damaged.set(true);
@@ -274,7 +348,7 @@ fn behind_a_damaged_round() -> (Simulation, Rc<World>) {
 
 #[test]
 fn a_log_behind_a_loss_of_the_journal_is_deleted_without_space() {
-    let (sim, world) = behind_a_damaged_round();
+    let (sim, world) = behind_a_damaged_round(0);
     sim.disk().inject(no_space());
     let today = world.clone();
     let outcome = sim.run_cores(1, move |_| {
@@ -385,6 +459,13 @@ fn a_log_start_ahead_of_the_frames_leaves_the_epochs_in_order() {
 
 /// The partition's last frame: its file, where it lies, and its header.
 fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader) {
+    let frames = frames_of(sim, id).into_iter();
+    let last = frames.max_by_key(|(_, _, frame)| frame.sequence);
+    last.expect("there is one")
+}
+
+/// The partition's frames, each with its file and where it lies.
+fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, FrameHeader)> {
     let disk = sim.disk();
     let mut frames = Vec::new();
     for path in disk.paths() {
@@ -396,10 +477,60 @@ fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader)
             }
         }
     }
-    let last = frames
-        .into_iter()
-        .max_by_key(|(_, _, frame)| frame.sequence);
-    last.expect("there is one")
+    frames
+}
+
+#[test]
+fn a_torn_write_behind_damage_takes_nothing_that_the_journal_has() {
+    let case = Case {
+        sim: Simulation::new(65),
+        world: World::new(tiny_store(), one_segment(), &logs(3)),
+    };
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        for _ in 0..4 {
+            append_to_all(&node, &logs(3)[1..], 100).await;
+        }
+        for _ in 0..2 {
+            append_to_all(&node, &logs(1), 100).await;
+            log.flush().await.expect("the disk is well");
+        }
+        for _ in 0..2 {
+            append_to_all(&node, &logs(3), 100).await;
+        }
+        // Another leader epoch is another frame, which goes out with the one before it.
+        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        log.flush().await.expect("the disk is well");
+    });
+    let mut frames = frames_of(&case.sim, the_partition());
+    frames.sort_by_key(|(_, _, frame)| frame.sequence);
+    let offsets = |(_, _, frame): &(_, _, FrameHeader)| (frame.end_offset.0, frame.durable_through);
+    let ends: Vec<(i64, u64)> = frames.iter().map(offsets).collect();
+    assert_eq!(ends, [(2, 0), (4, 1), (8, 2), (11, 3)]);
+    // The second is damaged. The last two were in one write, of which the first half did not reach
+    // the disk, so that the other was not acknowledged.
+    let (path, position, last) = &frames[3];
+    let together = FrameHeader {
+        durable_through: 2,
+        ..*last
+    };
+    let mut block = vec![0; FRAME_HEADER_BYTES];
+    together.write(&mut block);
+    case.overwrite(path, *position, &block);
+    for (path, position, frame) in &frames[1..3] {
+        case.overwrite(path, *position, &vec![0; frame.frame_bytes as usize]);
+    }
+    promised(&case, 8);
+    case.world.damaged.set(true);
+    case.world.starts.set(5);
+    for _ in 0..3 {
+        case.run(|node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            assert_eq!(damaged_offsets(&node).await, [2, 3]);
+            append_each(&node, &[100]).await;
+            log.flush().await.expect("the disk is well");
+        });
+    }
 }
 
 #[test]

@@ -93,8 +93,8 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
         .default("67108864")
         .valid(Valid::AtLeast(0))
         .doc(
-            "Disk space that only metadata and checkpoints may use. When less is free, \
-              produces are answered with KAFKA_STORAGE_ERROR and reads go on.",
+            "Disk space that only metadata, checkpoints, and what makes room may use. When less is \
+              free, produces are answered with KAFKA_STORAGE_ERROR and reads go on.",
         ),
     long("corelog.response.memory.bytes")
         .default("134217728")

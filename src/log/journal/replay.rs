@@ -4,6 +4,7 @@
 //! every log has what they hold of it in its own frames.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +28,14 @@ pub(in crate::log) struct Journaled {
     pub(in crate::log) end_offset: Offset,
     /// `None`: it was durable, and is damaged.
     pub(in crate::log) batches: Option<Bytes>,
+}
+
+impl Journaled {
+    /// The offsets that its batches have; `None` if they are damaged.
+    pub(in crate::log) fn offsets(&self) -> Option<Range<Offset>> {
+        let (first, _, _) = split_batch(self.batches.as_ref()?)?;
+        Some(first.base_offset..self.end_offset)
+    }
 }
 
 /// Counts the partitions of which the journals of the last runs still hold something that is
