@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use corelog::io::{self, Sync};
-use loops::{Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip};
+use loops::{
+    Between, Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip,
+};
 
 const ROUND_TRIPS: Budget = Budget {
     warm_up: 500,
@@ -39,11 +41,18 @@ fn main() {
     let cpus = io::available_cpus();
     let cpus = [cpus.first().copied(), cpus.get(1).copied()];
     println!("| what | p50 us | p99 us | max us | rounds |\n|---|---|---|---|---|");
-    for (name, busy) in [
-        ("mailbox round trip, both cores sleep between", false),
-        ("mailbox round trip, both cores have another task", true),
+    for (name, between) in [
+        (
+            "mailbox round trip, both cores sleep between",
+            Between::Sleep,
+        ),
+        ("mailbox round trip, both cores spin between", Between::Spin),
+        (
+            "mailbox round trip, both cores have another task",
+            Between::Work,
+        ),
     ] {
-        print(name, mailbox_round_trip(cpus, busy, ROUND_TRIPS));
+        print(name, mailbox_round_trip(cpus, between, ROUND_TRIPS));
     }
     let name = "TCP round trip, 64 bytes, both cores sleep between";
     print(name, tcp_round_trip(cpus, ROUND_TRIPS));

@@ -31,12 +31,23 @@ pub(crate) struct Facts {
     /// Whether its data lies in memory, where a sync costs and keeps nothing.
     pub(crate) in_memory: bool,
     pub(crate) cores: Option<u64>,
+    /// How long its cores look for work before they sleep; 0 is not at all, and none not known.
+    pub(crate) spin_us: Option<u64>,
     /// The CPUs that its process may use.
     pub(crate) cpus: Vec<usize>,
     pub(crate) pid: Option<u32>,
 }
 
 impl Facts {
+    /// Whether its cores spin, in words.
+    pub(crate) fn spin_words(&self) -> String {
+        match self.spin_us {
+            Some(0) => "no spin".to_owned(),
+            Some(spin_us) => format!("spins for {spin_us} us before it sleeps"),
+            None => "spin not known".to_owned(),
+        }
+    }
+
     /// A broker that runs somewhere, as far as its ready file tells.
     pub(crate) fn of_running(address: &str, ready_file: Option<&Path>) -> Result<Facts, Problem> {
         let Some(path) = ready_file else {
@@ -48,6 +59,7 @@ impl Facts {
                 durability: "unknown".to_owned(),
                 in_memory: false,
                 cores: None,
+                spin_us: None,
                 cpus: Vec::new(),
                 pid: None,
             });
@@ -82,6 +94,7 @@ fn read_ready(bytes: &[u8]) -> Result<Facts, Problem> {
         durability,
         in_memory: ready["in_memory"].as_bool().unwrap_or(false),
         cores: ready["cores"].as_u64(),
+        spin_us: ready["spin_us"].as_u64(),
         cpus: Vec::new(),
         pid,
     })
@@ -278,6 +291,7 @@ impl Kafka {
             durability: durability.to_owned(),
             in_memory: blocking::lies_in_memory(kafka.dir.path()),
             cores: None,
+            spin_us: Some(0),
             cpus: settings.cpus.to_vec(),
             pid: said("pid").parse().ok(),
         };
@@ -332,11 +346,12 @@ mod tests {
     #[test]
     fn a_ready_file_says_what_is_in_force() {
         let ready = br#"{"listeners":["127.0.0.1:9092"],"durability":"sync","cores":2,"pid":7,
-            "version":"0.1.0","in_memory":false}"#;
+            "spin_us":50,"version":"0.1.0","in_memory":false}"#;
         let facts = read_ready(ready).expect("a ready file");
         assert_eq!(facts.address, "127.0.0.1:9092");
         assert_eq!(facts.durability, "sync");
         assert_eq!((facts.cores, facts.pid), (Some(2), Some(7)));
+        assert_eq!(facts.spin_words(), "spins for 50 us before it sleeps");
         for other in ["", "{}", r#"{"listeners":[],"durability":"sync"}"#] {
             assert!(read_ready(other.as_bytes()).is_err(), "{other}");
         }

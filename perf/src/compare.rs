@@ -221,8 +221,10 @@ impl Outcome {
         let named = |facts: &Facts| {
             let version = facts.version.as_deref().unwrap_or("-");
             format!(
-                "{} {version}, durability {}",
-                facts.product, facts.durability
+                "{} {version}, durability {}, {}",
+                facts.product,
+                facts.durability,
+                facts.spin_words()
             )
         };
         let machine = &self.context.machine;

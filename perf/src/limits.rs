@@ -73,6 +73,10 @@ pub(crate) const DRAIN_READ_BYTES: usize = SEND_PIECES * SEND_PIECE_BYTES;
 /// Bytes of a broker's /metrics.
 pub(crate) const METRICS_PAGE_BYTES_MAX: u64 = 64 << 20;
 
+/// `corelog.spin.us` of a broker that spins while it is measured: longer than the gap between two
+/// requests of a connection with one in flight, and than a synced write.
+pub(crate) const SPIN_US: u32 = 1000;
+
 /// How long the hiccup probe spins before and after each slice.
 pub(crate) const HICCUP_PROBE: Duration = Duration::from_millis(20);
 /// A slice does not count beside a gap longer than this, in nanoseconds.

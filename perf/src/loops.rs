@@ -33,21 +33,39 @@ pub(crate) enum Place {
     Overwritten,
 }
 
+/// What a core does between two messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Between {
+    /// It sleeps in the kernel.
+    Sleep,
+    /// It looks for the next one, as a broker with `corelog.spin.us` does.
+    Spin,
+    /// It has another task, which is always runnable.
+    Work,
+}
+
+/// Longer than any two messages of a loop are apart.
+const SPIN: Duration = Duration::from_secs(1);
+
 /// A 64-bit number to another core and back.
 pub(crate) fn mailbox_round_trip(
     cpus: [Option<usize>; 2],
-    busy: bool,
+    between: Between,
     budget: Budget,
 ) -> io::Result<Times> {
     type Ends = (Mailbox<u64>, Vec<MailSender<u64>>);
     let ends: Vec<Option<Ends>> = mailbox::channels(2, 64).into_iter().map(Some).collect();
     let ends = Arc::new(Mutex::new(ends));
-    on_cores(&cpus, move |core| {
+    let spin = match between {
+        Between::Spin => SPIN,
+        Between::Sleep | Between::Work => Duration::ZERO,
+    };
+    on_spinning_cores(&cpus, spin, move |core| {
         let own = ends.lock().expect("no panic")[usize::from(core.0)].take();
         let (mut mailbox, senders) = own.expect("each core takes its own");
         async move {
             let other = &senders[usize::from(1 - core.0)];
-            let _busy = busy.then(|| {
+            let _work = (between == Between::Work).then(|| {
                 io::spawn(async {
                     loop {
                         io::yield_now().await;
@@ -258,11 +276,26 @@ where
     F: Future<Output = Option<io::Result<T>>> + 'static,
     T: 'static,
 {
+    on_spinning_cores(cpus, Duration::ZERO, main)
+}
+
+/// The same on cores that look for work for so long before they sleep.
+fn on_spinning_cores<T, F>(
+    cpus: &[Option<usize>],
+    spin: Duration,
+    main: impl Fn(CoreId) -> F + Send + std::marker::Sync,
+) -> io::Result<T>
+where
+    T: Send,
+    F: Future<Output = Option<io::Result<T>>> + 'static,
+    T: 'static,
+{
     let cores: Vec<CoreSpec> = (0..)
         .zip(cpus)
         .map(|(id, &cpu)| CoreSpec {
             id: CoreId(id),
             cpu,
+            spin,
         })
         .collect();
     let result = Arc::new(Mutex::new(None));

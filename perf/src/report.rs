@@ -123,7 +123,7 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
     let mut text = format!(
         "{name}: {question}\n\
          machine     {model}, {cpus} CPUs, Linux {kernel}, load before {load_before}\n\
-         broker      {product} {version} on CPUs {broker_cpus}, durability {durability}\n\
+         broker      {product} {version} on CPUs {broker_cpus}, durability {durability}, {spin}\n\
          client      CPUs {client_cpus}\n\
          load        {load}\n",
         name = workload.name,
@@ -136,6 +136,7 @@ pub(crate) fn table(context: &Context, workload: &Workload, slice: &Slice) -> St
         version = context.broker.version.as_deref().unwrap_or("-"),
         broker_cpus = or_dash(cpu_list(&context.broker.cpus)),
         durability = context.broker.durability,
+        spin = context.broker.spin_words(),
         client_cpus = cpu_list(&context.seats.client),
         load = load_words(workload),
     );
@@ -368,6 +369,7 @@ pub(crate) mod tests {
                 durability: "sync".to_owned(),
                 in_memory: false,
                 cores: Some(2),
+                spin_us: Some(0),
                 cpus: vec![0, 1],
                 pid: Some(1),
             },

@@ -142,6 +142,7 @@ pub fn cores(config: &BrokerConfig) -> Vec<CoreSpec> {
         .map(|core| CoreSpec {
             id: CoreId(core as u16),
             cpu: pinned.then(|| cpus[core]),
+            spin: config.engine.spin,
         })
         .collect()
 }
@@ -181,6 +182,7 @@ pub(super) fn run(
             core_brokers: ready.core_brokers,
             admin: admin.as_ref().map(Admin::address),
             core_count: ready.cores_count,
+            spin: config.engine.spin,
             durability: config.engine.durability,
             data_dir: blocking::absolute(&config.data_dir),
             is_in_memory: blocking::lies_in_memory(&config.data_dir),

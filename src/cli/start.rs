@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -42,6 +43,8 @@ pub struct Ready {
     pub admin: Option<SocketAddr>,
     /// The number of shards.
     pub core_count: usize,
+    /// How long each looks for work before it sleeps.
+    pub spin: Duration,
     /// What an acknowledgement means.
     pub durability: Durability,
     /// Where the data is, from the root.
@@ -231,6 +234,7 @@ fn ready_json(ready: &Ready) -> String {
         "brokers": ready.core_brokers.iter().map(core_broker_json).collect::<Vec<_>>(),
         "admin": ready.admin.map(|address| address.to_string()),
         "cores": ready.core_count,
+        "spin_us": ready.spin.as_micros() as u64,
         "durability": ready.durability.as_str(),
         "data_dir": ready.data_dir.display().to_string(),
         "in_memory": ready.is_in_memory,
@@ -385,6 +389,7 @@ mod tests {
             core_brokers: Vec::new(),
             admin: Some(SocketAddr::from(([0, 0, 0, 0], 9644))),
             core_count: 4,
+            spin: Duration::from_micros(50),
             durability: Durability::Sync,
             data_dir: PathBuf::from("/srv/corelog-data"),
             is_in_memory: false,
@@ -508,6 +513,7 @@ Lines to paste:
         assert_eq!(value["listeners"][0], "127.0.0.1:9092");
         assert_eq!(value["admin"], "0.0.0.0:9644");
         assert_eq!(value["durability"], "sync");
+        assert_eq!(value["spin_us"], 50);
         assert_eq!(value["mode"], "broker");
         assert_eq!(value["pid"], std::process::id());
     }

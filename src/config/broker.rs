@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::brokers::ListenerMode;
 use super::core_ports::CorePorts;
@@ -189,6 +190,8 @@ pub struct EngineConfig {
     pub cpus: Vec<u32>,
     /// `corelog.pin.cores`: whether shards are pinned to their CPU.
     pub pin_cores: bool,
+    /// `corelog.spin.us`: how long a core looks for work before it sleeps.
+    pub spin: Duration,
     /// `corelog.admin.listener`; `None` when it is set to nothing.
     pub admin_listener: Option<SocketAddr>,
     /// `corelog.request.memory.bytes`, per core.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::broker::{
     BrokerConfig, Durability, EngineConfig, GroupConfig, LogFormat, NetworkConfig, OffsetsConfig,
@@ -273,6 +274,7 @@ impl Reader<'_> {
             cores: self.int("corelog.cores"),
             cpus: self.cpus(),
             pin_cores: self.boolean("corelog.pin.cores"),
+            spin: Duration::from_micros(self.int("corelog.spin.us").unsigned_abs().into()),
             admin_listener: self.admin_listener(),
             request_memory_bytes: self.long("corelog.request.memory.bytes"),
             response_memory_bytes: self.long("corelog.response.memory.bytes"),
@@ -425,7 +427,7 @@ mod tests {
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL\n\
              num.network.threads=3\nlog.dirs=/var/lib/x\nlog.retention.hours=1\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-             corelog.durability=written\ncorelog.cpus=2,0-1\n\
+             corelog.durability=written\ncorelog.cpus=2,0-1\ncorelog.spin.us=50\n\
              max.connections.per.ip.overrides=127.0.0.1:3,[::1]:4",
         );
         let config = config.expect("a good file");
@@ -436,6 +438,7 @@ mod tests {
         assert_eq!(config.topics.config.retention_ms, 3_600_000);
         assert_eq!(config.engine.durability, Durability::Written);
         assert_eq!(config.engine.cpus, [2, 0, 1]);
+        assert_eq!(config.engine.spin, Duration::from_micros(50));
         assert_eq!(config.network.connections_per_ip_overrides.len(), 2);
     }
 

@@ -5,7 +5,7 @@
 //! full, senders wait in the order in which they came, which is the back-pressure between cores.
 //!
 //! Neither backend has a part in this: waking a task of another core is what wakers are for.
-//! A spin before the receiver parks has its place in the executor, not here.
+//! A core's spin before it parks is the executor's, not here.
 
 use std::future::poll_fn;
 use std::sync::Arc;

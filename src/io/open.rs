@@ -1,6 +1,8 @@
 //! What the caller says when it opens a file, writes to it, or starts the cores, and the small
 //! values that come back.
 
+use std::time::Duration;
+
 use crate::model::CoreId;
 
 /// How a file is opened.
@@ -23,13 +25,20 @@ pub enum Sync {
     Data,
 }
 
-/// One core to start: which shard it is and which CPU it is pinned to.
+/// One core to start: which shard it is, which CPU it is pinned to, and how it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoreSpec {
     /// The shard; `io::core()` of everything that runs there.
     pub id: CoreId,
     /// The CPU's number as the kernel counts them; `None` lets the kernel place the thread.
     pub cpu: Option<usize>,
+    /// How long a core that has run out of work looks for more before it sleeps; zero sleeps at
+    /// once. It takes the CPU for as long, so it is for cores that share theirs with nobody.
+    ///
+    /// glommio spins by itself, and only if the core is pinned. It does so when the core has
+    /// already said that it sleeps, so that others wake it all the same, and `Stats` does not
+    /// count it. The simulated machine has no sleep to put off, and ignores it.
+    pub spin: Duration,
 }
 
 impl CoreSpec {
@@ -39,6 +48,7 @@ impl CoreSpec {
             .map(|core| CoreSpec {
                 id: CoreId(core),
                 cpu: None,
+                spin: Duration::ZERO,
             })
             .collect()
     }

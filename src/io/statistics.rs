@@ -13,6 +13,10 @@ pub struct Stats {
     pub tasks_run: u64,
     /// Times that the core slept because it had nothing to do.
     pub parks: u64,
+    /// Times that the core looked for work instead of sleeping, and some came.
+    pub spins_with_work: u64,
+    /// Times that it did so in vain, and slept after all.
+    pub spins_in_vain: u64,
     /// System calls into the ring.
     pub enters: u64,
     /// Operations given to the ring.

@@ -148,12 +148,14 @@ fn figures(partition: &Partition) -> PartitionFigures {
     }
 }
 
-fn executor_figures() -> [(&'static str, u64); 8] {
+fn executor_figures() -> [(&'static str, u64); 10] {
     let stats = io::stats();
     [
         ("turns", stats.turns),
         ("tasks_run", stats.tasks_run),
         ("parks", stats.parks),
+        ("spins_with_work", stats.spins_with_work),
+        ("spins_in_vain", stats.spins_in_vain),
         ("ring_enters", stats.enters),
         ("ring_submissions", stats.submissions),
         ("ring_completions", stats.completions),

@@ -6,6 +6,7 @@
 mod files;
 mod mail;
 mod races;
+mod spinning;
 mod streams;
 mod tasks;
 mod timers;

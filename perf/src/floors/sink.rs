@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog::bench::Problem;
@@ -93,6 +94,7 @@ fn run(
         .map(|(id, &cpu)| CoreSpec {
             id: CoreId(id),
             cpu: Some(cpu),
+            spin: Duration::ZERO,
         })
         .collect();
     let (share, shared) = watch::channel(Addresses::new());

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use super::disk::{self, Access, DiskLoad, FloorFiles, depths};
 use crate::limits::FLOOR_FILES;
-use crate::loops::{Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip};
+use crate::loops::{
+    Between, Budget, Place, Shape, Times, file_writes, mailbox_round_trip, tcp_round_trip,
+};
 use crate::machine::Machine;
 
 /// The sizes of writes and reads, in bytes: the smallest that a direct write may be, and a full
@@ -72,12 +74,16 @@ pub(crate) fn measure(
         time,
     };
     let mut latencies = Vec::new();
-    for (what, busy) in [
-        ("mailbox round trip, both cores sleep between", false),
-        ("mailbox round trip, both cores are busy", true),
+    for (what, between) in [
+        (
+            "mailbox round trip, both cores sleep between",
+            Between::Sleep,
+        ),
+        ("mailbox round trip, both cores spin between", Between::Spin),
+        ("mailbox round trip, both cores are busy", Between::Work),
     ] {
         told(what);
-        let times = mailbox_round_trip(cpus, busy, budget).map_err(failed(what))?;
+        let times = mailbox_round_trip(cpus, between, budget).map_err(failed(what))?;
         latencies.push((what.to_owned(), times));
     }
     let what = "TCP loopback round trip, 64 bytes";

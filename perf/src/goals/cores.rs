@@ -8,9 +8,9 @@ use corelog::bench::{Plan, Problem};
 use corelog::io::blocking;
 
 use super::entry::{Measured, Part, Target};
-use super::stage::{Stage, ingest, megabytes, us_at, workload};
+use super::stage::{Stage, ingest, megabytes, spin_setting, us_at, workload};
 use crate::floors::hiccup;
-use crate::loops::{Budget, mailbox_round_trip};
+use crate::loops::{Between, Budget, mailbox_round_trip};
 use crate::paired::Pairs;
 use crate::scrape::{PUBLISHED, Page};
 use crate::session::Slice;
@@ -80,41 +80,52 @@ fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {
     let mut stream = ingest();
     stream.topic.partitions = 1;
     stream.load.connections = 1;
-    let fast = by_core(stage, &stream)?;
+    let fast = by_core(stage, &stream, &[])?;
     let single = workload(include_str!("../../workloads/w3-one-in-flight.toml"));
-    let slow = by_core(stage, &single)?;
-    let trips = [trip_us(stage, false)?, trip_us(stage, true)?];
     let names = ["wrong MB/s", "right MB/s"];
     let rates = Measured::of_pairs(&fast.1, names, |wrong, right| {
         (megabytes(&fast.0, wrong), megabytes(&fast.0, right))
     });
-    let added = trips.map(|trip_us| {
+    // The broker's cores wait for a message as those of the round trip do.
+    let added = |between, settings: &[String]| {
+        let (_, pairs) = by_core(stage, &single, settings)?;
+        let trip_us = trip_us(stage, between)?;
         let names = ["added us", "round trip us"];
-        Measured::of_pairs(&slow.1, names, |wrong, right| {
+        let added = Measured::of_pairs(&pairs, names, |wrong, right| {
             (us_at(wrong, 0.5) - us_at(right, 0.5), trip_us)
+        });
+        let right = Measured::of_pairs(&pairs, ["", ""], |_, right| (us_at(right, 0.5), 1.0));
+        Ok::<_, Problem>(match right {
+            Ok(right) => added.map(|added| added.figure("right core us", right.figures[0].1)),
+            Err(_) => added,
         })
-    });
-    let [parked, busy] = added;
-    Ok([rates, parked, busy])
+    };
+    let parked = added(Between::Sleep, &[])?;
+    let spinning = added(Between::Spin, &[spin_setting()])?;
+    Ok([rates, parked, spinning])
 }
 
 /// Median of a message's way to another core and back, in microseconds.
-fn trip_us(stage: &Stage, busy: bool) -> Result<f64, Problem> {
+fn trip_us(stage: &Stage, between: Between) -> Result<f64, Problem> {
     let cpus = [0, 1].map(|at| stage.seats.broker.get(at).copied());
     let budget = Budget {
         warm_up: 100,
         rounds: u32::MAX - 100,
         time: stage.effort.slice,
     };
-    let times = mailbox_round_trip(cpus, busy, budget)
+    let times = mailbox_round_trip(cpus, between, budget)
         .map_err(|error| Problem::new(format!("the mailbox round trip: {error}")))?;
     Ok(times.value_at_quantile(0.5) as f64 / 1000.0)
 }
 
 /// Slices of one connection and one partition, wrong core and right core paired in the order in
 /// which they came.
-fn by_core(stage: &Stage, workload: &Workload) -> Result<(Plan, Pairs<Slice, Slice>), Problem> {
-    let broker = stage.corelog(Durability::Written, &[])?;
+fn by_core(
+    stage: &Stage,
+    workload: &Workload,
+    settings: &[String],
+) -> Result<(Plan, Pairs<Slice, Slice>), Problem> {
+    let broker = stage.corelog(Durability::Written, settings)?;
     let plan = stage.plan(workload, &broker.facts, broker.dir.path())?;
     let wanted = stage.effort.pairs;
     let mut waiting: [Vec<(Slice, bool)>; 2] = [Vec::new(), Vec::new()];

@@ -5,16 +5,24 @@ use corelog::bench::Problem;
 use corelog::io::Sync;
 
 use super::entry::{Measured, Part, Target};
-use super::stage::{Stage, us_at, workload};
+use super::stage::{Stage, spin_setting, us_at, workload};
 use crate::floors::disk::{self, Access, DiskLoad, DiskSlice};
 use crate::loops::{Budget, Times, tcp_round_trip};
 use crate::workload::Durability;
 
 /// Produce p50 with one in flight / (TCP round trip p50 + p50 of a synced 4 KiB write), and the
-/// same of the p99s.
+/// same of the p99s: of a broker that sleeps between, and of one that spins. The floors sleep.
 pub(super) fn one_in_flight(stage: &Stage) -> Result<Vec<Part>, Problem> {
+    let mut parts = against_floors(stage, &[], "")?;
+    let spin = [spin_setting()];
+    parts.extend(against_floors(stage, &spin, ", the broker spins")?);
+    Ok(parts)
+}
+
+/// The two of a broker with these settings; their names end in how it waits.
+fn against_floors(stage: &Stage, settings: &[String], how: &str) -> Result<Vec<Part>, Problem> {
     let workload = workload(include_str!("../../workloads/w3-one-in-flight.toml"));
-    let broker = stage.corelog(Durability::Sync, &[])?;
+    let broker = stage.corelog(Durability::Sync, settings)?;
     let plan = stage.plan(&workload, &broker.facts, broker.dir.path())?;
     let pairs = stage.in_turns(|| stage.slice(&plan, broker.facts.pid), || floor(stage))?;
     broker.stop()?;
@@ -38,12 +46,12 @@ pub(super) fn one_in_flight(stage: &Stage) -> Result<Vec<Part>, Problem> {
     });
     Ok(vec![
         Part::new(
-            "p50 / (round trip + synced write)",
+            format!("p50 / (round trip + synced write){how}"),
             Target::AtMost(1.3),
             p50,
         ),
         Part::new(
-            "p99 / (round trip + synced write)",
+            format!("p99 / (round trip + synced write){how}"),
             Target::AtMost(1.5),
             us(0.99),
         ),

@@ -12,7 +12,7 @@ use crate::broker::{Corelog, Facts, Settings};
 use crate::floors::disk::FloorFiles;
 use crate::floors::hiccup;
 use crate::floors::serving::Sink;
-use crate::limits::{FLOOR_FILES, FLOOR_FILES_BYTES, SLICE_WARM_UP};
+use crate::limits::{FLOOR_FILES, FLOOR_FILES_BYTES, SLICE_WARM_UP, SPIN_US};
 use crate::machine::{Machine, Seats};
 use crate::paired::{Pairs, first_begins};
 use crate::session::{self, Slice};
@@ -210,6 +210,11 @@ pub(crate) fn ingest_in(batch_records: u32, in_flight: u32) -> Workload {
 /// As many records a second as this share of a slice's rate, in whole batches.
 pub(crate) fn rate_of(records_per_second: f64, share: f64) -> Rate {
     Rate::RecordsPerSecond(((records_per_second * share) as u64).max(1))
+}
+
+/// The setting of a broker that spins while a connection waits for its only request.
+pub(crate) fn spin_setting() -> String {
+    format!("corelog.spin.us={SPIN_US}")
 }
 
 /// Payload in 10^6 bytes a second.

@@ -104,6 +104,18 @@ pub(in crate::config) const ENGINE_KEYS: &[Key] = &[
               takes a sixteenth of them at most, but for its first batch. When they are used up, \
               fetches wait for room, and are answered empty when their max wait is over.",
         ),
+    int("corelog.spin.us")
+        .default("0")
+        .valid(Valid::Between(0, 1_000_000))
+        .doc(
+            "Microseconds for which a core that has run out of work looks for more before it \
+              sleeps; 0 sleeps at once. Work that comes meanwhile is spared the wake-up, tens of \
+              microseconds for each message between cores and for each answer of the network or \
+              the disk. The price is a whole CPU for each core for as long as it looks: of use \
+              only where every core has a CPU that nothing else needs, no client, no other \
+              broker, no container's quota. At 1000000 cores never sleep, because each has \
+              something to do every second.",
+        ),
     long("corelog.tail.cache.bytes")
         .default("134217728")
         .valid(Valid::AtLeast(0))

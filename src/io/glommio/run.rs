@@ -52,12 +52,13 @@ where
 fn start(spec: &CoreSpec, place: usize, group: &Arc<Group>) -> Result<Core> {
     let remote = group.remotes[place].clone();
     let event = fs::File::from(remote.event()?);
-    let local = LocalExecutorBuilder::new(Placement::Unbound)
+    let local = LocalExecutorBuilder::new(placement(spec))
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .preempt_timer(PREEMPT_NEVER)
+        .spin_before_park(spec.spin)
         .make()
         .map_err(explained)?;
-    // Not left to glommio, and after it, so that the blocking thread may use all CPUs.
+    // Not left to glommio where it need not be, and after it, so that the blocking thread may use all CPUs.
     group::pin(spec)?;
     Ok(Core {
         id: spec.id,
@@ -66,6 +67,14 @@ fn start(spec: &CoreSpec, place: usize, group: &Arc<Group>) -> Result<Core> {
         event,
         local,
     })
+}
+
+/// glommio forgets how long it is to spin unless it pins the thread itself.
+fn placement(spec: &CoreSpec) -> Placement {
+    match spec.cpu {
+        Some(cpu) if !spec.spin.is_zero() => Placement::Fixed(cpu),
+        Some(_) | None => Placement::Unbound,
+    }
 }
 
 /// Why there is no executor, and what helps.
@@ -195,14 +204,18 @@ mod tests {
     #[test]
     fn a_core_is_pinned_to_its_cpu_or_start_says_why_not() {
         let cpu = available_cpus().last().copied();
-        let pinned = [CoreSpec { id: CoreId(0), cpu }];
+        let spec = |id, cpu| CoreSpec {
+            id: CoreId(id),
+            cpu,
+            spin: Duration::ZERO,
+        };
+        let pinned = [spec(0, cpu)];
         run(&pinned, |_| async move {
             assert_eq!(available_cpus(), Vec::from_iter(cpu));
         })
         .unwrap();
 
-        let cpu = Some(1023);
-        let wrong = [pinned[0], CoreSpec { id: CoreId(1), cpu }];
+        let wrong = [pinned[0], spec(1, Some(1023))];
         let error = run(&wrong, |_| async { panic!("no main begins") }).unwrap_err();
         assert!(error.to_string().contains("CPU 1023"), "{error}");
     }

@@ -3,7 +3,8 @@
 //! One turn of the loop runs a few tasks, then gives their operations to the ring and reaps what
 //! has completed, then fires the timers. So a core that always has runnable tasks still sees its
 //! disk, its sockets and other cores' mail within a few tasks' time. When nothing is runnable the
-//! core parks in the kernel until a completion, a timer or a wake-up.
+//! core looks around for as long as it was told to, and then parks in the kernel until a
+//! completion, a timer or a wake-up.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -25,7 +26,7 @@ use super::request::Request;
 use super::ring::{Completion, Ring};
 use super::setup::Step;
 use super::wheel::Wheel;
-use crate::io::{Error, Instant, Result, Stats, Task};
+use crate::io::{CoreSpec, Error, Instant, Result, Stats, Task};
 use crate::limits::{IMMEDIATE_OPERATIONS_PER_POLL, TASK_STALL_MS, TASKS_PER_TURN};
 use crate::model::CoreId;
 
@@ -41,6 +42,8 @@ thread_local! {
 /// One core. It never leaves its thread; `remote` is the part that other threads see.
 pub(super) struct Executor {
     id: CoreId,
+    /// How long the core looks for work before it parks.
+    spin: Duration,
     remote: Arc<Remote>,
     /// The core's own descriptor of the event in `remote`.
     event: Rc<OwnedFd>,
@@ -85,7 +88,7 @@ pub(super) fn try_with<R>(body: impl FnOnce(&Executor) -> R) -> Option<R> {
 impl Executor {
     /// The executor of this thread, with its ring.
     pub(super) fn enter(
-        id: CoreId,
+        spec: &CoreSpec,
         cores: usize,
         remote: Arc<Remote>,
         steps: &[Step],
@@ -93,7 +96,8 @@ impl Executor {
         let event = Rc::new(remote.event()?);
         let ring = Ring::open(steps).map_err(|error| Error::new(error.kind(), error))?;
         let executor = Rc::new(Executor {
-            id,
+            id: spec.id,
+            spin: spec.spin,
             event,
             remote,
             runnable: RefCell::new(VecDeque::new()),
@@ -148,12 +152,12 @@ impl Executor {
             self.take_remote();
             let now = self.run_tasks();
             self.fire_timers(now);
-            if self.runnable.borrow().is_empty() {
-                // Gives the ring its entries with the same system call that sleeps.
-                self.park(&stop);
-            } else {
+            if !self.runnable.borrow().is_empty() {
                 self.ring.borrow_mut().flush();
                 self.reap();
+            } else if !self.spin(now, &stop) {
+                // Gives the ring its entries with the same system call that sleeps.
+                self.park(&stop);
             }
         }
     }
@@ -215,7 +219,33 @@ impl Executor {
         self.wakes.replace(wakes);
     }
 
-    /// Sleeps until there is something to do. A spin before sleeping would stand at the top.
+    /// Looks for something to do, for `spin` from when the core ran out of it. True if there is.
+    ///
+    /// The core has not announced a sleep, so whoever hands it a task meanwhile makes no system
+    /// call to wake it. Nor does the core make any to look: the kernel says in the ring's shared
+    /// memory when it has completions to run (`kernel-notes/taskrun-flag.md`).
+    fn spin(&self, idle_since: Instant, stop: &impl Fn() -> bool) -> bool {
+        if self.spin.is_zero() {
+            return false;
+        }
+        loop {
+            self.ring.borrow_mut().flush();
+            self.reap();
+            let now = now();
+            self.fire_timers(now);
+            if !self.runnable.borrow().is_empty() || !self.remote.is_empty() || stop() {
+                self.count(|counters| counters.spins_with_work += 1);
+                return true;
+            }
+            if now - idle_since >= self.spin {
+                self.count(|counters| counters.spins_in_vain += 1);
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Sleeps until there is something to do.
     fn park(&self, stop: &impl Fn() -> bool) {
         self.arm_wake();
         self.remote.sleeping.announce();
@@ -266,6 +296,18 @@ impl Executor {
             tasks: self.tasks.borrow().len() as u64,
             ..self.counters.get()
         }
+    }
+
+    /// Wake-ups that other threads have sent by the eventfd and the core has not read.
+    #[cfg(test)]
+    pub(super) fn unread_signals(&self) -> u64 {
+        use std::os::fd::AsRawFd;
+        let path = format!("/proc/self/fdinfo/{}", self.event.as_raw_fd());
+        let text = std::fs::read_to_string(path).unwrap();
+        let count = text
+            .lines()
+            .find_map(|line| line.strip_prefix("eventfd-count:"));
+        u64::from_str_radix(count.unwrap().trim(), 16).unwrap()
     }
 
     fn count(&self, change: impl FnOnce(&mut Stats)) {

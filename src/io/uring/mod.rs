@@ -13,7 +13,6 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | a spin before parking | top of `Executor::park` |
 //! | shares for foreground and background tasks | `Executor::runnable`, a queue per share |
 //! | wake-up by MSG_RING | `Remote::wake` |
 //! | multishot accept and receive with a buffer ring, zero-copy send | beside `ready` |

@@ -50,7 +50,7 @@ fn start(
 ) -> Result<std::rc::Rc<Executor>> {
     group::pin(spec)?;
     let remote = group.remotes[place].clone();
-    Executor::enter(spec.id, group.remotes.len(), remote, steps)
+    Executor::enter(spec, group.remotes.len(), remote, steps)
 }
 
 /// Runs `main` and all tasks until the group stops.
@@ -121,9 +121,21 @@ pub fn stats() -> Stats {
 mod tests {
     use super::*;
     use crate::io::available_cpus;
+    use crate::io::mailbox;
+    use crate::io::uring::remote::Remote;
     use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, TcpListener, TcpStream};
     use bytes::{Bytes, BytesMut};
+    use std::cell::Cell;
+    use std::sync::Mutex;
     use std::time::Duration;
+
+    /// No test takes as long.
+    const SPIN: Duration = Duration::from_secs(60);
+
+    fn spinning(count: u16, spin: Duration) -> Vec<CoreSpec> {
+        let cores = CoreSpec::unpinned(count).into_iter();
+        cores.map(|core| CoreSpec { spin, ..core }).collect()
+    }
 
     /// A little of everything that goes through the ring.
     async fn exercise(directory: std::path::PathBuf) {
@@ -194,23 +206,19 @@ mod tests {
     #[test]
     fn a_core_is_pinned_to_its_cpu_or_start_says_why_not() {
         let cpus = available_cpus();
-        let pinned = [CoreSpec {
-            id: CoreId(0),
-            cpu: cpus.last().copied(),
-        }];
+        let spec = |id, cpu| CoreSpec {
+            id: CoreId(id),
+            cpu,
+            spin: Duration::ZERO,
+        };
+        let pinned = [spec(0, cpus.last().copied())];
         run(&pinned, |_| {
             let expected = cpus.last().copied().into_iter().collect::<Vec<_>>();
             async move { assert_eq!(available_cpus(), expected) }
         })
         .unwrap();
 
-        let wrong = [
-            pinned[0],
-            CoreSpec {
-                id: CoreId(1),
-                cpu: Some(1023),
-            },
-        ];
+        let wrong = [pinned[0], spec(1, Some(1023))];
         let error = run(&wrong, |_| async { panic!("no main begins") }).unwrap_err();
         assert!(error.to_string().contains("CPU 1023"), "{error}");
     }
@@ -255,6 +263,7 @@ mod tests {
             assert!(after.parks > before.parks && after.enters > before.enters);
             assert!(after.turns > before.turns && after.tasks_run > before.tasks_run);
             assert_eq!((after.tasks, after.stalls), (1, before.stalls));
+            assert_eq!((after.spins_with_work, after.spins_in_vain), (0, 0));
 
             let stall = Duration::from_millis(crate::limits::TASK_STALL_MS + 5);
             std::thread::sleep(stall);
@@ -262,6 +271,74 @@ mod tests {
             let after = stats();
             assert_eq!(after.stalls, before.stalls + 1);
             assert!(after.longest_poll >= stall);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_message_to_a_core_that_spins_takes_no_system_call_on_either_side() {
+        let ends = mailbox::channels::<u32>(2, 4).into_iter().map(Some);
+        let ends: Mutex<Vec<_>> = Mutex::new(ends.collect());
+        run(&spinning(2, SPIN), |core| {
+            let own = ends.lock().unwrap()[usize::from(core.0)].take();
+            let (mut mailbox, senders) = own.unwrap();
+            async move {
+                let other = &senders[usize::from(1 - core.0)];
+                for n in 0..200 {
+                    if core == CoreId(0) {
+                        other.send(n).await;
+                    }
+                    assert_eq!(mailbox.recv().await, n);
+                    let stats = stats();
+                    assert_eq!((stats.parks, stats.spins_in_vain, stats.enters), (0, 0, 0));
+                    if core == CoreId(1) {
+                        other.send(n).await;
+                    }
+                }
+                assert!(core == CoreId(1) || stats().spins_with_work > 0);
+                assert_eq!(executor::with(|core| core.unread_signals()), 0);
+            }
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn timers_and_the_kernel_reach_a_core_that_spins() {
+        let mut worked_count = 0;
+        for step in &STEPS {
+            let directory = tempfile::tempdir().unwrap();
+            let ran = run_with(&[*step], &spinning(1, SPIN), |_| {
+                let path = directory.path().to_owned();
+                async move {
+                    exercise(path).await;
+                    let stats = stats();
+                    assert_eq!((stats.parks, stats.spins_in_vain), (0, 0), "{}", stats.ring);
+                    assert!(stats.spins_with_work > 0);
+                }
+            });
+            worked_count += u32::from(ran.is_ok());
+        }
+        assert!(worked_count > 0, "this machine has io_uring");
+    }
+
+    #[test]
+    fn a_spin_ends_when_the_core_is_to_stop() {
+        let remote = Arc::new(Remote::new().unwrap());
+        let executor = Executor::enter(&spinning(1, SPIN)[0], 1, remote, &STEPS).unwrap();
+        let asked_count = Cell::new(0);
+        // Asked first by the loop, and then by the spin.
+        executor.run(|| asked_count.replace(asked_count.get() + 1) > 0);
+        let stats = executor.stats();
+        assert_eq!((stats.parks, stats.spins_in_vain), (0, 0));
+        assert!(executor.leave());
+    }
+
+    #[test]
+    fn a_core_that_has_spun_in_vain_sleeps() {
+        run(&spinning(1, Duration::from_micros(100)), |_| async {
+            io::sleep(Duration::from_millis(300)).await;
+            let stats = stats();
+            assert!(stats.parks > 0 && stats.spins_in_vain >= stats.parks);
         })
         .unwrap();
     }

@@ -50,6 +50,8 @@ impl Step {
         }
     }
 
+    /// TASKRUN_FLAG goes with whatever makes completions wait for a call of ours, and cannot go
+    /// without (`kernel-notes/taskrun-flag.md`).
     fn apply<S: squeue::EntryMarker>(self, builder: &mut Builder<S>) {
         match self {
             Step::DeferTaskrun => {
