@@ -1,5 +1,6 @@
 //! What does a message to another core and back cost, where both cores sleep between, where both
-//! spin, and where both have other work? Half of it is what a request pays that landed on the wrong core.
+//! spin, and where both have other work? Half of it is what a request pays that landed on the
+//! wrong core.
 
 use std::time::Duration;
 

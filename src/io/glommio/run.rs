@@ -58,7 +58,8 @@ fn start(spec: &CoreSpec, place: usize, group: &Arc<Group>) -> Result<Core> {
         .spin_before_park(spec.spin)
         .make()
         .map_err(explained)?;
-    // Not left to glommio where it need not be, and after it, so that the blocking thread may use all CPUs.
+    // Not left to glommio where it need not be, and after it, so that the blocking thread may use
+    // all CPUs.
     group::pin(spec)?;
     Ok(Core {
         id: spec.id,
