@@ -237,9 +237,9 @@ mod tests {
         let time = Duration::from_millis(30);
         let floors =
             measure(&std::env::temp_dir(), 8 << 20, time, |_| steps += 1).expect("the floors");
-        assert_eq!(floors.latencies.len(), 10);
+        assert_eq!(floors.latencies.len(), 11);
         assert_eq!(floors.rates.len(), 6);
-        assert_eq!(steps, 10 + 6 * 6);
+        assert_eq!(steps, 11 + 6 * 6);
         for (what, times) in &floors.latencies {
             assert!(times.value_at_quantile(0.5) > 0, "{what}");
         }
