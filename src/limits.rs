@@ -20,6 +20,8 @@ const _: () = assert!(LOG_GROUP_BYTES_MAX < ARENA_BLOCK_BYTES_MAX);
 pub const COUNTED_ON_DISK_MAX: u64 = 1 << 62;
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
+/// Bytes of one send: while the kernel copies them, the core's other tasks wait.
+pub const SEND_BYTES_MAX: usize = 256 << 10;
 /// Slices of one vectored write to a file; Linux's IOV_MAX.
 pub const WRITE_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
@@ -136,8 +138,13 @@ pub const HOT_TAIL_BYTES_MAX: usize = 64 << 20;
 pub const LOG_PENDING_BYTES_MAX: usize = 64 << 20;
 /// One direct read on behalf of a fetch, in bytes, unless a single batch is longer.
 pub const COLD_READ_BYTES_MAX: usize = 1 << 20;
-/// Direct reads on behalf of fetches in flight on one core.
-pub const COLD_READS_MAX: usize = 64;
+/// What such a read asks the disk for at once while its core writes, in bytes.
+pub const COLD_READ_PIECE_BYTES: usize = 128 << 10;
+/// Reads on behalf of fetches, or pieces of them, in flight on one core. What is written waits
+/// behind them in the device.
+pub const COLD_READS_MAX: usize = 2;
+/// How long after a write its core is taken to write, for the size of such reads, in ms.
+pub const WRITING_MS: u64 = 100;
 /// One read of recovery, in bytes, unless a single frame is longer.
 pub const RECOVERY_READ_BYTES: usize = 256 << 10;
 /// Partitions that one core recovers at the same time.

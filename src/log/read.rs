@@ -8,7 +8,7 @@ use crate::frame::{
     BATCH_CRC_START, BATCH_HEADER_BYTES, BatchHeader, FRAME_HEADER_BYTES, FrameHeader, PayloadError,
 };
 use crate::io::{self, AlignedBuf};
-use crate::limits::{COLD_READ_BYTES_MAX, FRAME_ALIGNMENT_BYTES};
+use crate::limits::{COLD_READ_BYTES_MAX, COLD_READ_PIECE_BYTES, FRAME_ALIGNMENT_BYTES};
 use crate::metrics::{self, Counter};
 use crate::model::Offset;
 
@@ -251,25 +251,36 @@ impl Log {
         ours.then_some(frame).ok_or(corrupt_at(offset))
     }
 
-    /// One direct read into memory of its own.
+    /// Reads into memory of its own, directly. While others write it does so piece by piece: what
+    /// they wait for never stands behind more than the pieces in flight.
     pub(super) async fn read_chunk(
         &self,
         chunk: &Chunk,
         position: u64,
         length: usize,
     ) -> Result<Bytes, ReadError> {
-        let _permit = self.store.cold_reads.acquire().await.expect("never closed");
-        let file = self
-            .store
-            .files
-            .get(chunk.id)
-            .await
-            .map_err(|error| self.log_io(error))?;
-        let (result, buffer) = file.read_at(AlignedBuf::stale(length), position).await;
-        let read = result.map_err(|error| self.log_io(error))?;
+        let mut buffer = AlignedBuf::stale(length);
+        let mut filled = 0;
+        while filled < length {
+            let turn = self.store.cold_reads.acquire().await.expect("never closed");
+            let file = self.store.files.get(chunk.id).await;
+            let file = file.map_err(|error| self.log_io(error))?;
+            let upto = match self.store.is_writing() {
+                true => length.min(filled + COLD_READ_PIECE_BYTES),
+                false => length,
+            };
+            let from = position + filled as u64;
+            let (result, back) = file.read_into(buffer, filled..upto, from).await;
+            drop(turn);
+            buffer = back;
+            filled += result.map_err(|error| self.log_io(error))?;
+            if filled < upto {
+                break;
+            }
+        }
         metrics::add(Counter::ColdReads, 1);
-        metrics::add(Counter::ColdReadBytes, read as u64);
-        Ok(buffer.freeze().slice(..read))
+        metrics::add(Counter::ColdReadBytes, filled as u64);
+        Ok(buffer.freeze().slice(..filled))
     }
 
     pub(super) fn log_io(&self, error: io::Error) -> ReadError {

@@ -12,7 +12,7 @@ use crate::io::sync::{Notify, Semaphore};
 use crate::io::{self, Instant};
 use crate::limits::{
     CHUNK_WRITES_MAX, CHUNKS_CREATING_MAX, CHUNKS_FREE_BYTES_MAX, COLD_READS_MAX,
-    LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS,
+    LOG_PENDING_BYTES_MAX, RECOVERIES_MAX, SEALS_MAX, STORAGE_RETRY_MS, WRITING_MS,
 };
 use crate::metrics;
 use crate::model::{CoreId, PartitionId};
@@ -66,6 +66,7 @@ pub struct ChunkStore {
     space_returned: Notify,
     space_ran_out: Notify,
     pending_bytes: Cell<usize>,
+    last_write: Cell<Option<Instant>>,
     room: Notify,
     /// Bytes of buffers that were freed and will not be needed soon, since the store was opened.
     freed_bytes: Cell<u64>,
@@ -157,6 +158,7 @@ impl ChunkStore {
             space_returned: Notify::new(),
             space_ran_out: Notify::new(),
             pending_bytes: Cell::new(0),
+            last_write: Cell::new(None),
             room: Notify::new(),
             freed_bytes: Cell::new(0),
             unsealed: RefCell::default(),
@@ -279,6 +281,17 @@ impl ChunkStore {
     /// Whether the shard may append; `wait_room` waits for it.
     pub fn has_room(&self) -> bool {
         self.pending_bytes.get() < LOG_PENDING_BYTES_MAX
+    }
+
+    /// A write to a chunk begins.
+    pub(super) fn note_write(&self) {
+        self.last_write.set(Some(io::now()));
+    }
+
+    /// Whether one began a moment ago.
+    pub(super) fn is_writing(&self) -> bool {
+        let last = self.last_write.get();
+        last.is_some_and(|last| io::now() - last < Duration::from_millis(WRITING_MS))
     }
 
     pub(super) fn add_pending(&self, bytes: usize) {

@@ -236,6 +236,7 @@ impl ChunkStore {
         let length: usize = slices.iter().map(Bytes::len).sum();
         let _permit = self.writes.acquire().await.expect("never closed");
         let file = self.files.get(chunk.id).await?;
+        self.note_write();
         metrics::raise(Gauge::WritesInFlight, 1);
         metrics::add(Counter::GroupWrites, 1);
         metrics::add(Counter::WrittenBytes, length as u64);

@@ -170,6 +170,42 @@ fn a_read_is_short_only_at_the_end_of_the_file() {
 }
 
 #[test]
+fn a_place_of_a_buffer_is_read_and_the_rest_left_alone() {
+    with_directory(|dir| async move {
+        let path = dir.join("file");
+        let content: Vec<u8> = (0..10_000).map(|n| n as u8).collect();
+        io::fs::write_small(&path, content.clone().into())
+            .await
+            .unwrap();
+        let file = File::open(&path, Open::Read).await.unwrap();
+        for (place, offset, expected) in [
+            (0..4096, 4096, 4096),
+            (4096..8192, 0, 4096),
+            (8192..16_384, 4096, 5904),
+            (4096..4096, 0, 0),
+            (12_288..16_384, 12_288, 0),
+        ] {
+            let mut buffer = AlignedBuf::zeroed(16_384);
+            buffer.fill(0xa5);
+            let (result, buffer) = file.read_into(buffer, place.clone(), offset).await;
+            assert_eq!(result.unwrap(), expected, "{place:?} from {offset}");
+            let from = offset as usize;
+            let filled = place.start..place.start + expected;
+            assert_eq!(
+                buffer[filled.clone()],
+                content[from.min(10_000)..][..expected]
+            );
+            let others = [&buffer[..filled.start], &buffer[place.end..]];
+            assert!(others.concat().iter().all(|byte| *byte == 0xa5));
+        }
+        let place = file.alignment() / 2..8192;
+        let (result, buffer) = file.read_into(AlignedBuf::zeroed(8192), place, 0).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(buffer.len(), 8192, "the buffer comes back");
+    });
+}
+
+#[test]
 fn what_is_not_aligned_is_refused_and_nothing_is_written() {
     with_directory(|dir| async move {
         let file = File::open(dir.join("file"), Open::CreateNew).await.unwrap();

@@ -326,6 +326,40 @@ fn an_idle_log_keeps_no_tail_of_what_only_the_journal_had() {
     });
 }
 
+#[test]
+fn a_read_from_the_disk_is_whole_whether_its_core_writes_or_not() {
+    const VALUE_BYTES: usize = 100_000;
+    let (_dir, path) = temporary_dir();
+    on_a_core(move || {
+        let path = path.clone();
+        async move {
+            let config = StoreConfig {
+                seal_idle: Duration::from_millis(20),
+                tail_unread: Duration::ZERO,
+                ..StoreConfig::default()
+            };
+            let node = Node::start(&path, usize::from(CORES) + 1, 1, config).await;
+            // Both are of the first store.
+            let (read, written) = (&node.logs[0], &node.logs[usize::from(CORES)]);
+            append(read, 9, VALUE_BYTES).await;
+            let expected: Vec<u8> = (0..9).flat_map(|n| batch(n, VALUE_BYTES)).collect();
+            while node.stores[0].hot_bytes() > 0 {
+                io::sleep(Duration::from_millis(5)).await;
+            }
+            // From then on the last write counts as over.
+            io::sleep(Duration::from_millis(2 * corelog::limits::WRITING_MS)).await;
+            for writes in [false, true] {
+                if writes {
+                    append(written, 1, 100).await;
+                }
+                let slices = read.read(Offset(0), Offset(9), 1 << 20, true).await;
+                let slices = slices.expect("undamaged");
+                assert!(slices.batches.concat() == expected, "writes: {writes}");
+            }
+        }
+    });
+}
+
 /// Waits until every log is sealed and has given back what it owned.
 async fn idle(node: &Node) {
     let done = RefCell::new(false);

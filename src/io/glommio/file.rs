@@ -12,6 +12,7 @@
 //! - It has no FALLOC_FL_WRITE_ZEROES: `write_zeroes` is `Unsupported`, and the log writes zeros.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -181,29 +182,35 @@ impl File {
 
     /// Fills `buffer` from the file, and says how many bytes of it: fewer than its length only at
     /// the end of the file. The buffer comes back in any case, unless the future is dropped.
-    pub async fn read_at(
+    pub async fn read_at(&self, buffer: AlignedBuf, offset: u64) -> (Result<usize>, AlignedBuf) {
+        let whole = 0..buffer.len();
+        self.read_into(buffer, whole, offset).await
+    }
+
+    /// The same for a place of `buffer`, which is aligned as well.
+    pub async fn read_into(
         &self,
         mut buffer: AlignedBuf,
+        place: Range<usize>,
         offset: u64,
     ) -> (Result<usize>, AlignedBuf) {
-        if let Err(error) = direct::check(self.alignment, &buffer, offset) {
+        if let Err(error) = direct::check(self.alignment, &buffer[place.clone()], offset) {
             return (Err(error), buffer);
         }
-        let permit = self.device.permit_read(buffer.len()).await;
+        let permit = self.device.permit_read(place.len()).await;
         let (file, alignment) = (self.file.clone(), self.alignment);
         complete(async move {
             let _permit = permit;
+            let into = &mut buffer[place];
             let mut done = 0;
-            while done < buffer.len() {
-                let place = &mut buffer[done..];
-                let read = file
-                    .get()
-                    .read_at_aligned(offset + done as u64, place.len());
+            while done < into.len() {
+                let rest = &mut into[done..];
+                let read = file.get().read_at_aligned(offset + done as u64, rest.len());
                 match retry(plain(read.await)) {
                     Err(error) => return (Err(error), buffer),
                     Ok(None) => continue,
                     Ok(Some(bytes)) => {
-                        metrics::copy_payload(&mut place[..bytes.len()], &bytes);
+                        metrics::copy_payload(&mut rest[..bytes.len()], &bytes);
                         done += bytes.len();
                         // A file whose length is not a multiple ends with a part of a block.
                         if bytes.is_empty() || !bytes.len().is_multiple_of(alignment) {

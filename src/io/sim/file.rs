@@ -1,5 +1,6 @@
 //! Files of the simulated machine: direct I/O on the disk model.
 
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -81,27 +82,36 @@ impl File {
     }
 
     /// Fills the buffer from `offset`; less only at the end of the file.
-    pub async fn read_at(
+    pub async fn read_at(&self, buffer: AlignedBuf, offset: u64) -> (Result<usize>, AlignedBuf) {
+        let whole = 0..buffer.len();
+        self.read_into(buffer, whole, offset).await
+    }
+
+    /// The same for a place of `buffer`, which is aligned as well.
+    pub async fn read_into(
         &self,
         mut buffer: AlignedBuf,
+        place: Range<usize>,
         offset: u64,
     ) -> (Result<usize>, AlignedBuf) {
-        if let Err(error) = self.aligned(buffer.as_ptr() as usize, buffer.len(), offset) {
+        let into = &mut buffer[place];
+        if let Err(error) = self.aligned(into.as_ptr() as usize, into.len(), offset) {
             return (Err(error), buffer);
         }
         let op = Op::Read {
             inode: self.handle.inode,
             offset,
-            len: buffer.len(),
+            len: into.len(),
         };
-        match machine().submit(op).await {
+        let result = match machine().submit(op).await {
             Ok(Done::Data(data)) => {
-                buffer[..data.len()].copy_from_slice(&data);
-                (Ok(data.len()), buffer)
+                into[..data.len()].copy_from_slice(&data);
+                Ok(data.len())
             }
-            Ok(Done::Unit | Done::Opened(_) | Done::Names(_)) => (Ok(0), buffer),
-            Err(errno) => (Err(errno.into()), buffer),
-        }
+            Ok(Done::Unit | Done::Opened(_) | Done::Names(_)) => Ok(0),
+            Err(errno) => Err(errno.into()),
+        };
+        (result, buffer)
     }
 
     /// Reserves space up to `len` and sets the size to it, unless the file is longer already.

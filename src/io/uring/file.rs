@@ -2,6 +2,7 @@
 //! (`kernel-notes/o-direct.md`). What that must be a multiple of, the kernel says
 //! (`kernel-notes/statx-dioalign.md`), or else `direct`.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -121,16 +122,27 @@ impl File {
     /// Fills `buffer` from the file, and says how many bytes of it: fewer than its length only at
     /// the end of the file. The buffer comes back in any case, unless the future is dropped.
     pub async fn read_at(&self, buffer: AlignedBuf, offset: u64) -> (Result<usize>, AlignedBuf) {
-        let length = buffer.len();
-        if let Err(error) = direct::check(self.alignment, &buffer, offset) {
+        let whole = 0..buffer.len();
+        self.read_into(buffer, whole, offset).await
+    }
+
+    /// The same for a place of `buffer`, which is aligned as well.
+    pub async fn read_into(
+        &self,
+        buffer: AlignedBuf,
+        place: Range<usize>,
+        offset: u64,
+    ) -> (Result<usize>, AlignedBuf) {
+        if let Err(error) = direct::check(self.alignment, &buffer[place.clone()], offset) {
             return (Err(error), buffer);
         }
+        let length = place.len();
         let mut permit = self.device.permit_read(length).await;
         let file = self.file.clone();
         let mut request = Request::Read {
             file,
             buffer,
-            filled: 0,
+            place,
             offset,
         };
         let mut done = 0;
@@ -140,21 +152,21 @@ impl File {
             }
             let ended = Operation::run(request, permit).await;
             (request, permit) = (ended.request, ended.permit);
-            match retry(ended.result) {
+            let count = match retry(ended.result) {
                 Err(error) => break Err(error),
                 Ok(None) => continue,
-                Ok(Some(count)) => {
-                    done += count;
-                    // A file whose length is not a multiple ends with a part of a block.
-                    if count == 0 || !count.is_multiple_of(self.alignment) {
-                        break Ok(done);
-                    }
-                }
+                Ok(Some(count)) => count,
+            };
+            done += count;
+            // A file whose length is not a multiple ends with a part of a block.
+            if count == 0 || !count.is_multiple_of(self.alignment) {
+                break Ok(done);
             }
-            let Request::Read { filled, .. } = &mut request else {
+            let Request::Read { place, offset, .. } = &mut request else {
                 panic!("a read is a read")
             };
-            *filled = done;
+            place.start += count;
+            *offset += count as u64;
         };
         let Request::Read { buffer, .. } = request else {
             panic!("a read is a read")

@@ -75,10 +75,11 @@ pub async fn read_small(path: impl AsRef<Path>) -> Result<Bytes> {
     let size_bytes = inode::inspect(&file)?.size_bytes;
     check_small(path.as_ref(), size_bytes)?;
     let buffer = AlignedBuf::zeroed(size_bytes as usize);
+    let place = 0..buffer.len();
     let mut request = Request::Read {
         file,
         buffer,
-        filled: 0,
+        place,
         offset: 0,
     };
     let mut done = 0;
@@ -90,10 +91,10 @@ pub async fn read_small(path: impl AsRef<Path>) -> Result<Bytes> {
             Some(0) => break,
             Some(count) => done += count,
         }
-        let Request::Read { filled, .. } = &mut request else {
+        let Request::Read { place, offset, .. } = &mut request else {
             panic!("a read is a read")
         };
-        *filled = done;
+        (place.start, *offset) = (done, done as u64);
     }
     let Request::Read { buffer, .. } = request else {
         panic!("a read is a read")

@@ -510,7 +510,7 @@ mod tests {
                     let request = Request::Read {
                         file,
                         buffer,
-                        filled: 0,
+                        place: 0..64,
                         offset: 0,
                     };
                     futures.push(operations.start(&mut kernel, request, None));

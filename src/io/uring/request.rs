@@ -3,6 +3,7 @@
 //! share of the file that it is for.
 
 use std::ffi::CString;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -22,11 +23,11 @@ pub(super) enum Request {
     Poll { file: Rc<OwnedFd>, events: i16 },
     /// Read the eventfd by which other threads wake this core.
     Wake { file: Rc<OwnedFd>, count: Box<u64> },
-    /// Read into the buffer from `filled` on.
+    /// Read into a place of the buffer.
     Read {
         file: Rc<OwnedFd>,
         buffer: AlignedBuf,
-        filled: usize,
+        place: Range<usize>,
         offset: u64,
     },
     /// Write the slices, one behind the other, from `written` bytes on.
@@ -84,12 +85,12 @@ impl Request {
             Request::Read {
                 file,
                 buffer,
-                filled,
+                place,
                 offset,
             } => {
-                let rest = &mut buffer[*filled..];
-                opcode::Read::new(fd(file), rest.as_mut_ptr(), piece_length(rest.len()))
-                    .offset(*offset + *filled as u64)
+                let into = &mut buffer[place.clone()];
+                opcode::Read::new(fd(file), into.as_mut_ptr(), piece_length(into.len()))
+                    .offset(*offset)
                     .build()
             }
             Request::Write {

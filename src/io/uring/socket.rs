@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::io::{Error, ErrorKind, Result};
-use crate::limits::{LISTEN_BACKLOG, SEND_SLICES_MAX};
+use crate::limits::{LISTEN_BACKLOG, SEND_BYTES_MAX, SEND_SLICES_MAX};
 
 /// A TCP socket that never waits, for addresses like this one.
 pub(super) fn create(addr: SocketAddr) -> Result<OwnedFd> {
@@ -157,8 +157,9 @@ pub(super) fn receive(socket: &OwnedFd, buffer: &mut BytesMut, bytes_max: usize)
     Ok(count)
 }
 
-/// Sends from the start of the first slices, at most `SEND_SLICES_MAX` of them, in one call;
-/// `WouldBlock` if the socket has no room. `skip` bytes of the first slice have been sent.
+/// Sends from the start of the first slices, at most `SEND_SLICES_MAX` of them and
+/// `SEND_BYTES_MAX`, in one call; `WouldBlock` if the socket has no room. `skip` bytes of the
+/// first slice have been sent.
 pub(super) fn send(
     socket: &OwnedFd,
     slices: &[Bytes],
@@ -166,13 +167,18 @@ pub(super) fn send(
     vectors: &mut Vec<libc::iovec>,
 ) -> Result<usize> {
     vectors.clear();
-    let mut skip = skip;
+    let (mut skip, mut room) = (skip, SEND_BYTES_MAX);
     for slice in slices.iter().take(SEND_SLICES_MAX) {
         let rest = &slice[std::mem::take(&mut skip)..];
+        let rest = &rest[..rest.len().min(room)];
+        room -= rest.len();
         vectors.push(libc::iovec {
             iov_base: rest.as_ptr() as *mut _,
             iov_len: rest.len(),
         });
+        if room == 0 {
+            break;
+        }
     }
     // SAFETY: zeroes are a valid message header: no name, no control data, no vectors.
     let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };

@@ -18,6 +18,7 @@ use super::ready::ready;
 use super::run::yield_now;
 use super::socket;
 use crate::io::{AlignedBuf, Error, ErrorKind, Result};
+use crate::limits::SEND_BYTES_MAX;
 
 /// A socket that connections arrive at. Every core binds its own to the same address, and the
 /// kernel spreads connections over them.
@@ -177,7 +178,12 @@ impl TcpStream {
                 socket::send(&self.socket, &slices[first..], skip, vectors)
             });
             match sent {
-                Ok(count) => (first, skip) = advance(&slices, first, skip + count),
+                Ok(count) => {
+                    (first, skip) = advance(&slices, first, skip + count);
+                    if count >= SEND_BYTES_MAX {
+                        yield_now().await;
+                    }
+                }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => ready(&self.socket, libc::POLLOUT).await?,
                     ErrorKind::Interrupted => {}
