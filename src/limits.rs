@@ -21,7 +21,7 @@ pub const COUNTED_ON_DISK_MAX: u64 = 1 << 62;
 /// Slices of one vectored send; Linux's IOV_MAX.
 pub const SEND_SLICES_MAX: usize = 1024;
 /// Bytes of one send: while the kernel copies them, the core's other tasks wait.
-pub const SEND_BYTES_MAX: usize = 256 << 10;
+pub const SEND_BYTES_MAX: usize = 1 << 20;
 /// Slices of one vectored write to a file; Linux's IOV_MAX.
 pub const WRITE_SLICES_MAX: usize = 1024;
 /// Messages that wait in one core's mailbox.
