@@ -127,29 +127,42 @@ unsafe impl Send for Region {}
 
 impl Region {
     fn map() -> Region {
-        // SAFETY: a new private mapping at an address that the kernel chooses touches no memory
-        // that is in use.
-        let memory = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                ARENA_REGION_BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
+        let memory = map(ARENA_REGION_BYTES);
         // Where the kernel refuses, small pages serve as well (`kernel-notes/hugepages.md`).
         // SAFETY: the mapping is new and ours; the call changes how it is backed, not what it
         // holds.
-        unsafe { libc::madvise(memory, ARENA_REGION_BYTES, libc::MADV_HUGEPAGE) };
-        match NonNull::new(memory.cast::<u8>()) {
-            Some(memory) if memory.as_ptr().cast() != libc::MAP_FAILED => Region { memory },
-            _ => std::alloc::handle_alloc_error(
-                std::alloc::Layout::from_size_align(ARENA_REGION_BYTES, PAGE_BYTES)
-                    .expect("a constant that fits"),
-            ),
-        }
+        unsafe {
+            libc::madvise(
+                memory.as_ptr().cast(),
+                ARENA_REGION_BYTES,
+                libc::MADV_HUGEPAGE,
+            )
+        };
+        Region { memory }
+    }
+}
+
+/// Memory from a page on that reads as zeros and takes none of the machine's until it is written
+/// to. It is the caller's, until it unmaps it.
+pub(super) fn map(bytes: usize) -> NonNull<u8> {
+    // SAFETY: a new private mapping at an address that the kernel chooses touches no memory that
+    // is in use.
+    let memory = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    match NonNull::new(memory.cast::<u8>()) {
+        Some(memory) if memory.as_ptr().cast() != libc::MAP_FAILED => memory,
+        _ => match std::alloc::Layout::from_size_align(bytes, PAGE_BYTES) {
+            Ok(layout) => std::alloc::handle_alloc_error(layout),
+            Err(_) => panic!("{bytes} bytes do not fit the address space"),
+        },
     }
 }
 

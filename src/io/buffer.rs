@@ -1,15 +1,16 @@
 #![allow(unsafe_code)]
 //! Memory for direct I/O: aligned, initialised, owned by one holder until frozen.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use bytes::Bytes;
 
-use super::arena::Block;
-use crate::limits::{ARENA_BLOCK_BYTES_MAX, IO_ALIGNMENT_BYTES};
+use super::arena::{Block, map};
+use crate::limits::ARENA_BLOCK_BYTES_MAX;
+#[cfg(any(doc, test))]
+use crate::limits::IO_ALIGNMENT_BYTES;
 
 /// A buffer whose first byte lies at a multiple of [`IO_ALIGNMENT_BYTES`].
 ///
@@ -19,7 +20,8 @@ use crate::limits::{ARENA_BLOCK_BYTES_MAX, IO_ALIGNMENT_BYTES};
 /// the value travels into and out of the table of operations.
 /// Its memory comes from the arena of the thread that made it, and returns there when the buffer,
 /// or the last slice of what it was frozen into, is dropped on whichever thread. Longer ones than
-/// `ARENA_BLOCK_BYTES_MAX` are allocations of their own.
+/// `ARENA_BLOCK_BYTES_MAX` are mappings of their own, of which a page takes memory once it is
+/// written to.
 pub struct AlignedBuf {
     memory: Memory,
     length: usize,
@@ -58,16 +60,8 @@ impl AlignedBuf {
             let memory = Memory::Arena(block);
             return (AlignedBuf { memory, length }, is_zero);
         }
-        let layout = layout(length);
-        // SAFETY: the layout's size is not 0, which is all that `alloc_zeroed` asks for.
-        let memory = unsafe { alloc_zeroed(layout) };
-        match NonNull::new(memory) {
-            Some(memory) => {
-                let memory = Memory::Own(memory);
-                (AlignedBuf { memory, length }, true)
-            }
-            None => handle_alloc_error(layout),
-        }
+        let memory = Memory::Own(map(length));
+        (AlignedBuf { memory, length }, true)
     }
 
     fn start(&self) -> *mut u8 {
@@ -84,20 +78,12 @@ impl AlignedBuf {
     }
 }
 
-/// What the allocator is asked for if the arena has no blocks as large.
-fn layout(length: usize) -> Layout {
-    match Layout::from_size_align(length, IO_ALIGNMENT_BYTES) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a buffer of {length} bytes does not fit the address space"),
-    }
-}
-
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
         if let Memory::Own(memory) = self.memory {
-            // SAFETY: `memory` came from `alloc_zeroed` with the layout of this very length, which
-            // never changes, and nobody else frees it: the value is its only owner.
-            unsafe { dealloc(memory.as_ptr(), layout(self.length)) }
+            // SAFETY: it is the mapping of this very length, which never changes, and nobody else
+            // refers to it: the value is its only owner.
+            unsafe { libc::munmap(memory.as_ptr().cast(), self.length) };
         }
     }
 }

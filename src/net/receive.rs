@@ -6,7 +6,8 @@
 //! requests of late. Of a buffer no more is written to than the request has of the budget. Small
 //! requests are read several at a time. A large batch of a Produce request is received at the
 //! place from which the log writes it, in memory of its own; only the little of it that came
-//! together with the fields in front of it is copied there.
+//! together with the fields in front of it is copied there. Such memory takes as much as has
+//! arrived, or, where it was used before, its budget first.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,8 +18,8 @@ use bytes::{Buf, BytesMut};
 use crate::handlers::Incoming;
 use crate::io::{self, TcpStream};
 use crate::limits::{
-    LOG_PLACED_BATCH_BYTES_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES, RECEIVE_EXPECTED_BYTES,
-    RECEIVE_FIELDS_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX,
+    ARENA_BLOCK_BYTES_MAX, LOG_PLACED_BATCH_BYTES_MIN, RECEIVE_BUFFER_BYTES, RECEIVE_EXACT_BYTES,
+    RECEIVE_EXPECTED_BYTES, RECEIVE_FIELDS_BYTES, RECEIVE_GROWTH_FACTOR, REQUEST_ARRIVAL_MS_MAX,
 };
 use crate::metrics::{self, Counter, Stage};
 use crate::protocol::arriving::{Apart, Finder, Next};
@@ -197,7 +198,7 @@ impl Receiver {
 
     /// Whether a batch is large, not here yet, within the request of which `left_bytes` are not
     /// apart, and not so much larger than what this client sends that memory for all of it must
-    /// not be taken before it is here.
+    /// not be set aside before it is here.
     fn is_worth_placing(&self, place: Apart, left_bytes: usize) -> bool {
         let expected = self.recent_bytes.max(RECEIVE_EXPECTED_BYTES);
         place.length >= LOG_PLACED_BATCH_BYTES_MIN
@@ -218,6 +219,10 @@ impl Receiver {
     ) -> Result<PlacedBatch, ReceiveEnd> {
         let start = PlacedBatch::START;
         let end = start + place.length;
+        if place.length <= ARENA_BLOCK_BYTES_MAX {
+            // A block that was used before is all there from the start.
+            claim.room(apart_bytes + place.at + place.length - 1).await;
+        }
         let mut batch = PlacedBatch::buffer(place.length);
         let begun = &self.buffer[place.at..];
         let mut filled = start + begun.len();
