@@ -14,7 +14,7 @@ pub(super) const SPEC: ApiSpec = ApiSpec::new(ApiKey::ApiVersions, 0, 4);
 /// The first version in which clients name their software.
 const SOFTWARE_FROM: i16 = 3;
 
-pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
+pub(super) async fn handle(client: Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     if !SPEC.serves(version) {
         // The client cannot know the layout of any answer but the oldest (KIP-511).

@@ -31,10 +31,10 @@ const READ_COMMITTED: i8 = 1;
 /// The first version that names topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
-pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
+pub(super) async fn handle(client: Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     let decoded = FetchRequest::decode(&request.body, version)?;
-    let (response, hold) = answer(client, decoded, version).await;
+    let (response, hold) = answer(&client, decoded, version).await;
     let mut payload_bytes = 0;
     for partition in response.topics.iter().flat_map(|topic| &topic.partitions) {
         payload_bytes += partition

@@ -24,14 +24,14 @@ const NULL_PROTOCOL_FROM: i16 = 7;
 /// The first version that tells a leader to skip the assignment (KIP-814).
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
-pub(super) async fn handle(client: &Rc<Client>, request: Request) -> Result<Reply, Malformed> {
+pub(super) async fn handle(client: Rc<Client>, request: Request) -> Result<Reply, Malformed> {
     let version = request.header.version;
     let decoded: JoinGroupRequest = protocol::decode(request.body.clone(), version)?;
     let client_id = owned(&request.header.client_id).unwrap_or_default();
     let host = java_address(client.peer.ip());
     let asked = join_request(&decoded, version, client_id, host, io::random_bytes());
     let group_id = asked.group_id.clone();
-    let answer = match ask(client, &group_id, coordinator::Request::Join(asked)).await {
+    let answer = match ask(&client, &group_id, coordinator::Request::Join(asked)).await {
         Ok(Response::Join(answer)) => answer,
         Ok(other) => mismatched(&other),
         Err(error) => refused(error, decoded.member_id.as_str()),

@@ -54,13 +54,12 @@ impl Request {
 }
 
 /// The response's frame for a header: its prefix, then the body.
-pub(super) fn respond(
-    header: &RequestHeader,
-    mut body: Vec<Bytes>,
-) -> Result<Vec<Bytes>, Malformed> {
+pub(super) fn respond(header: &RequestHeader, body: Vec<Bytes>) -> Result<Vec<Bytes>, Malformed> {
     let body_bytes = body.iter().map(Bytes::len).sum();
-    body.insert(0, header.response_prefix(body_bytes)?);
-    Ok(body)
+    let mut slices = Vec::with_capacity(1 + body.len());
+    slices.push(header.response_prefix(body_bytes)?);
+    slices.extend(body);
+    Ok(slices)
 }
 
 type Served = Pin<Box<dyn Future<Output = Result<Reply, Malformed>>>>;
@@ -76,9 +75,7 @@ macro_rules! hot {
     ($file:ident) => {
         Api {
             spec: super::$file::SPEC,
-            serve: |client, request| {
-                Box::pin(async move { super::$file::handle(&client, request).await })
-            },
+            serve: |client, request| Box::pin(super::$file::handle(client, request)),
         }
     };
 }

@@ -136,10 +136,18 @@ impl<T> Drop for Mailbox<T> {
 impl<T: Send> MailSender<T> {
     /// Puts the message in the mailbox, waiting for room. A message to a mailbox that is gone is
     /// dropped.
-    pub async fn send(&self, message: T) {
-        if let Ok(room) = self.shared.room.acquire().await {
-            room.forget();
-            self.push(message);
+    ///
+    /// What finds room is there when this returns, and the future has nothing left to do; an
+    /// `async fn` would keep each message several times.
+    pub fn send(&self, message: T) -> impl Future<Output = ()> {
+        let late = self.try_send(message).err();
+        async move {
+            if let Some(message) = late
+                && let Ok(room) = self.shared.room.acquire().await
+            {
+                room.forget();
+                self.push(message);
+            }
         }
     }
 

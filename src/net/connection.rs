@@ -153,8 +153,9 @@ async fn write_replies(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<Pending>
 /// Waits for the first reply and sends it together with those behind it that are ready by then: a
 /// write to the disk completes for several requests at once.
 async fn send_ready(stream: &TcpStream, gathered: &mut VecDeque<Pending>) -> bool {
-    let mut slices = Vec::new();
-    let mut sent: Vec<Pending> = Vec::new();
+    // As many as there are, so that lists need not grow; most responses have a prefix and a body.
+    let mut slices = Vec::with_capacity(2 * gathered.len());
+    let mut sent: Vec<Pending> = Vec::with_capacity(gathered.len());
     let mut closes = false;
     while let Some(mut pending) = gathered.pop_front() {
         let reply = std::mem::replace(&mut pending.reply, PendingReply::Ready(Vec::new()));

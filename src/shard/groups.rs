@@ -61,10 +61,13 @@ impl Shard {
     pub async fn group(self: &Rc<Self>, partition: PartitionId, request: Request) -> GroupAnswer {
         let core = self.owner(partition)?;
         match self
-            .call(core, Call::Group(GroupCall { partition, request }))
+            .call(
+                core,
+                Call::Group(Box::new(GroupCall { partition, request })),
+            )
             .await
         {
-            Answer::Group(answer) => answer,
+            Answer::Group(answer) => *answer,
             _ => unreachable!("a coordinator answers as a coordinator"),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A request travels as one `Call` to each owner core and comes back as one `Answer`, both
 //! through the mailboxes. Everything in a message is owned by it; record bytes travel as
-//! `Bytes`, by reference count.
+//! `Bytes`, by reference count. A message is copied on its way, so what is large and not hot is
+//! boxed.
 
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ pub enum Call {
     /// Report on partitions.
     Inspect(PartitionsWanted),
     /// For the coordinator of an offsets partition.
-    Group(GroupCall),
+    Group(Box<GroupCall>),
     /// For the controller, on core 0.
     Control(ControlCall),
     /// Apply metadata that is durable, in this order.
@@ -106,12 +107,15 @@ pub enum Answer {
     /// The partitions of this core.
     Inspect(Vec<PartitionState>),
     /// The coordinator's answer.
-    Group(GroupAnswer),
+    Group(Box<GroupAnswer>),
     /// The controller's answer.
     Control(ControlAnswer),
     /// Applied.
     Apply,
 }
+
+// What carries records stays as small as a cache line, about.
+const _: () = assert!(size_of::<Message>() <= 72);
 
 /// One partition's batch.
 pub struct ProducePart {

@@ -17,7 +17,7 @@ use crate::io;
 use crate::io::sync::oneshot;
 use crate::limits::BACKLOG_REQUEST_BUDGETS_MAX;
 use crate::metrics::{self, Counter, Stage};
-use crate::model::{Offset, PartitionId, Timestamp};
+use crate::model::{CoreId, Offset, PartitionId, Timestamp};
 use crate::partition::{AppendRefused, Partition, Pending};
 
 /// Where a batch went.
@@ -120,51 +120,72 @@ impl Shard {
         wait_durable: bool,
     ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
         let started = io::now();
+        let produced = match self.sole_owner(&parts) {
+            Some(core) => Either::Left(self.produce_on(core, parts, wait_durable).await),
+            // Boxed, so that the others need not carry its size.
+            None => Either::Right(Box::pin(self.produce_on_several(parts, wait_durable)).await),
+        };
+        metrics::record(Stage::Route, io::now() - started);
+        produced
+    }
+
+    async fn produce_on_several(
+        self: &Rc<Self>,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
         let count = parts.len();
         let keyed = parts
             .into_iter()
             .map(|part| (part.partition, part))
             .collect();
         let (places, by_core) = self.split(keyed);
-        let mut local = Vec::new();
-        let mut remote = Vec::new();
+        let mut produced = Vec::with_capacity(places.len());
         for ((core, parts), places) in by_core.into_iter().zip(places) {
-            if core == self.core {
-                local.push((places, self.produce_local(parts, wait_durable)));
-            } else {
-                let call = Call::Produce {
-                    parts,
-                    wait_durable,
-                };
-                remote.push((places, self.send_call(core, call).await.1));
-            }
+            let results = self.produce_on(core, parts, wait_durable).await;
+            produced.push(async move { (places, results.await) });
         }
-        metrics::record(Stage::Route, io::now() - started);
         async move {
-            let local = join_all(
-                local
-                    .into_iter()
-                    .map(|(places, results)| async move { (places, results.await) }),
-            );
-            let remote = join_all(remote.into_iter().map(|(places, answer)| async move {
-                match answer
-                    .await
-                    .expect("every call is answered while the shards run")
-                {
-                    Answer::Produce(results) => (places, results),
-                    _ => unreachable!("a produce is answered with a produce"),
-                }
-            }));
-            let (local, remote) = futures_util::future::join(local, remote).await;
             let unknown = || Err(ProduceError::Shard(ShardError::UnknownPartition));
             let mut merged: Vec<ProduceResult> = (0..count).map(|_| unknown()).collect();
-            for (places, results) in local.into_iter().chain(remote) {
+            for (places, results) in join_all(produced).await {
                 for (place, result) in places.into_iter().zip(results) {
                     merged[place] = result;
                 }
             }
             merged
         }
+    }
+
+    /// The core that owns all of them; most requests go to one partition.
+    fn sole_owner(&self, parts: &[ProducePart]) -> Option<CoreId> {
+        let mut owners = parts.iter().map(|part| self.owner(part.partition));
+        let first = owners.next()??;
+        owners.all(|owner| owner == Some(first)).then_some(first)
+    }
+
+    /// The same for batches whose partitions one core owns.
+    async fn produce_on(
+        self: &Rc<Self>,
+        core: CoreId,
+        parts: Vec<ProducePart>,
+        wait_durable: bool,
+    ) -> impl Future<Output = Vec<ProduceResult>> + 'static {
+        if core == self.core {
+            return Either::Left(self.produce_local(parts, wait_durable));
+        }
+        let call = Call::Produce {
+            parts,
+            wait_durable,
+        };
+        let (_, answer) = self.send_call(core, call).await;
+        Either::Right(async move {
+            let answer = answer.await;
+            match answer.expect("every call is answered while the shards run") {
+                Answer::Produce(results) => results,
+                _ => unreachable!("a produce is answered with a produce"),
+            }
+        })
     }
 
     /// Takes in batches for partitions of this core. Their order is fixed when this returns: they
@@ -316,23 +337,28 @@ impl Shard {
         let started = io::now();
         let pending = Pending::new();
         let waits = |number| wait_durable.then_some((&pending, number));
-        let parts = parts.into_iter().enumerate();
-        let appended: Vec<Result<(Rc<Partition>, Produced), ProduceError>> = parts
-            .map(|(number, part)| self.append(part, waits(number)))
-            .collect();
+        // Lists of their own: to collect in the place of `parts` would shrink memory that another
+        // core allocated, under the lock of that core's allocator.
+        let mut appended: Vec<Result<(Rc<Partition>, Produced), ProduceError>> =
+            Vec::with_capacity(parts.len());
+        for (number, part) in parts.into_iter().enumerate() {
+            appended.push(self.append(part, waits(number)));
+        }
         metrics::record(Stage::Append, io::now() - started);
         async move {
             pending.settled().await;
             if wait_durable {
                 metrics::add(Counter::AcknowledgedRequests, 1);
             }
-            let appended = appended.into_iter().enumerate();
-            let results = appended.map(|(number, appended)| match appended {
-                Ok((_, produced)) if !pending.is_refused(number) => Ok(produced),
-                Ok((partition, _)) => Err(why_not_durable(&partition)),
-                Err(error) => Err(error),
-            });
-            results.collect()
+            let mut results = Vec::with_capacity(appended.len());
+            for (number, appended) in appended.into_iter().enumerate() {
+                results.push(match appended {
+                    Ok((_, produced)) if !pending.is_refused(number) => Ok(produced),
+                    Ok((partition, _)) => Err(why_not_durable(&partition)),
+                    Err(error) => Err(error),
+                });
+            }
+            results
         }
     }
 

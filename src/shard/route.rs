@@ -67,24 +67,22 @@ impl Shard {
 
     /// Sends a call to another core. The message is in the mailbox when the first future is
     /// done, which fixes its order among this core's calls; the second one gives the answer.
-    pub(super) async fn send_call(
+    pub(super) fn send_call(
         &self,
         to: CoreId,
         call: Call,
-    ) -> (usize, oneshot::Receiver<Answer>) {
+    ) -> impl Future<Output = (usize, oneshot::Receiver<Answer>)> {
         let (sender, receiver) = oneshot::channel();
         let slot = self.routes.waiting.borrow_mut().insert(sender);
         metrics::add(Counter::CrossCoreMessages, 1);
         metrics::add(call.counter(), 1);
-        self.routes
-            .sender(to)
-            .send(Message::Call {
-                from: self.core,
-                slot,
-                call,
-            })
-            .await;
-        (slot, receiver)
+        let from = self.core;
+        let call = Message::Call { from, slot, call };
+        let sent = self.routes.sender(to).send(call);
+        async move {
+            sent.await;
+            (slot, receiver)
+        }
     }
 
     /// Sends a call and waits for its answer; a call to this core is served in place.
@@ -246,7 +244,7 @@ impl Shard {
             }
             Call::Offsets(calls) => Answer::Offsets(self.offsets_local(calls).await),
             Call::Inspect(wanted) => Answer::Inspect(self.inspect_local(&wanted).await),
-            Call::Group(call) => Answer::Group(self.group_local(call).await),
+            Call::Group(call) => Answer::Group(Box::new(self.group_local(*call).await)),
             Call::Control(call) => Answer::Control(self.control_local(call).await),
             Call::Apply(records) => {
                 self.apply(&records).await;
