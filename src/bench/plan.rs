@@ -1,6 +1,7 @@
 //! What a load needs to know before it begins: who leads the partitions, which requests go there.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub templates: Arc<Vec<Vec<Template>>>,
     /// One core of the client each; the connections are dealt to them in turn.
     pub cpus: Vec<Option<usize>>,
+    /// How long each of them looks for answers before it sleeps.
+    pub spin: Duration,
     pub warm_up: Duration,
     pub length: Duration,
     /// A directory whose file system must not run full.
@@ -71,10 +74,22 @@ impl Plan {
             version,
             fetch_version,
             cpus: vec![None],
+            spin: Duration::ZERO,
             warm_up: Duration::ZERO,
             length: Duration::ZERO,
             dir: None,
         })
+    }
+
+    /// The cores of producers, and those of consumers: others where there are several, so that no
+    /// acknowledgement waits while megabytes of a fetch are read.
+    pub(super) fn cores(&self) -> (Range<usize>, Range<usize>) {
+        let all = self.cpus.len();
+        let both = self.traffic.load.connections > 0 && self.traffic.consume.is_some();
+        match both && all > 1 {
+            true => (0..all.div_ceil(2), all.div_ceil(2)..all),
+            false => (0..all, 0..all),
+        }
     }
 }
 

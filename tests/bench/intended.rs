@@ -142,6 +142,7 @@ fn plan(address: SocketAddr, rate: Rate, in_flight: u32) -> Plan {
         places: Arc::new(places),
         version: PRODUCE_VERSION_MAX,
         fetch_version: 12,
+        spin: Duration::ZERO,
         cpus: vec![None],
         warm_up: Duration::from_millis(50),
         length: Duration::from_secs(1),

@@ -1,10 +1,11 @@
 //! F6, and F4's writes without a network: slices of direct writes and reads of one size on files
-//! that hold bytes already.
+//! that hold bytes already, with synced writes at a steady rate beside them if asked for.
 //!
 //! The files are made once; a slice opens them and begins. So slices of a floor can stand between
 //! slices of a broker.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -71,11 +72,21 @@ pub(crate) struct DiskLoad {
     pub(crate) access: Access,
     /// Bytes of one operation.
     pub(crate) bytes: usize,
-    /// Operations in flight, of all cores together.
+    /// Operations in flight, of all cores together; 0 where only what is beside them counts.
     pub(crate) depth: usize,
     /// How many of the files take part.
     pub(crate) files: usize,
     pub(crate) time: Duration,
+    pub(crate) beside: Option<Steady>,
+}
+
+/// Writes with data sync at their intended times, whatever becomes of those before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steady {
+    /// Bytes of one write.
+    pub(crate) bytes: usize,
+    /// Of all cores together.
+    pub(crate) writes_per_second: u32,
 }
 
 /// What a slice brought.
@@ -84,6 +95,8 @@ pub(crate) struct DiskSlice {
     pub(crate) bytes_per_second: f64,
     /// Of each operation.
     pub(crate) times: Times,
+    /// Of each steady write, from its intended time.
+    pub(crate) steady_times: Times,
     /// Processor time of this whole process, which does nothing else.
     pub(crate) cpu_seconds: f64,
 }
@@ -93,6 +106,11 @@ impl DiskSlice {
     pub(crate) fn ns_at(&self, quantile: f64) -> f64 {
         self.times.value_at_quantile(quantile) as f64
     }
+
+    /// Microseconds within which this share of the steady writes ended.
+    pub(crate) fn steady_us_at(&self, quantile: f64) -> f64 {
+        self.steady_times.value_at_quantile(quantile) as f64 / 1000.0
+    }
 }
 
 /// Runs one slice on these CPUs.
@@ -101,7 +119,10 @@ pub(crate) fn slice(
     files: &FloorFiles,
     load: DiskLoad,
 ) -> Result<DiskSlice, Problem> {
-    let cores = cpus.len().clamp(1, load.depth);
+    let cores = match load.beside {
+        Some(_) => cpus.len(),
+        None => cpus.len().clamp(1, load.depth.max(1)),
+    };
     let cpus: Vec<Option<usize>> = cpus[..cores].iter().map(|&cpu| Some(cpu)).collect();
     let (dir, count, file_bytes) = (files.dir().to_owned(), files.count, files.bytes);
     let results = Arc::new(Mutex::new(Vec::new()));
@@ -130,26 +151,36 @@ pub(crate) fn slice(
     let mut sum = DiskSlice {
         bytes_per_second: 0.0,
         times: histogram(),
+        steady_times: histogram(),
         cpu_seconds: own_cpu_seconds() - cpu_before,
     };
     for result in results.lock().expect("no core panicked").drain(..) {
-        let (rate, times) = result.map_err(failed)?;
-        sum.bytes_per_second += rate;
-        sum.times
-            .add(times)
-            .expect("histograms have the same bounds");
+        let core = result.map_err(failed)?;
+        sum.bytes_per_second += core.bytes_per_second;
+        add(&mut sum.times, &core.times);
+        add(&mut sum.steady_times, &core.steady_times);
     }
     Ok(sum)
 }
 
-/// One core's share of a slice: its rate, and the time of each operation.
+fn add(sum: &mut Times, times: &Times) {
+    sum.add(times).expect("histograms have the same bounds");
+}
+
+/// What one core of a slice brought.
+struct CoreSlice {
+    bytes_per_second: f64,
+    times: Times,
+    steady_times: Times,
+}
+
 async fn run_core(
     core: CoreId,
     cores: usize,
     files: &[File],
     file_bytes: u64,
     load: DiskLoad,
-) -> io::Result<(f64, Times)> {
+) -> io::Result<CoreSlice> {
     let place = usize::from(core.0);
     let own_depth = load.depth / cores + usize::from(place < load.depth % cores);
     let next = Rc::new(Cell::new(place as u64));
@@ -167,14 +198,68 @@ async fn run_core(
             io::spawn(worker.run())
         })
         .collect();
+    let mut steady_times = histogram();
+    if let Some(steady) = load.beside {
+        let turn = Turn {
+            core: place as u32,
+            cores: cores as u32,
+        };
+        let time = begin..begin + load.time;
+        steady_times = write_steadily(files, file_bytes, steady, turn, time).await?;
+    }
     let mut times = histogram();
     for task in tasks {
-        times
-            .add(task.await?)
-            .expect("histograms have the same bounds");
+        add(&mut times, &task.await?);
     }
     let bytes = times.len() * load.bytes as u64;
-    Ok((bytes as f64 / (io::now() - begin).as_secs_f64(), times))
+    Ok(CoreSlice {
+        bytes_per_second: bytes as f64 / (io::now() - begin).as_secs_f64(),
+        times,
+        steady_times,
+    })
+}
+
+/// Which of the steady writes are a core's: they go round the cores.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    core: u32,
+    cores: u32,
+}
+
+/// A core's share of the steady writes; the time of each, from when it was meant to begin.
+async fn write_steadily(
+    files: &[File],
+    file_bytes: u64,
+    steady: Steady,
+    turn: Turn,
+    time: Range<io::Instant>,
+) -> io::Result<Times> {
+    let written = AlignedBuf::zeroed(steady.bytes).freeze();
+    let blocks = file_bytes / steady.bytes as u64;
+    let between = Duration::from_secs(1) / steady.writes_per_second.max(1);
+    let mut due = time.start + between * turn.core;
+    let mut number = u64::from(turn.core);
+    let mut tasks = Vec::new();
+    while due < time.end {
+        let now = io::now();
+        if due > now {
+            io::sleep(due - now).await;
+        }
+        let (file, block) = place_of(number, files.len() as u64, blocks);
+        let (file, written) = (files[file as usize].clone(), written.clone());
+        tasks.push(io::spawn(async move {
+            let offset = block * steady.bytes as u64;
+            file.write_at(written, offset, Sync::Data).await?;
+            Ok::<_, io::Error>((io::now() - due).as_nanos() as u64)
+        }));
+        due = due + between * turn.cores;
+        number += u64::from(turn.cores);
+    }
+    let mut times = histogram();
+    for task in tasks {
+        times.saturating_record(task.await?);
+    }
+    Ok(times)
 }
 
 /// One of the operations that are in flight all the time.
@@ -265,6 +350,7 @@ mod tests {
             depth: 4,
             files: 3,
             time: Duration::from_millis(20),
+            beside: None,
         };
         for access in [load.access, Access::Read, Access::Write(Sync::None)] {
             load.access = access;
@@ -274,5 +360,27 @@ mod tests {
         }
         let (depth, rate) = best_depth(&cpus, &files, load).expect("a best depth");
         assert!(depth >= 1 && rate > 0.0);
+    }
+
+    #[test]
+    fn steady_writes_come_at_their_rate_beside_reads_or_alone() {
+        let files = FloorFiles::make(&std::env::temp_dir(), 3, 1 << 20).expect("files");
+        for depth in [0, 1, 4] {
+            let load = DiskLoad {
+                access: Access::Read,
+                bytes: 4096,
+                depth,
+                files: 3,
+                time: Duration::from_millis(100),
+                beside: Some(Steady {
+                    bytes: 8192,
+                    writes_per_second: 200,
+                }),
+            };
+            let slice = slice(&io::available_cpus(), &files, load).expect("a slice");
+            assert_eq!(slice.steady_times.len(), 20, "beside {depth}");
+            assert!(slice.steady_us_at(0.5) > 0.0);
+            assert_eq!(slice.times.is_empty(), depth == 0);
+        }
     }
 }

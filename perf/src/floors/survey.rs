@@ -121,6 +121,7 @@ pub(crate) fn measure(
                 depth: 1,
                 files: 1,
                 time,
+                beside: None,
             };
             told(&what);
             let one = disk::slice(&machine.cpus[..1], &files, load)?;

@@ -4,12 +4,15 @@
 //! each slice opens one connection to one partition, and the broker's own counters say afterwards
 //! on which cores both were.
 
+use std::time::Duration;
+
 use corelog::bench::{Plan, Problem};
 use corelog::io::blocking;
 
 use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, ingest, megabytes, spin_setting, us_at, workload};
 use crate::floors::hiccup;
+use crate::limits::SPIN_US;
 use crate::loops::{Between, Budget, mailbox_round_trip};
 use crate::paired::Pairs;
 use crate::scrape::{PUBLISHED, Page};
@@ -80,15 +83,15 @@ fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {
     let mut stream = ingest();
     stream.topic.partitions = 1;
     stream.load.connections = 1;
-    let fast = by_core(stage, &stream, &[])?;
+    let fast = by_core(stage, &stream, Between::Sleep)?;
     let single = workload(include_str!("../../workloads/w3-one-in-flight.toml"));
     let names = ["wrong MB/s", "right MB/s"];
     let rates = Measured::of_pairs(&fast.1, names, |wrong, right| {
         (megabytes(&fast.0, wrong), megabytes(&fast.0, right))
     });
     // The broker's cores wait for a message as those of the round trip do.
-    let added = |between, settings: &[String]| {
-        let (_, pairs) = by_core(stage, &single, settings)?;
+    let added = |between| {
+        let (_, pairs) = by_core(stage, &single, between)?;
         let trip_us = trip_us(stage, between)?;
         let names = ["added us", "round trip us"];
         let added = Measured::of_pairs(&pairs, names, |wrong, right| {
@@ -100,8 +103,8 @@ fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {
             Err(_) => added,
         })
     };
-    let parked = added(Between::Sleep, &[])?;
-    let spinning = added(Between::Spin, &[spin_setting()])?;
+    let parked = added(Between::Sleep)?;
+    let spinning = added(Between::Spin)?;
     Ok([rates, parked, spinning])
 }
 
@@ -119,14 +122,20 @@ fn trip_us(stage: &Stage, between: Between) -> Result<f64, Problem> {
 }
 
 /// Slices of one connection and one partition, wrong core and right core paired in the order in
-/// which they came.
+/// which they came. With a broker that spins the client does so, too: the waking of a client is
+/// many times what a message then costs.
 fn by_core(
     stage: &Stage,
     workload: &Workload,
-    settings: &[String],
+    between: Between,
 ) -> Result<(Plan, Pairs<Slice, Slice>), Problem> {
-    let broker = stage.corelog(Durability::Written, settings)?;
-    let plan = stage.plan(workload, &broker.facts, broker.dir.path())?;
+    let (settings, spin) = match between {
+        Between::Spin => (vec![spin_setting()], SPIN_US.into()),
+        Between::Sleep | Between::Work => (Vec::new(), 0),
+    };
+    let broker = stage.corelog(Durability::Written, &settings)?;
+    let mut plan = stage.plan(workload, &broker.facts, broker.dir.path())?;
+    plan.spin = Duration::from_micros(spin);
     let wanted = stage.effort.pairs;
     let mut waiting: [Vec<(Slice, bool)>; 2] = [Vec::new(), Vec::new()];
     let mut pairs = Pairs::new(wanted);

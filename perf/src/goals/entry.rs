@@ -18,7 +18,8 @@ impl Target {
     pub(crate) fn is_met_by(self, ratio: f64) -> bool {
         match self {
             Target::AtLeast(least) => ratio >= least,
-            Target::AtMost(most) => ratio <= most,
+            // Below nothing is noise, and no number.
+            Target::AtMost(most) => (0.0..=most).contains(&ratio),
         }
     }
 
@@ -27,6 +28,7 @@ impl Target {
         match self {
             Target::AtLeast(least) => ratio / least,
             Target::AtMost(most) if ratio > 0.0 => most / ratio,
+            Target::AtMost(_) if ratio < 0.0 => 0.0,
             Target::AtMost(_) => f64::INFINITY,
         }
     }
@@ -96,6 +98,12 @@ impl Measured {
             figures: names.zip(figures).collect(),
             doubt,
         })
+    }
+
+    /// Adds those that explain another ratio.
+    pub(crate) fn figures(mut self, figures: &[(String, f64)]) -> Measured {
+        self.figures.extend_from_slice(figures);
+        self
     }
 
     /// Adds a figure that explains the ratio.
@@ -346,6 +354,12 @@ mod tests {
         );
         check(
             &[(AtMost(0.0), Some(1.0)), (AtLeast(0.85), Some(0.1))],
+            "a",
+            false,
+        );
+        // A difference of two medians that lies below nothing was not measured.
+        check(
+            &[(AtMost(3.0), Some(-0.2)), (AtLeast(0.85), Some(0.9))],
             "a",
             false,
         );

@@ -23,6 +23,7 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
         depth: 1,
         files: workload.topic.partitions as usize,
         time: stage.effort.slice / 2,
+        beside: None,
     };
     stage.say("the disk's best depth");
     load.depth = disk::best_depth(cpus, files, load)?.0;

@@ -87,6 +87,7 @@ pub(super) fn synced_writes(
         depth: 1,
         files: 1,
         time,
+        beside: None,
     };
     disk::slice(&stage.seats.broker, stage.files()?, load)
 }

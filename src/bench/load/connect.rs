@@ -1,6 +1,7 @@
 //! The connections of a load: who opens which, with which producer id, from which offsets.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -99,16 +100,20 @@ pub(super) async fn connect(
     core: CoreId,
     (identities, positions): (Vec<Identity>, Vec<Position>),
 ) -> Result<Ends, Problem> {
-    let is_own = |connection: u32| connection as usize % plan.cpus.len() == usize::from(core.0);
+    let is_own = |connection: u32, cores: &Range<usize>| {
+        cores.start + connection as usize % cores.len() == usize::from(core.0)
+    };
+    let (producing, consuming) = plan.cores();
     let mut lines = Vec::new();
     let connections = plan.traffic.load.connections;
-    for connection in (0..connections).filter(|&connection| is_own(connection)) {
+    for connection in (0..connections).filter(|&connection| is_own(connection, &producing)) {
         let identity = identities.get(connection as usize).cloned();
         lines.push(Rc::new(Line::open(plan, connection, identity).await?));
     }
     let mut tails = Vec::new();
     if let Some(consume) = &plan.traffic.consume {
-        for connection in (0..consume.connections).filter(|&connection| is_own(connection)) {
+        let own = |&connection: &u32| is_own(connection, &consuming);
+        for connection in (0..consume.connections).filter(own) {
             tails.push(Rc::new(Tail::open(plan, connection, &positions).await?));
         }
     }

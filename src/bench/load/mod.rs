@@ -109,7 +109,7 @@ impl Load {
                     .map(|(core, &cpu)| CoreSpec {
                         id: CoreId(core),
                         cpu,
-                        spin: Duration::ZERO,
+                        spin: plan.spin,
                     })
                     .collect();
                 // Each core takes its own parts of what was asked for before.
