@@ -152,6 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn a_large_buffer_takes_memory_where_it_is_written_to() {
+        let mut buffer = AlignedBuf::stale(64 << 20);
+        let pages = buffer.len() / IO_ALIGNMENT_BYTES;
+        let resident_pages = |buffer: &mut AlignedBuf| {
+            let mut pages = vec![0_u8; pages];
+            let memory = buffer.as_mut_ptr().cast();
+            // SAFETY: the range is one mapping, and the list has a byte for each of its pages.
+            let result = unsafe { libc::mincore(memory, buffer.len(), pages.as_mut_ptr()) };
+            assert_eq!(result, 0);
+            pages.iter().filter(|page| **page & 1 == 1).count()
+        };
+        assert_eq!(resident_pages(&mut buffer), 0);
+        buffer[1 << 20] = 1;
+        let resident = resident_pages(&mut buffer);
+        assert!((1..=pages / 8).contains(&resident), "{resident} of {pages}");
+    }
+
+    #[test]
     fn a_slice_keeps_the_memory_alive_on_another_thread() {
         let mut buffer = AlignedBuf::zeroed(8192);
         buffer[5000] = 42;
