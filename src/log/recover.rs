@@ -737,6 +737,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             next_flight: 0,
             ready: ready.into_iter().collect(),
             allocating: false,
+            syncing_before_loss: false,
             journaled_end: reached.end_offset,
             journaling: false,
             waits_for_round: false,

@@ -1,6 +1,8 @@
 //! What is lost by damage: what is known of it stays known, and who is in its way is not stuck.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -242,8 +244,9 @@ fn a_log_behind_a_loss_moves_its_start_with_space_of_the_reserve() {
     });
 }
 
-#[test]
-fn what_is_only_written_before_a_loss_is_not_called_durable() {
+/// Logs that are written without syncs take over what a journal has, with a loss in the midst.
+/// Gives the machine as it is then, what was lost of each log, and what outlives the machine.
+fn written_behind_a_loss(append_count: usize) -> (Simulation, Rc<World>, Losses) {
     let (sim, world) = behind_a_damaged_round(1);
     let store = StoreConfig {
         durability: Durability::Written,
@@ -253,34 +256,57 @@ fn what_is_only_written_before_a_loss_is_not_called_durable() {
     written.models.swap(&world.models);
     written.starts.set(world.starts.get());
     written.damaged.set(true);
+    let lost = Losses::default();
+    let (today, losses) = (written.clone(), lost.clone());
     let outcome = sim.run_cores(1, move |_| {
-        let world = written.clone();
+        let (world, losses) = (today.clone(), losses.clone());
         async move {
             let node = Node::start(&world).await;
-            let logs = node.logs.borrow().clone();
             assert!(journaled(&node) > 6, "some of it before the loss");
+            losses.replace(losses_of(&node));
             io::sleep(Duration::from_secs(1)).await;
-            for log in logs.values() {
-                assert!(!log.recovery().quarantined.is_empty());
+            for _ in 0..append_count {
+                append_to_all(&node, &logs(6), 100).await;
             }
         }
     });
     assert_eq!(outcome, Outcome::Finished);
-    let mut seen = 0;
-    for id in logs(6) {
-        let mut headers: Vec<FrameHeader> = Vec::new();
-        headers.extend(frames_of(&sim, id).iter().map(|(_, _, header)| header));
-        let newest = headers.iter().map(|header| header.incarnation).max();
-        headers.retain(|header| Some(header.incarnation) == newest);
-        headers.sort_by_key(|header| header.sequence);
-        let (first, last) = (headers[0], headers[headers.len() - 1]);
-        // A frame, the loss, and what stands behind that.
-        if first.sequence == first.incarnation_start && last.sequence > first.sequence + 1 {
-            assert!(last.durable_through < first.sequence, "{last:?}");
-            seen += 1;
+    (sim, written, lost)
+}
+
+type Losses = Rc<RefCell<Vec<Vec<Range<Offset>>>>>;
+
+fn losses_of(node: &Node) -> Vec<Vec<Range<Offset>>> {
+    let logs = node.logs.borrow();
+    let lost = logs.values().map(|log| log.recovery().quarantined.clone());
+    let lost: Vec<_> = lost.collect();
+    assert!(lost.iter().all(|ranges| ranges.len() == 1), "{lost:?}");
+    lost
+}
+
+/// A start that finds what is there, and the same losses as the one before.
+fn check_losses(sim: &Simulation, world: Rc<World>, lost: Losses) {
+    let outcome = sim.run_cores(1, move |_| {
+        let (world, lost) = (world.clone(), lost.clone());
+        async move {
+            let node = Node::start(&world).await;
+            assert_eq!(losses_of(&node), *lost.borrow());
         }
-    }
-    assert!(seen > 0, "some have frames on both sides of the loss");
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+#[test]
+fn what_is_written_behind_a_loss_survives_the_end_of_the_process() {
+    let (sim, world, lost) = written_behind_a_loss(2);
+    check_losses(&sim, world, lost);
+}
+
+#[test]
+fn what_is_only_written_before_a_loss_is_not_called_durable() {
+    let (sim, world, lost) = written_behind_a_loss(0);
+    sim.lose_power();
+    check_losses(&sim, world, lost);
 }
 
 /// Removes the files of the chunks that nobody has.
