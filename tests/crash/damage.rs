@@ -32,7 +32,7 @@ fn no_space() -> Fault {
 
 /// Sets what was promised of the partition: that all below `acked` is durable, and no more is
 /// there.
-fn promised(case: &Case, acked: i64) {
+pub fn promised(case: &Case, acked: i64) {
     let mut models = case.world.models.borrow_mut();
     let model = models.get_mut(&the_partition()).expect("known");
     model.acked = acked;
@@ -110,7 +110,7 @@ fn a_checkpoint_keeps_what_the_one_before_knew_of_a_log_that_cannot_be_opened() 
 }
 
 /// Appends a batch of three small records under this epoch.
-fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
+pub fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
     let log = node.logs.borrow()[&id].clone();
     let base = log.end_offset();
     let batch = batch(0, base.0, epoch, 3, 100);
@@ -491,7 +491,7 @@ fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader)
 }
 
 /// The partition's frames, each with its file and where it lies.
-fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, FrameHeader)> {
+pub fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, FrameHeader)> {
     let disk = sim.disk();
     let mut frames = Vec::new();
     for path in disk.paths() {
