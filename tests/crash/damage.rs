@@ -165,6 +165,50 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
     }
 }
 
+#[test]
+fn a_claim_of_what_the_checkpoint_knows_says_nothing_of_where_it_ended() {
+    let case = Case::new();
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let state = node.owner_state(the_partition())();
+        let entry = log.checkpoint(state);
+        append_each(&node, &[100]).await;
+        // It is written when more is durable than when it was made.
+        let written = checkpoint::write(&node.stores[0], vec![entry]).await;
+        written.expect("the disk is well");
+        append_each(&node, &[100, 100]).await;
+    });
+    let frames = case.frames();
+    // The first of the two did not reach the disk; the other was built before it was durable.
+    case.erase(&frames[2]);
+    let together = FrameHeader {
+        durable_through: 2,
+        ..frames[3].header
+    };
+    let mut block = vec![0; FRAME_HEADER_BYTES];
+    together.write(&mut block);
+    case.overwrite(&frames[3].path, frames[3].position, &block);
+    promised(&case, 6);
+    case.world.starts.set(5);
+    case.run(|node| async move {
+        // Too long for the present chunk: the cut is known from the next one's header.
+        append_each(&node, &[100_000]).await;
+    });
+    // Nor did this frame, and one that was durable is damaged.
+    let frames = case.frames();
+    let later = frames.iter().find(|frame| frame.header.incarnation.0 == 2);
+    case.erase(later.expect("it is there"));
+    case.erase(&frames[1]);
+    promised(&case, 6);
+    case.world.damaged.set(true);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().quarantined, [Offset(3)..Offset(6)]);
+        assert_eq!(log.end_offset(), Offset(6));
+    });
+}
+
 async fn delete_all(node: &Rc<Node>) {
     let all = node.logs.take();
     for (id, log) in all {
