@@ -167,7 +167,15 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
 
 #[test]
 fn a_claim_of_what_the_checkpoint_knows_says_nothing_of_where_it_ended() {
-    let case = Case::new();
+    let store = StoreConfig {
+        // All frames of the first day stand in one chunk.
+        chunk_bytes: vec![64 << 10, 2 << 20],
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(7),
+        world: World::new(store, one_segment(), &[the_partition()]),
+    };
     case.run(|node| async move {
         append_each(&node, &[100]).await;
         let log = node.logs.borrow()[&the_partition()].clone();
