@@ -259,10 +259,14 @@ impl Log {
         position: u64,
         length: usize,
     ) -> Result<Bytes, ReadError> {
-        let mut buffer = AlignedBuf::stale(length);
+        let mut buffer = AlignedBuf::zeroed(0);
         let mut filled = 0;
         while filled < length {
             let turn = self.store.cold_reads.acquire().await.expect("never closed");
+            if filled == 0 {
+                // Not before: however many wait, only those whose turn it is hold memory.
+                buffer = AlignedBuf::stale(length);
+            }
             let file = self.store.files.get(chunk.id).await;
             let file = file.map_err(|error| self.log_io(error))?;
             let upto = match self.store.is_writing() {

@@ -83,6 +83,7 @@ impl Log {
         run.journal_end = journal_end.unwrap_or(Offset::ZERO);
         run.journaled = journaled.iter().filter_map(Journaled::offsets).collect();
         run.walk().await?;
+        journaled.extend(run.lost_behind_journal());
         store.note_freed(SCAN_WINDOW_BYTES);
         if run.last_kind == FrameKind::Tombstone {
             journaled.clear();
@@ -134,6 +135,9 @@ struct Run<'a, R> {
     journal_end: Offset,
     /// What they hold undamaged.
     journaled: Vec<Range<Offset>>,
+    /// Where the log ended at the latest, by frames that are not of it any more: what the journal
+    /// does not have of that is lost.
+    known_end: Offset,
     /// Batches below are covered by a state.
     replay_from: Offset,
     epochs: Epochs,
@@ -186,6 +190,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             stated: 0,
             journal_end: Offset::ZERO,
             journaled: Vec::new(),
+            known_end: Offset::ZERO,
             replay_from: Offset::ZERO,
             epochs: Epochs::default(),
             last_kind: FrameKind::Data,
@@ -424,15 +429,20 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 self.recovery.cut = (torn || garbage).then_some(self.chain.end_offset);
                 return Ok(false);
             }
-            Verdict::Damage { resume: Some(_) } => near,
-            // Acknowledged records are missing: look everywhere.
-            Verdict::Damage { resume: None } => self.sightings(reader, u64::MAX).await?,
+            Verdict::Damage {
+                resume: Some(index),
+            } if !self.is_torn_off(&near[index].frame) => near,
+            // Acknowledged records are missing, and maybe more of them than can be seen from here:
+            // look everywhere.
+            Verdict::Damage { .. } => self.sightings(reader, u64::MAX).await?,
         };
-        match self.judge(&sightings) {
+        let verdict = self.judge(&sightings);
+        let is_cut_off = self.note_cut_off(&sightings);
+        match verdict {
             Verdict::Damage {
                 resume: Some(index),
             } if self.is_torn_off(&sightings[index].frame) => {
-                self.end_before_torn();
+                self.end_before_torn(sightings[index].frame.base_offset);
                 Ok(false)
             }
             Verdict::Damage {
@@ -457,6 +467,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                     .end_position = *position;
                 Ok(true)
             }
+            Verdict::Damage { resume: None } | Verdict::Tail if is_cut_off => {
+                self.end_before_torn(self.known_end);
+                Ok(false)
+            }
             Verdict::Damage { resume: None } | Verdict::Tail => {
                 self.fall_back(&sightings);
                 Ok(false)
@@ -468,23 +482,66 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     /// known to have been durable, and the journal has some of that, as it has of what was being
     /// written when the power went. To go on with the frame would make that damage, too.
     fn is_torn_off(&self, frame: &FrameHeader) -> bool {
+        frame.sequence > self.chain.durable_through + 1 && self.is_journaled_before(frame)
+    }
+
+    /// Whether the journal has some of what is missing before a frame.
+    fn is_journaled_before(&self, frame: &FrameHeader) -> bool {
         let missing = self.chain.end_offset..frame.base_offset;
         let mut journaled = self.journaled.iter();
-        frame.sequence > self.chain.durable_through + 1
+        !missing.is_empty()
             && journaled.any(|range| range.start < missing.end && range.end > missing.start)
     }
 
-    /// Ends the frames where damage begins, behind which only the journal goes on.
-    fn end_before_torn(&mut self) {
+    /// Whether a frame knows that something missing here was durable, and the checkpoint does not.
+    fn knows_more(&self, frame: &FrameHeader) -> bool {
+        let known = self.floor.map_or(0, |floor| floor.sequence);
+        frame.durable_through >= self.chain.next_sequence && frame.durable_through > known
+    }
+
+    /// A start that ended the log before a torn write may have been killed when some of what the
+    /// journal had was in frames, or none. It had cut off the rest of the write, which still tells
+    /// how far the log may have gone. Whether there is such a frame.
+    fn note_cut_off(&mut self, sightings: &[Sighting]) -> bool {
+        let frames = sightings.iter().map(|seen| &seen.frame);
+        let cut_off = frames.filter(|frame| {
+            is_stale(&self.chain.starts, frame.incarnation, frame.sequence)
+                && self.knows_more(frame)
+                && self.is_journaled_before(frame)
+        });
+        let Some(end) = cut_off.map(|frame| frame.base_offset).max() else {
+            return false;
+        };
+        self.known_end = self.known_end.max(end);
+        true
+    }
+
+    /// Ends the frames where damage begins, behind which only the journal goes on. All that was
+    /// durable has offsets below `upto`; the checkpoint may know where it ended.
+    fn end_before_torn(&mut self, upto: Offset) {
         let through = self.chain.durable_through;
-        if let Some(floor) = self.floor.filter(|floor| floor.sequence == through) {
-            self.quarantine(self.chain.end_offset..floor.end_offset);
-            self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
-            self.chain.previous_crc = floor.crc;
-            self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+        match self.floor.filter(|floor| floor.sequence == through) {
+            Some(floor) => {
+                self.quarantine(self.chain.end_offset..floor.end_offset);
+                self.chain.end_offset = self.chain.end_offset.max(floor.end_offset);
+                self.chain.previous_crc = floor.crc;
+                self.chain.incarnation = self.chain.incarnation.max(floor.incarnation);
+            }
+            None => self.known_end = self.known_end.max(upto),
         }
         self.chain.next_sequence = through + 1;
+        self.recovery.cut = Some(self.chain.end_offset);
         self.leave_behind_a_loss();
+    }
+
+    /// What is lost of the log behind all that journals have of it, as if an entry said so.
+    fn lost_behind_journal(&mut self) -> Option<Journaled> {
+        self.journal_end = self.journal_end.max(self.known_end);
+        (self.known_end > Offset::ZERO).then(|| Journaled {
+            leader_epoch: self.epochs.latest().unwrap_or_default(),
+            end_offset: self.known_end,
+            batches: None,
+        })
     }
 
     /// The place of what is missing is not used again, but to say that the log is deleted.
@@ -501,7 +558,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         let missed = self.chain.next_sequence;
         let knowing = sightings
             .iter()
-            .filter(|seen| seen.frame.durable_through >= missed)
+            .filter(|seen| self.knows_more(&seen.frame))
             .map(|seen| seen.frame.base_offset);
         let known = self.floor.iter().map(|floor| floor.end_offset);
         let end_offset = knowing
@@ -737,6 +794,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             next_flight: 0,
             ready: ready.into_iter().collect(),
             allocating: false,
+            syncing_before_loss: false,
             journaled_end: reached.end_offset,
             journaling: false,
             waits_for_round: false,

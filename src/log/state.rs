@@ -148,6 +148,8 @@ pub(super) struct State {
     /// found begun and empty.
     pub(super) ready: Vec<FreeChunk>,
     pub(super) allocating: bool,
+    /// What comes next stands behind a loss, and all before it is being synced.
+    pub(super) syncing_before_loss: bool,
 
     // As journaled: durable in rounds of the core's journal, before the frames.
     pub(super) journaled_end: Offset,

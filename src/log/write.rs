@@ -30,6 +30,9 @@ enum Step {
     Wait,
     /// A chunk of `wanted` bytes, or in need one of at least `least`.
     NeedChunk { wanted: u64, least: u64 },
+    /// A sync of what was only written: the next frame stands behind a loss, and says that all
+    /// before it is durable.
+    Sync,
     /// These writes, all at once.
     Write(Vec<Write>),
 }
@@ -92,6 +95,10 @@ impl Log {
                     io::spawn(self.rc().fetch_chunk(wanted, least)).detach();
                     return;
                 }
+                Step::Sync => {
+                    io::spawn(self.rc().sync_before_loss()).detach();
+                    return;
+                }
                 Step::Write(writes) => {
                     for write in writes {
                         self.count_small(&write, 1);
@@ -99,6 +106,14 @@ impl Log {
                     }
                 }
             }
+        }
+    }
+
+    async fn sync_before_loss(self: Rc<Log>) {
+        let synced = self.sync_released().await;
+        self.state.borrow_mut().syncing_before_loss = false;
+        if synced.is_ok() {
+            self.kick();
         }
     }
 
@@ -269,7 +284,8 @@ impl ChunkStore {
         let largest = within_segment.saturating_sub(1);
         let class = |index: usize| classes[index.min(largest)];
         // A log that has filled its last chunk fast will fill this one soon.
-        let fast = last.is_some_and(|last| now.0 - last.stamped.0 < CHUNK_FILL_FAST_MS);
+        let fast =
+            last.is_some_and(|last| now.0.saturating_sub(last.stamped.0) < CHUNK_FILL_FAST_MS);
         self.foresee(class(index), fast.then(|| class(index + 1)));
         class(index)
     }
@@ -292,8 +308,15 @@ impl State {
         let Some(group) = self.queued.front().or(self.unsettled()) else {
             return Step::Wait;
         };
-        if group.is_behind_a_loss && !self.pass_loss() {
-            return Step::Wait;
+        if group.is_behind_a_loss {
+            if !self.in_flight.is_empty() || self.syncing_before_loss {
+                return Step::Wait;
+            }
+            if self.synced.sequence < self.released.sequence {
+                self.syncing_before_loss = true;
+                return Step::Sync;
+            }
+            self.pass_loss();
         }
         let Some(group) = self.queued.front().or(self.open.as_ref()) else {
             return Step::Wait;
@@ -329,11 +352,10 @@ impl State {
 
     /// The group that goes out next stands behind records that are damaged. They keep a sequence of
     /// their own, and the frames behind them begin in another chunk: so each start finds the gap,
-    /// and that it is none of a torn write. False if frames before it are in flight.
-    fn pass_loss(&mut self) -> bool {
-        if !self.in_flight.is_empty() {
-            return false;
-        }
+    /// and that it is none of a torn write. That takes a claim that the loss is durable, which none
+    /// can make before all frames in front of it are.
+    fn pass_loss(&mut self) {
+        assert!(self.in_flight.is_empty(), "all before a loss is released");
         let next = self.queued.front_mut().or(self.open.as_mut());
         let next = next.expect("the caller has seen it");
         next.is_behind_a_loss = false;
@@ -342,15 +364,10 @@ impl State {
             last.is_left = true;
             last.end_offset = base_offset;
         }
-        // What was only written before it may go with the power: that is not passed with it.
-        let is_synced = self.synced == self.released;
         self.released.sequence = self.next_sequence;
         self.released.end_offset = base_offset;
-        if is_synced {
-            self.synced = self.released;
-        }
+        self.synced = self.released;
         self.next_sequence += 1;
-        true
     }
 
     fn next_step_in_a_new_chunk(

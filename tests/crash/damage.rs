@@ -1,6 +1,8 @@
 //! What is lost by damage: what is known of it stays known, and who is in its way is not stuck.
 
+use std::cell::RefCell;
 use std::future::Future;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,7 +32,7 @@ fn no_space() -> Fault {
 
 /// Sets what was promised of the partition: that all below `acked` is durable, and no more is
 /// there.
-fn promised(case: &Case, acked: i64) {
+pub fn promised(case: &Case, acked: i64) {
     let mut models = case.world.models.borrow_mut();
     let model = models.get_mut(&the_partition()).expect("known");
     model.acked = acked;
@@ -108,7 +110,7 @@ fn a_checkpoint_keeps_what_the_one_before_knew_of_a_log_that_cannot_be_opened() 
 }
 
 /// Appends a batch of three small records under this epoch.
-fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
+pub fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
     let log = node.logs.borrow()[&id].clone();
     let base = log.end_offset();
     let batch = batch(0, base.0, epoch, 3, 100);
@@ -161,6 +163,58 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
             assert_eq!(damaged, (0..6).collect::<Vec<_>>());
         });
     }
+}
+
+#[test]
+fn a_claim_of_what_the_checkpoint_knows_says_nothing_of_where_it_ended() {
+    let store = StoreConfig {
+        // All frames of the first day stand in one chunk.
+        chunk_bytes: vec![64 << 10, 2 << 20],
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(7),
+        world: World::new(store, one_segment(), &[the_partition()]),
+    };
+    case.run(|node| async move {
+        append_each(&node, &[100]).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let state = node.owner_state(the_partition())();
+        let entry = log.checkpoint(state);
+        append_each(&node, &[100]).await;
+        // It is written when more is durable than when it was made.
+        let written = checkpoint::write(&node.stores[0], vec![entry]).await;
+        written.expect("the disk is well");
+        append_each(&node, &[100, 100]).await;
+    });
+    let frames = case.frames();
+    // The first of the two did not reach the disk; the other was built before it was durable.
+    case.erase(&frames[2]);
+    let together = FrameHeader {
+        durable_through: 2,
+        ..frames[3].header
+    };
+    let mut block = vec![0; FRAME_HEADER_BYTES];
+    together.write(&mut block);
+    case.overwrite(&frames[3].path, frames[3].position, &block);
+    promised(&case, 6);
+    case.world.starts.set(5);
+    case.run(|node| async move {
+        // Too long for the present chunk: the cut is known from the next one's header.
+        append_each(&node, &[100_000]).await;
+    });
+    // Nor did this frame, and one that was durable is damaged.
+    let frames = case.frames();
+    let later = frames.iter().find(|frame| frame.header.incarnation.0 == 2);
+    case.erase(later.expect("it is there"));
+    case.erase(&frames[1]);
+    promised(&case, 6);
+    case.world.damaged.set(true);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().quarantined, [Offset(3)..Offset(6)]);
+        assert_eq!(log.end_offset(), Offset(6));
+    });
 }
 
 async fn delete_all(node: &Rc<Node>) {
@@ -242,8 +296,9 @@ fn a_log_behind_a_loss_moves_its_start_with_space_of_the_reserve() {
     });
 }
 
-#[test]
-fn what_is_only_written_before_a_loss_is_not_called_durable() {
+/// Logs that are written without syncs take over what a journal has, with a loss in the midst.
+/// Gives the machine as it is then, what was lost of each log, and what outlives the machine.
+fn written_behind_a_loss(append_count: usize) -> (Simulation, Rc<World>, Losses) {
     let (sim, world) = behind_a_damaged_round(1);
     let store = StoreConfig {
         durability: Durability::Written,
@@ -253,34 +308,57 @@ fn what_is_only_written_before_a_loss_is_not_called_durable() {
     written.models.swap(&world.models);
     written.starts.set(world.starts.get());
     written.damaged.set(true);
+    let lost = Losses::default();
+    let (today, losses) = (written.clone(), lost.clone());
     let outcome = sim.run_cores(1, move |_| {
-        let world = written.clone();
+        let (world, losses) = (today.clone(), losses.clone());
         async move {
             let node = Node::start(&world).await;
-            let logs = node.logs.borrow().clone();
             assert!(journaled(&node) > 6, "some of it before the loss");
+            losses.replace(losses_of(&node));
             io::sleep(Duration::from_secs(1)).await;
-            for log in logs.values() {
-                assert!(!log.recovery().quarantined.is_empty());
+            for _ in 0..append_count {
+                append_to_all(&node, &logs(6), 100).await;
             }
         }
     });
     assert_eq!(outcome, Outcome::Finished);
-    let mut seen = 0;
-    for id in logs(6) {
-        let mut headers: Vec<FrameHeader> = Vec::new();
-        headers.extend(frames_of(&sim, id).iter().map(|(_, _, header)| header));
-        let newest = headers.iter().map(|header| header.incarnation).max();
-        headers.retain(|header| Some(header.incarnation) == newest);
-        headers.sort_by_key(|header| header.sequence);
-        let (first, last) = (headers[0], headers[headers.len() - 1]);
-        // A frame, the loss, and what stands behind that.
-        if first.sequence == first.incarnation_start && last.sequence > first.sequence + 1 {
-            assert!(last.durable_through < first.sequence, "{last:?}");
-            seen += 1;
+    (sim, written, lost)
+}
+
+type Losses = Rc<RefCell<Vec<Vec<Range<Offset>>>>>;
+
+fn losses_of(node: &Node) -> Vec<Vec<Range<Offset>>> {
+    let logs = node.logs.borrow();
+    let lost = logs.values().map(|log| log.recovery().quarantined.clone());
+    let lost: Vec<_> = lost.collect();
+    assert!(lost.iter().all(|ranges| ranges.len() == 1), "{lost:?}");
+    lost
+}
+
+/// A start that finds what is there, and the same losses as the one before.
+fn check_losses(sim: &Simulation, world: Rc<World>, lost: Losses) {
+    let outcome = sim.run_cores(1, move |_| {
+        let (world, lost) = (world.clone(), lost.clone());
+        async move {
+            let node = Node::start(&world).await;
+            assert_eq!(losses_of(&node), *lost.borrow());
         }
-    }
-    assert!(seen > 0, "some have frames on both sides of the loss");
+    });
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+#[test]
+fn what_is_written_behind_a_loss_survives_the_end_of_the_process() {
+    let (sim, world, lost) = written_behind_a_loss(2);
+    check_losses(&sim, world, lost);
+}
+
+#[test]
+fn what_is_only_written_before_a_loss_is_not_called_durable() {
+    let (sim, world, lost) = written_behind_a_loss(0);
+    sim.lose_power();
+    check_losses(&sim, world, lost);
 }
 
 /// Removes the files of the chunks that nobody has.
@@ -465,7 +543,7 @@ fn last_frame(sim: &Simulation, id: PartitionId) -> (String, usize, FrameHeader)
 }
 
 /// The partition's frames, each with its file and where it lies.
-fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, FrameHeader)> {
+pub fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, FrameHeader)> {
     let disk = sim.disk();
     let mut frames = Vec::new();
     for path in disk.paths() {

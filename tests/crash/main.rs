@@ -18,3 +18,4 @@ mod journal;
 mod random;
 mod reserve;
 mod scenarios;
+mod torn;

@@ -1,0 +1,215 @@
+//! Two misfortunes at once: records that were durable are damaged, and the power has torn the write
+//! that went on behind them.
+
+use std::path::Path;
+
+use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use corelog::io::sim::{Crash, CrashPoint, Outcome, Simulation};
+use corelog::log::StoreConfig;
+use corelog::model::Offset;
+
+use super::damage::{append_in_epoch, promised};
+use super::journal::{append_to_all, logs, rounds};
+use super::model::batch;
+use super::node::{Node, World, tiny_store};
+use super::scenarios::{Case, Lying, append_each, damaged_offsets, one_segment, the_partition};
+
+/// One chunk has room for all frames of a case, unless they are large.
+fn case_of(seed: u64) -> Case {
+    let store = StoreConfig {
+        chunk_bytes: vec![64 << 10, 16 << 20],
+        ..tiny_store()
+    };
+    Case {
+        sim: Simulation::new(seed),
+        world: World::new(store, one_segment(), &logs(3)),
+    }
+}
+
+/// Appends to the partition, in a frame that ends at 2, behind rounds of other logs.
+async fn begin(node: &Node) {
+    for _ in 0..4 {
+        append_to_all(node, &logs(3)[1..], 100).await;
+    }
+    append_to_all(node, &logs(1), 100).await;
+    flush(node).await;
+}
+
+async fn flush(node: &Node) {
+    let log = node.logs.borrow()[&the_partition()].clone();
+    log.flush().await.expect("the disk is well");
+}
+
+/// Damages frames, and sets what was acknowledged before.
+fn damage(case: &Case, damaged: &[usize], acked: i64) {
+    let frames = frames_of(case);
+    for index in damaged {
+        case.erase(&frames[*index]);
+    }
+    promised(case, acked);
+    case.world.damaged.set(true);
+    case.world.starts.set(5);
+}
+
+/// Where the partition's frames end.
+fn ends(case: &Case) -> Vec<i64> {
+    let frames = frames_of(case).into_iter();
+    frames.map(|frame| frame.header.end_offset.0).collect()
+}
+
+fn frames_of(case: &Case) -> Vec<Lying> {
+    let mut frames = case.frames();
+    frames.retain(|frame| frame.header.partition == the_partition());
+    frames
+}
+
+/// Makes the last frame one that went out together with the one before it.
+fn write_together(case: &Case) {
+    let mut frames = frames_of(case);
+    let last = frames.pop().expect("there are some");
+    let before = frames.pop().expect("there are some");
+    let together = FrameHeader {
+        durable_through: before.header.durable_through,
+        ..last.header
+    };
+    let mut block = vec![0; FRAME_HEADER_BYTES];
+    together.write(&mut block);
+    case.overwrite(&last.path, last.position, &block);
+}
+
+/// The second frame, of which the journal has the first part, is damaged, and so is the first half
+/// of the write behind it. `None` if chance has it otherwise.
+fn partly_journaled(seed: u64) -> Option<Case> {
+    let case = case_of(seed);
+    case.run(|node| async move {
+        begin(&node).await;
+        append_to_all(&node, &logs(3), 100).await;
+        // It joins what the journal has. Nobody shares a round with it: its frame is written.
+        append_each(&node, &[100, 100]).await;
+        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        flush(&node).await;
+    });
+    let is_meant = ends(&case) == [2, 7, 10, 13] && shares_rounds(&case);
+    write_together(&case);
+    damage(&case, &[1, 2], 7);
+    is_meant.then_some(case)
+}
+
+/// The second frame is damaged, and the journal has none of it; it has all of the third, which was
+/// the first half of a torn write. `None` if chance has it otherwise.
+fn journaled_behind(seed: u64) -> Option<Case> {
+    let case = case_of(seed);
+    case.run(|node| async move {
+        begin(&node).await;
+        append_to_all(&node, &logs(1), 100).await;
+        flush(&node).await;
+        append_to_all(&node, &logs(3), 100).await;
+        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        flush(&node).await;
+    });
+    let is_meant = ends(&case) == [2, 4, 6, 9] && shares_rounds(&case);
+    write_together(&case);
+    damage(&case, &[1, 2], 6);
+    is_meant.then_some(case)
+}
+
+#[test]
+fn what_the_journal_has_in_part_is_not_where_the_log_ends() {
+    let case = partly_journaled(66).expect("as it is meant to be");
+    for start in 0..3 {
+        case.run(move |node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            let cut = (start == 0).then_some(Offset(10));
+            assert_eq!(log.recovery().cut, cut);
+            assert_eq!(log.recovery().quarantined, [Offset(4)..Offset(10)]);
+            assert_eq!(damaged_offsets(&node).await, [4, 5, 6, 7, 8, 9]);
+            append_each(&node, &[100]).await;
+            flush(&node).await;
+        });
+    }
+}
+
+/// Whether the partition was in time for a round with the others.
+fn shares_rounds(case: &Case) -> bool {
+    rounds(&case.sim).iter().any(|(path, position)| {
+        let content = case.sim.disk().content(Path::new(path));
+        content.expect("it is there")[position + 12] == 3
+    })
+}
+
+/// The first start behind the damage is killed at each of its operations, and the next ones find
+/// what it would have found.
+fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'static [i64]) {
+    let seeds = (70..).filter(|seed| damaged_case(*seed).is_some());
+    for seed in seeds.take(16) {
+        for after in 1.. {
+            let case = damaged_case(seed).expect("looked at above");
+            let at = case.sim.counts().ops + after;
+            case.sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
+            let world = case.world.clone();
+            let outcome = case.sim.run_cores(1, move |_| {
+                let world = world.clone();
+                async move {
+                    let node = Node::start(&world).await;
+                    append_each(&node, &[100]).await;
+                    flush(&node).await;
+                }
+            });
+            case.sim.cancel_crash();
+            for _ in 0..2 {
+                case.run(move |node| async move {
+                    assert_eq!(damaged_offsets(&node).await, damaged, "{seed}, {after}");
+                    append_each(&node, &[100]).await;
+                    flush(&node).await;
+                });
+            }
+            if outcome == Outcome::Finished {
+                assert!(after > 20, "{after} operations are too few");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_behind_damage_and_a_torn_write_may_be_killed_anywhere() {
+    check_killed_everywhere(journaled_behind, &[2, 3]);
+}
+
+#[test]
+fn so_may_one_that_ends_the_log_behind_what_the_journal_has() {
+    check_killed_everywhere(partly_journaled, &[4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn frames_behind_much_damage_are_no_rest_of_a_torn_write() {
+    let case = case_of(75);
+    case.run(|node| async move {
+        begin(&node).await;
+        append_to_all(&node, &logs(3), 100).await;
+        flush(&node).await;
+        append_each(&node, &[330_000, 330_000]).await;
+        // Two writes that are in flight together.
+        for _ in 0..2 {
+            let appended = node.append(the_partition(), |base, epoch| {
+                batch(0, base, epoch, 3, 330_000)
+            });
+            assert!(appended);
+        }
+        flush(&node).await;
+        append_each(&node, &[330_000, 330_000]).await;
+    });
+    assert_eq!(ends(&case), [2, 4, 7, 10, 13, 16, 19, 22]);
+    let sixth = frames_of(&case).swap_remove(5);
+    assert_eq!(sixth.header.durable_through, 4, "two writes in flight");
+    damage(&case, &[1, 2, 3, 4], 22);
+    for _ in 0..2 {
+        case.run(|node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            assert!(log.end_offset() >= Offset(22));
+            let lost = (2..13).collect::<Vec<_>>();
+            assert_eq!(damaged_offsets(&node).await, lost);
+            append_each(&node, &[100]).await;
+        });
+    }
+}
