@@ -29,9 +29,10 @@ struct Came {
     bytes: f64,
 }
 
-/// Reads from so many connections, dealt to these CPUs, for so long after the warm-up.
+/// Reads from so many connections, dealt to these CPUs and to the senders, for so long after the
+/// warm-up.
 pub(crate) fn slice(
-    address: SocketAddr,
+    senders: &[SocketAddr],
     cpus: &[usize],
     connections: usize,
     warm_up: Duration,
@@ -42,11 +43,11 @@ pub(crate) fn slice(
     let sum = Arc::new(Mutex::new(Ok(Came::default())));
     let cpu_before = own_cpu_seconds();
     let ran = on_cores(&specs, |core| {
-        let sum = Arc::clone(&sum);
+        let (sum, senders) = (Arc::clone(&sum), senders.to_vec());
         async move {
             let own = (0..connections).filter(|at| at % cores == usize::from(core.0));
             let readers: Vec<_> = own
-                .map(|_| io::spawn(read(address, warm_up, time)))
+                .map(|at| io::spawn(read(senders[at % senders.len()], warm_up, time)))
                 .collect();
             for reader in readers {
                 let read = reader.await;

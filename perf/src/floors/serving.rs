@@ -17,13 +17,16 @@ pub(crate) struct Sink {
     child: Child,
     /// Its standard input: when it closes, the process ends.
     life_line: Option<ChildStdin>,
-    addresses: Vec<SocketAddr>,
+    ready: Ready,
 }
 
 /// What it says first.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Ready {
+    /// In the order of `Step::SHARED`.
     addresses: Vec<SocketAddr>,
+    /// Of each core: where it sends whatever is taken.
+    senders: Vec<SocketAddr>,
 }
 
 impl Sink {
@@ -42,7 +45,7 @@ impl Sink {
         let mut sink = Sink {
             life_line: child.stdin.take(),
             child,
-            addresses: Vec::new(),
+            ready: Ready::default(),
         };
         let mut line = String::new();
         if let Some(out) = out {
@@ -51,10 +54,10 @@ impl Sink {
         }
         let ready: Ready = serde_json::from_str(&line)
             .map_err(|_| failed(format!("it did not start, and said: {line:?}")))?;
-        if ready.addresses.len() != Step::ALL.len() {
+        if ready.addresses.len() != Step::SHARED.len() || ready.senders.len() != cpus.len() {
             return Err(failed("it listens on another number of ports".to_owned()));
         }
-        sink.addresses = ready.addresses;
+        sink.ready = ready;
         Ok(sink)
     }
 
@@ -62,9 +65,9 @@ impl Sink {
         self.child.id()
     }
 
-    /// Where this floor listens.
-    pub(crate) fn address(&self, step: Step) -> SocketAddr {
-        self.addresses[step as usize]
+    /// Where each core sends whatever is taken.
+    pub(crate) fn senders(&self) -> &[SocketAddr] {
+        &self.ready.senders
     }
 
     /// The same load on this floor. The requests stay as they are, names and all.
@@ -75,7 +78,7 @@ impl Sink {
             return Err(Problem::new(what));
         }
         Ok(Plan {
-            leaders: vec![self.addresses[step as usize]; plan.leaders.len()],
+            leaders: vec![self.ready.addresses[step as usize]; plan.leaders.len()],
             dir: None,
             ..plan.clone()
         })

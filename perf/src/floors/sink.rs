@@ -2,7 +2,7 @@
 //! bytes, checksum them, write them, answer. It knows of a request where it ends, and no more. And
 //! F1 the other way round: it sends whatever a connection takes.
 //!
-//! Each core listens on the same ports, one for each floor. Bytes are received into aligned
+//! Each core listens on the same ports, one for each floor, and sends on one of its own. Bytes are received into aligned
 //! memory and written from there; a write takes whatever has come when it begins, so that many
 //! small requests share one.
 
@@ -39,13 +39,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    pub(crate) const ALL: [Step; 5] = [
-        Step::Receive,
-        Step::Checksum,
-        Step::Write,
-        Step::Sync,
-        Step::Send,
-    ];
+    /// Those whose connections the kernel deals to the cores.
+    pub(crate) const SHARED: [Step; 4] = [Step::Receive, Step::Checksum, Step::Write, Step::Sync];
 }
 
 /// What the server is started with.
@@ -58,8 +53,11 @@ pub(crate) struct Settings {
     pub(crate) file_bytes: u64,
 }
 
-/// Where it listens, in the order of `Step::ALL`.
+/// Where it listens, in the order of `Step::SHARED`: all cores at the same addresses.
 type Addresses = Vec<SocketAddr>;
+
+/// What a core tells when it listens.
+type Told = (Addresses, SocketAddr);
 
 /// Serves until its standard input ends. Its first line on standard output says where it listens.
 pub(crate) fn serve(settings: Settings) -> Result<(), Problem> {
@@ -70,9 +68,11 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Problem> {
     let thread = io::spawn_thread("perf sink", move || run(&settings, tell, &stopped));
     let thread = thread.map_err(failed)?;
     // A core that cannot listen tells nothing, and lets go of its end.
-    let told: Vec<Addresses> = told.iter().collect();
-    if let (Some(addresses), true) = (told.first(), told.len() == cpus) {
-        let line = format!("{}\n", json!({ "addresses": addresses }));
+    let told: Vec<Told> = told.iter().collect();
+    if let (Some((addresses, _)), true) = (told.first(), told.len() == cpus) {
+        let senders: Vec<SocketAddr> = told.iter().map(|(_, sender)| *sender).collect();
+        let line = json!({ "addresses": addresses, "senders": senders });
+        let line = format!("{line}\n");
         let mut out = blocking::stdout();
         out.write_all(line.as_bytes())
             .and_then(|()| out.flush())
@@ -86,7 +86,7 @@ pub(crate) fn serve(settings: Settings) -> Result<(), Problem> {
 
 fn run(
     settings: &Settings,
-    tell: mpsc::Sender<Addresses>,
+    tell: mpsc::Sender<Told>,
     stopped: &watch::Receiver<bool>,
 ) -> io::Result<()> {
     let cores: Vec<CoreSpec> = (0..)
@@ -134,14 +134,14 @@ async fn listen(
     settings: &Settings,
     share: Option<watch::Sender<Addresses>>,
     mut shared: watch::Receiver<Addresses>,
-) -> io::Result<Addresses> {
+) -> io::Result<Told> {
     let files = open_all(&settings.dir, settings.files, settings.file_bytes).await?;
     let store = Rc::new(Store::new(core, settings, files));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut listeners = Vec::new();
     let addresses = match share {
         Some(share) => {
-            for _ in Step::ALL {
+            for _ in Step::SHARED {
                 listeners.push(TcpListener::bind(any).await?);
             }
             let addresses: Addresses = listeners.iter().map(TcpListener::local_addr).collect();
@@ -158,7 +158,11 @@ async fn listen(
             addresses
         }
     };
-    for (step, listener) in Step::ALL.into_iter().zip(listeners) {
+    // Who reads chooses the core, as a consumer of a broker with core-direct routing does.
+    let own = TcpListener::bind(any).await?;
+    let told = (addresses, own.local_addr());
+    let steps = Step::SHARED.into_iter().zip(listeners);
+    for (step, listener) in steps.chain([(Step::Send, own)]) {
         let store = Rc::clone(&store);
         io::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -169,7 +173,7 @@ async fn listen(
         })
         .detach();
     }
-    Ok(addresses)
+    Ok(told)
 }
 
 /// Sends the core's pieces of memory in turn until the other end has gone.

@@ -8,19 +8,20 @@ use super::stage::{Stage, us_at, workload};
 use crate::broker::{Corelog, Settings};
 use crate::floors::disk::{self, Access, DiskLoad, DiskSlice, Steady};
 use crate::floors::drain;
-use crate::floors::sink::Step;
 use crate::machine::cpu_seconds_of;
 use crate::report::fetched_megabytes_per_second;
 use crate::scrape::{PUBLISHED, Page};
 use crate::session;
 use crate::workload::{BacklogPart, Durability, Workload};
 
-/// Goal 7: MB/s of consumers that read the tail from memory / of readers that get as much as can
-/// be sent; and bytes copied in user space per byte of payload, on one core, where every
-/// connection is on the right one.
+/// Goal 7: MB/s of consumers that read the tail from memory, each from the core that owns its
+/// partitions / of readers that get as much as can be sent; and bytes copied in user space per byte
+/// of payload, on one core.
 pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let workload = workload(include_str!("../../workloads/w6-tail-read.toml"));
-    let broker = stage.corelog(Durability::Sync, &workload.broker.settings)?;
+    let mut settings = workload.broker.settings.clone();
+    settings.push("corelog.listener.mode=core".to_owned());
+    let broker = stage.corelog(Durability::Sync, &settings)?;
     let plan = stage.plan(&workload, &broker.facts, broker.dir.path())?;
     let sink = stage.sink()?;
     let readers = workload
@@ -28,13 +29,13 @@ pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
         .as_ref()
         .map_or(1, |consume| consume.connections) as usize;
     let cpus = &stage.seats.client;
-    let (address, time) = (sink.address(Step::Send), stage.effort.slice);
+    let (senders, time) = (sink.senders(), stage.effort.slice);
     let pairs = stage.in_turns(
         || stage.slice(&plan, broker.facts.pid),
         || {
             let spent = || cpu_seconds_of(sink.pid()).unwrap_or(f64::NAN);
             let before = spent();
-            let drained = drain::slice(address, cpus, readers, plan.warm_up, time)?;
+            let drained = drain::slice(senders, cpus, readers, plan.warm_up, time)?;
             Ok((drained, spent() - before))
         },
     )?;
