@@ -221,7 +221,8 @@ impl Receiver {
         let end = start + place.length;
         if place.length <= ARENA_BLOCK_BYTES_MAX {
             // A block that was used before is all there from the start.
-            claim.room(apart_bytes + place.at + place.length - 1).await;
+            let with_batch = apart_bytes + place.at + place.length;
+            claim.at_least(with_batch).await;
         }
         let mut batch = PlacedBatch::buffer(place.length);
         let begun = &self.buffer[place.at..];

@@ -158,26 +158,37 @@ impl Claim {
     /// How many bytes may come, once so many are here that are not all: one at least. Waits for
     /// them.
     pub async fn room(&mut self, arrived_bytes: usize) -> usize {
-        let Some(part) = &mut self.part else {
-            return usize::MAX;
-        };
-        let held_bytes = self.hold.bytes();
-        if arrived_bytes < held_bytes {
-            return held_bytes - arrived_bytes;
-        }
-        self.waits.since.set(Some(io::now()));
         let next_bytes = arrived_bytes.saturating_mul(REQUEST_CLAIM_GROWTH_FACTOR);
-        let grows = next_bytes < part.whole_bytes && part.grow(next_bytes);
-        let upto_bytes = if grows { next_bytes } else { part.whole_bytes };
+        if arrived_bytes >= self.hold.bytes() {
+            self.grow(next_bytes).await;
+        }
+        match self.part {
+            Some(_) => self.hold.bytes() - arrived_bytes,
+            None => usize::MAX,
+        }
+    }
+
+    /// Waits until it has so many bytes, or all that the request needs.
+    pub async fn at_least(&mut self, bytes: usize) {
+        if bytes > self.hold.bytes() {
+            self.grow(bytes).await;
+        }
+    }
+
+    async fn grow(&mut self, bytes: usize) {
+        let Some(part) = &mut self.part else {
+            return;
+        };
+        self.waits.since.set(Some(io::now()));
+        let grows = bytes < part.whole_bytes && part.grow(bytes);
+        let upto_bytes = if grows { bytes } else { part.whole_bytes };
         let budget = &part.claims.budget;
-        let more = budget.hold(upto_bytes - held_bytes).await;
+        let more = budget.hold(upto_bytes - self.hold.bytes()).await;
         self.hold.join(more);
         self.waits.end();
-        if grows {
-            return upto_bytes - arrived_bytes;
+        if !grows {
+            self.part = None;
         }
-        self.part = None;
-        usize::MAX
     }
 
     /// How long it has waited for more.
@@ -259,6 +270,14 @@ mod tests {
         assert_eq!(sends.room(STEP).now_or_never(), Some(usize::MAX));
         assert_eq!(sends.into_hold().bytes(), 12 * STEP);
         drop(idle);
+        let mut half = begin(&claims, 12 * STEP).expect("there is room");
+        assert!(half.at_least(5 * STEP).now_or_never().is_some());
+        assert_eq!(half.hold.bytes(), 5 * STEP, "so much and no more");
+        assert_eq!(half.room(STEP).now_or_never(), Some(4 * STEP));
+        assert!(half.at_least(4 * STEP).now_or_never().is_some());
+        assert_eq!(half.hold.bytes(), 5 * STEP);
+        assert!(half.at_least(13 * STEP).now_or_never().is_some());
+        assert_eq!(half.into_hold().bytes(), 12 * STEP, "it needs no more");
         let all = begin(&claims, 1 << 40);
         let mut all = all.expect("what is larger than all is let in");
         assert_eq!(all.room(STEP).now_or_never(), Some(3 * STEP));
