@@ -101,7 +101,8 @@ fn produce_says_what_it_did_to_scripts_and_in_an_hgrm_file() {
     assert!((100.0..=2000.0).contains(&rate), "{rate}");
     assert!((figure("megabytes_per_second") - rate * 100.0 / 1e6).abs() < 1e-6);
     assert!((figure("requests_per_second") - rate / 10.0).abs() < 1e-6);
-    assert!(result["client"]["cpu_seconds"].as_f64() > Some(0.0));
+    // The system counts it in steps of 10 ms, so that it may be nothing.
+    assert!(result["client"]["cpu_seconds"].as_f64() >= Some(0.0));
     check_hgrm(&hdr, 100);
     // They are there.
     let there = node.command("consume t -e -f %S\\n", "");

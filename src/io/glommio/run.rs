@@ -242,9 +242,12 @@ mod tests {
     fn the_counters_count() {
         run(&CoreSpec::unpinned(1), |_| async {
             let before = stats();
-            io::sleep(Duration::from_millis(5)).await;
+            // On a busy machine a sleep may be over before the core could park.
+            while stats().parks == before.parks {
+                io::sleep(Duration::from_millis(5)).await;
+            }
             let after = stats();
-            assert!(after.parks > before.parks && after.turns > before.turns);
+            assert!(after.turns > before.turns);
             assert!(after.tasks_run > before.tasks_run);
             assert_eq!(
                 (after.ring, after.tasks, after.in_flight),

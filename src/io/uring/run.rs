@@ -258,9 +258,12 @@ mod tests {
     fn the_counters_count() {
         run(&CoreSpec::unpinned(1), |_| async {
             let before = stats();
-            io::sleep(Duration::from_millis(5)).await;
+            // On a busy machine a sleep may be over before the core could park.
+            while stats().parks == before.parks {
+                io::sleep(Duration::from_millis(5)).await;
+            }
             let after = stats();
-            assert!(after.parks > before.parks && after.enters > before.enters);
+            assert!(after.enters > before.enters);
             assert!(after.turns > before.turns && after.tasks_run > before.tasks_run);
             assert_eq!((after.tasks, after.stalls), (1, before.stalls));
             assert_eq!((after.spins_with_work, after.spins_in_vain), (0, 0));
