@@ -20,13 +20,13 @@ use super::scenarios::{BLOCK, Case, append_each, damaged_offsets, one_segment, t
 use super::workload;
 
 /// What must not take for ever.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let ended = io::timeout(Duration::from_secs(120), future).await;
     ended.unwrap_or_else(|| panic!("{what} takes for ever"))
 }
 
 /// No chunk is to be had any more, whatever is asked for.
-fn no_space() -> Fault {
+pub fn no_space() -> Fault {
     Fault::error(OpKind::Allocate).with_errno(28).lasting()
 }
 
@@ -362,7 +362,7 @@ fn what_is_only_written_before_a_loss_is_not_called_durable() {
 }
 
 /// Removes the files of the chunks that nobody has.
-fn remove_free_chunks(sim: &Simulation) {
+pub fn remove_free_chunks(sim: &Simulation) {
     const FREE: u8 = 1;
     let outcome = sim.run_cores(1, |_| async {
         let is_free = |path: &String| {

@@ -2,17 +2,20 @@
 //! that went on behind them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use corelog::io;
 use corelog::io::sim::{Crash, CrashPoint, Outcome, Simulation};
 use corelog::log::StoreConfig;
 use corelog::model::Offset;
 
-use super::damage::{append_in_epoch, promised};
+use super::damage::{append_in_epoch, no_space, promised, remove_free_chunks, soon};
 use super::journal::{append_to_all, logs, rounds};
 use super::model::batch;
 use super::node::{Node, World, tiny_store};
 use super::scenarios::{Case, Lying, append_each, damaged_offsets, one_segment, the_partition};
+use super::workload::checkpoint_all;
 
 /// One chunk has room for all frames of a case, unless they are large.
 fn case_of(seed: u64) -> Case {
@@ -137,8 +140,8 @@ fn shares_rounds(case: &Case) -> bool {
     })
 }
 
-/// The first start behind the damage is killed at each of its operations, and the next ones find
-/// what it would have found.
+/// The first start behind the damage writes a checkpoint, is killed at each of its operations, and
+/// the next ones find what it would have found.
 fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'static [i64]) {
     let seeds = (70..).filter(|seed| damaged_case(*seed).is_some());
     for seed in seeds.take(16) {
@@ -151,6 +154,7 @@ fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'sta
                 let world = world.clone();
                 async move {
                     let node = Node::start(&world).await;
+                    checkpoint_all(&node).await;
                     append_each(&node, &[100]).await;
                     flush(&node).await;
                 }
@@ -179,6 +183,33 @@ fn a_start_behind_damage_and_a_torn_write_may_be_killed_anywhere() {
 #[test]
 fn so_may_one_that_ends_the_log_behind_what_the_journal_has() {
     check_killed_everywhere(partly_journaled, &[4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_checkpoint_without_space_does_not_forget_a_loss() {
+    let case = partly_journaled(66).expect("as it is meant to be");
+    for _ in 0..2 {
+        remove_free_chunks(&case.sim);
+        case.sim.disk().inject(no_space());
+        case.run(|node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            for _ in 0..2 {
+                soon("a checkpoint", checkpoint_all(&node)).await;
+                io::sleep(Duration::from_secs(1)).await;
+            }
+            assert!(node.stores[0].is_full());
+            soon("a close", log.close()).await.expect("the disk is well");
+            soon("a checkpoint", checkpoint_all(&node)).await;
+        });
+        case.sim.disk().heal();
+    }
+    for _ in 0..2 {
+        case.run(|node| async move {
+            assert_eq!(damaged_offsets(&node).await, [4, 5, 6, 7, 8, 9]);
+            append_each(&node, &[100]).await;
+            flush(&node).await;
+        });
+    }
 }
 
 #[test]
