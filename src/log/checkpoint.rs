@@ -25,7 +25,7 @@ use super::epochs::Epochs;
 use super::handle::Log;
 use super::index::Index;
 use super::settings::Durability;
-use super::state::{Boundary, Goal, LogChunk};
+use super::state::{Boundary, Goal, LogChunk, Phase};
 use super::store::ChunkStore;
 
 /// The directory of the checkpoints, below the data directory.
@@ -211,18 +211,20 @@ impl Log {
 }
 
 /// Writes the core's checkpoint: waits until all that the entries cover is durable, then replaces
-/// the file. Of a partition that waits for space, or could not be opened, it says what was known
-/// before.
+/// the file. Of a partition that waits for space, has yet to say in its frames what it has lost, or
+/// could not be opened, it says what was known before.
 pub async fn write(store: &ChunkStore, entries: Vec<Entry>) -> Result<(), CheckpointError> {
     // One at a time: they share a temporary file, and the later one is to stay.
     let _turn = store.checkpoints.acquire().await.expect("never closed");
     let mut wires = Vec::with_capacity(entries.len());
     let mut unsettled = Vec::new();
     for Entry { log, mut wire } in entries {
-        if log.settles(Offset(wire.state_offset)).await {
-            wire.durable = WireBoundary::of(&log.state.borrow().synced);
+        let settled = log.settles(Offset(wire.state_offset)).await;
+        let state = log.state.borrow();
+        if settled && !state.waits_to_pass_a_loss() {
+            wire.durable = WireBoundary::of(&state.synced);
             wires.push(wire);
-        } else if !log.is_deleted() {
+        } else if state.phase != Phase::Deleted {
             unsettled.push(log.id);
         }
     }

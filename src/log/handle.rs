@@ -65,11 +65,6 @@ impl Log {
         })
     }
 
-    /// Whether its deletion was begun.
-    pub(super) fn is_deleted(&self) -> bool {
-        self.state.borrow().phase == Phase::Deleted
-    }
-
     /// Whose log it is.
     pub fn partition(&self) -> PartitionId {
         self.id

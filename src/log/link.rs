@@ -115,6 +115,24 @@ pub(super) fn is_stale(
     starts.range(later).any(|(_, start)| *start <= sequence)
 }
 
+/// Where the log ended at the latest by what these frames knew, of which none is of it any more.
+///
+/// Within one start offsets rise with sequences, so all that it knew to be durable ended no later
+/// than its first frame behind that begins. Starts do not bound one another: one that ended the log
+/// before a torn write has given the frames behind lower offsets than the loss has.
+pub(super) fn latest_end<'a>(frames: impl Iterator<Item = &'a FrameHeader>) -> Option<Offset> {
+    let mut by_start: BTreeMap<Incarnation, Vec<&FrameHeader>> = BTreeMap::new();
+    for frame in frames {
+        by_start.entry(frame.incarnation).or_default().push(frame);
+    }
+    let ends = by_start.values().filter_map(|frames| {
+        let known = frames.iter().map(|frame| frame.durable_through).max()?;
+        let behind = frames.iter().filter(|frame| frame.sequence > known);
+        behind.map(|frame| frame.base_offset).min()
+    });
+    ends.max()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +298,28 @@ mod tests {
         );
         let later = [frame(8, 4, 2), frame(9, 4, 3)];
         check_known(9, &[], &later, Verdict::Damage { resume: Some(1) });
+    }
+
+    /// Frames as (sequence, claim, incarnation).
+    fn check_end(frames: &[(u64, u64, u64)], expected: Option<i64>) {
+        let built = frames.iter();
+        let built = built.map(|(sequence, claim, of)| frame(*sequence, *claim, *of));
+        let built: Vec<FrameHeader> = built.collect();
+        let end = latest_end(built.iter());
+        assert_eq!(end, expected.map(Offset), "{frames:?}");
+    }
+
+    #[test]
+    fn what_frames_knew_ended_before_the_first_of_them_behind_it() {
+        check_end(&[], None);
+        check_end(&[(6, 4, 2)], Some(60));
+        check_end(&[(7, 4, 2), (6, 4, 2), (8, 4, 2)], Some(60));
+        // The sixth may have been durable: the seventh says so.
+        check_end(&[(6, 4, 2), (7, 6, 2), (8, 6, 2)], Some(70));
+        check_end(&[(6, 4, 2), (7, 5, 2)], Some(60));
+        // Another start says it for itself.
+        check_end(&[(6, 4, 2), (3, 2, 1), (4, 2, 1)], Some(60));
+        check_end(&[(7, 2, 1), (8, 2, 1), (4, 3, 2)], Some(70));
     }
 
     #[test]

@@ -252,21 +252,20 @@ impl Log {
     }
 
     /// Reads into memory of its own, directly. While others write it does so piece by piece: what
-    /// they wait for never stands behind more than the pieces in flight.
+    /// they wait for never stands behind more than the pieces in flight. Each piece waits for its
+    /// turn; a read that was begun keeps its memory meanwhile.
     pub(super) async fn read_chunk(
         &self,
         chunk: &Chunk,
         position: u64,
         length: usize,
     ) -> Result<Bytes, ReadError> {
-        let mut buffer = AlignedBuf::zeroed(0);
+        let mut begun: Option<AlignedBuf> = None;
         let mut filled = 0;
         while filled < length {
             let turn = self.store.cold_reads.acquire().await.expect("never closed");
-            if filled == 0 {
-                // Not before: however many wait, only those whose turn it is hold memory.
-                buffer = AlignedBuf::stale(length);
-            }
+            // Not before the first turn: those that wait for it hold no memory.
+            let buffer = begun.take().unwrap_or_else(|| AlignedBuf::stale(length));
             let file = self.store.files.get(chunk.id).await;
             let file = file.map_err(|error| self.log_io(error))?;
             let upto = match self.store.is_writing() {
@@ -276,7 +275,7 @@ impl Log {
             let from = position + filled as u64;
             let (result, back) = file.read_into(buffer, filled..upto, from).await;
             drop(turn);
-            buffer = back;
+            begun = Some(back);
             filled += result.map_err(|error| self.log_io(error))?;
             if filled < upto {
                 break;
@@ -284,7 +283,7 @@ impl Log {
         }
         metrics::add(Counter::ColdReads, 1);
         metrics::add(Counter::ColdReadBytes, filled as u64);
-        Ok(buffer.freeze().slice(..filled))
+        Ok(begun.map_or(Bytes::new(), |buffer| buffer.freeze().slice(..filled)))
     }
 
     pub(super) fn log_io(&self, error: io::Error) -> ReadError {

@@ -17,7 +17,7 @@ use super::group::GroupSize;
 use super::handle::Log;
 use super::index::Index;
 use super::journal::Journaled;
-use super::link::{Chain, Verdict, is_stale};
+use super::link::{Chain, Verdict, is_stale, latest_end};
 use super::pool::FreeChunk;
 use super::reader::{ChunkReader, SCAN_WINDOW_BYTES};
 use super::scan::Found;
@@ -437,7 +437,11 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             Verdict::Damage { .. } => self.sightings(reader, u64::MAX).await?,
         };
         let verdict = self.judge(&sightings);
-        let is_cut_off = self.note_cut_off(&sightings);
+        let resumed = match verdict {
+            Verdict::Damage { resume } => resume.map(|index| sightings[index].frame),
+            Verdict::Tail => None,
+        };
+        let is_cut_off = self.note_cut_off(&sightings, resumed.as_ref());
         match verdict {
             Verdict::Damage {
                 resume: Some(index),
@@ -501,15 +505,17 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
 
     /// A start that ended the log before a torn write may have been killed when some of what the
     /// journal had was in frames, or none. It had cut off the rest of the write, which still tells
-    /// how far the log may have gone. Whether there is such a frame.
-    fn note_cut_off(&mut self, sightings: &[Sighting]) -> bool {
+    /// how far the log may have gone. Whether there is such a frame. If the log goes on at a frame
+    /// of the same start, the cut was made behind that, not here.
+    fn note_cut_off(&mut self, sightings: &[Sighting], resumed: Option<&FrameHeader>) -> bool {
         let frames = sightings.iter().map(|seen| &seen.frame);
         let cut_off = frames.filter(|frame| {
             is_stale(&self.chain.starts, frame.incarnation, frame.sequence)
+                && resumed.is_none_or(|resumed| resumed.incarnation > frame.incarnation)
                 && self.knows_more(frame)
                 && self.is_journaled_before(frame)
         });
-        let Some(end) = cut_off.map(|frame| frame.base_offset).max() else {
+        let Some(end) = latest_end(cut_off) else {
             return false;
         };
         self.known_end = self.known_end.max(end);
@@ -556,12 +562,11 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
     /// know it is certain only that it ended no later than the frame that says so begins.
     fn fall_back(&mut self, sightings: &[Sighting]) {
         let missed = self.chain.next_sequence;
-        let knowing = sightings
-            .iter()
-            .filter(|seen| self.knows_more(&seen.frame))
-            .map(|seen| seen.frame.base_offset);
+        let frames = sightings.iter().map(|seen| &seen.frame);
+        let knowing = frames.filter(|frame| self.knows_more(frame));
         let known = self.floor.iter().map(|floor| floor.end_offset);
-        let end_offset = knowing
+        let end_offset = latest_end(knowing)
+            .into_iter()
             .chain(known)
             .fold(self.chain.end_offset, Offset::max);
         self.quarantine(self.chain.end_offset..end_offset);

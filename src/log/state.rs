@@ -379,6 +379,13 @@ impl State {
         self.next_sequence + (self.queued.len() + losses.count()) as u64 - 1
     }
 
+    /// Whether something waits behind a loss that has no sequence yet. Until it has one, `synced`
+    /// ends in front of it, and only the frames that told this start of it tell the next one.
+    pub(super) fn waits_to_pass_a_loss(&self) -> bool {
+        let mut waiting = self.queued.iter().chain(&self.open);
+        waiting.any(|group| group.is_behind_a_loss)
+    }
+
     /// Whether nothing waits for the disk.
     pub(super) fn is_quiet(&self) -> bool {
         self.open.is_none() && self.queued.is_empty() && self.in_flight.is_empty()

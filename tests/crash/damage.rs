@@ -20,13 +20,13 @@ use super::scenarios::{BLOCK, Case, append_each, damaged_offsets, one_segment, t
 use super::workload;
 
 /// What must not take for ever.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let ended = io::timeout(Duration::from_secs(120), future).await;
     ended.unwrap_or_else(|| panic!("{what} takes for ever"))
 }
 
 /// No chunk is to be had any more, whatever is asked for.
-fn no_space() -> Fault {
+pub fn no_space() -> Fault {
     Fault::error(OpKind::Allocate).with_errno(28).lasting()
 }
 
@@ -126,16 +126,24 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
     let case = Case::new();
     case.run(|node| async move {
         append_each(&node, &[100]).await;
-        // Two frames in one write: another leader epoch is another frame.
-        append_in_epoch(&node, the_partition(), node.epoch);
-        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        // Three frames in one write: another leader epoch is another frame.
+        for later in 0..3 {
+            append_in_epoch(&node, the_partition(), node.epoch + later);
+        }
         let log = node.logs.borrow()[&the_partition()].clone();
         let written = log.wait_durable(log.end_offset()).await;
         written.expect("the disk is well");
     });
     let frames = case.frames();
     assert_eq!(frames[2].header.durable_through, 1, "in flight together");
-    // The first of the two did not reach the disk.
+    let together = FrameHeader {
+        durable_through: 1,
+        ..frames[3].header
+    };
+    let mut block = vec![0; FRAME_HEADER_BYTES];
+    together.write(&mut block);
+    case.overwrite(&frames[3].path, frames[3].position, &block);
+    // The first of the three did not reach the disk.
     case.erase(&frames[1]);
     promised(&case, 3);
     case.world.starts.set(5);
@@ -143,9 +151,9 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
         // Too long for the present chunk: the cut is known from the next one's header.
         append_each(&node, &[100_000]).await;
     });
-    // Of what is durable nothing can be read; a frame that was cut off is still there.
+    // Of what is durable nothing can be read; frames that were cut off are still there.
     let frames = case.frames();
-    assert_eq!(frames.len(), 3);
+    assert_eq!(frames.len(), 4);
     case.erase(&frames[0]);
     let later = frames.iter().find(|frame| frame.header.incarnation.0 == 2);
     case.erase(later.expect("it is there"));
@@ -362,7 +370,7 @@ fn what_is_only_written_before_a_loss_is_not_called_durable() {
 }
 
 /// Removes the files of the chunks that nobody has.
-fn remove_free_chunks(sim: &Simulation) {
+pub fn remove_free_chunks(sim: &Simulation) {
     const FREE: u8 = 1;
     let outcome = sim.run_cores(1, |_| async {
         let is_free = |path: &String| {

@@ -2,17 +2,20 @@
 //! that went on behind them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use corelog::io;
 use corelog::io::sim::{Crash, CrashPoint, Outcome, Simulation};
 use corelog::log::StoreConfig;
 use corelog::model::Offset;
 
-use super::damage::{append_in_epoch, promised};
+use super::damage::{append_in_epoch, no_space, promised, remove_free_chunks, soon};
 use super::journal::{append_to_all, logs, rounds};
 use super::model::batch;
 use super::node::{Node, World, tiny_store};
 use super::scenarios::{Case, Lying, append_each, damaged_offsets, one_segment, the_partition};
+use super::workload::checkpoint_all;
 
 /// One chunk has room for all frames of a case, unless they are large.
 fn case_of(seed: u64) -> Case {
@@ -63,22 +66,24 @@ fn frames_of(case: &Case) -> Vec<Lying> {
     frames
 }
 
-/// Makes the last frame one that went out together with the one before it.
-fn write_together(case: &Case) {
-    let mut frames = frames_of(case);
-    let last = frames.pop().expect("there are some");
-    let before = frames.pop().expect("there are some");
-    let together = FrameHeader {
-        durable_through: before.header.durable_through,
-        ..last.header
-    };
-    let mut block = vec![0; FRAME_HEADER_BYTES];
-    together.write(&mut block);
-    case.overwrite(&last.path, last.position, &block);
+/// Makes the last frames, `count` of them, ones that went out together with the one before them.
+fn write_together(case: &Case, count: usize) {
+    let frames = frames_of(case);
+    let (before, last) = frames.split_at(frames.len() - count);
+    let first = before.last().expect("there are some");
+    for frame in last {
+        let together = FrameHeader {
+            durable_through: first.header.durable_through,
+            ..frame.header
+        };
+        let mut block = vec![0; FRAME_HEADER_BYTES];
+        together.write(&mut block);
+        case.overwrite(&frame.path, frame.position, &block);
+    }
 }
 
-/// The second frame, of which the journal has the first part, is damaged, and so is the first half
-/// of the write behind it. `None` if chance has it otherwise.
+/// The second frame, of which the journal has the first part, is damaged, and so is the first part
+/// of the write behind it, of three frames. `None` if chance has it otherwise.
 fn partly_journaled(seed: u64) -> Option<Case> {
     let case = case_of(seed);
     case.run(|node| async move {
@@ -87,10 +92,11 @@ fn partly_journaled(seed: u64) -> Option<Case> {
         // It joins what the journal has. Nobody shares a round with it: its frame is written.
         append_each(&node, &[100, 100]).await;
         append_in_epoch(&node, the_partition(), node.epoch + 1);
+        append_in_epoch(&node, the_partition(), node.epoch + 2);
         flush(&node).await;
     });
-    let is_meant = ends(&case) == [2, 7, 10, 13] && shares_rounds(&case);
-    write_together(&case);
+    let is_meant = ends(&case) == [2, 7, 10, 13, 16] && shares_rounds(&case);
+    write_together(&case, 2);
     damage(&case, &[1, 2], 7);
     is_meant.then_some(case)
 }
@@ -108,7 +114,7 @@ fn journaled_behind(seed: u64) -> Option<Case> {
         flush(&node).await;
     });
     let is_meant = ends(&case) == [2, 4, 6, 9] && shares_rounds(&case);
-    write_together(&case);
+    write_together(&case, 1);
     damage(&case, &[1, 2], 6);
     is_meant.then_some(case)
 }
@@ -137,8 +143,8 @@ fn shares_rounds(case: &Case) -> bool {
     })
 }
 
-/// The first start behind the damage is killed at each of its operations, and the next ones find
-/// what it would have found.
+/// The first start behind the damage writes a checkpoint, is killed at each of its operations, and
+/// the next ones find what it would have found.
 fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'static [i64]) {
     let seeds = (70..).filter(|seed| damaged_case(*seed).is_some());
     for seed in seeds.take(16) {
@@ -151,6 +157,7 @@ fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'sta
                 let world = world.clone();
                 async move {
                     let node = Node::start(&world).await;
+                    checkpoint_all(&node).await;
                     append_each(&node, &[100]).await;
                     flush(&node).await;
                 }
@@ -179,6 +186,73 @@ fn a_start_behind_damage_and_a_torn_write_may_be_killed_anywhere() {
 #[test]
 fn so_may_one_that_ends_the_log_behind_what_the_journal_has() {
     check_killed_everywhere(partly_journaled, &[4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_torn_write_that_was_cut_off_at_the_end_says_nothing_of_damage_before_it() {
+    let case = case_of(76);
+    case.run(|node| async move {
+        begin(&node).await;
+        for _ in 0..2 {
+            append_to_all(&node, &logs(1), 100).await;
+            flush(&node).await;
+        }
+        append_in_epoch(&node, the_partition(), node.epoch);
+        append_in_epoch(&node, the_partition(), node.epoch + 1);
+        flush(&node).await;
+    });
+    assert_eq!(ends(&case), [2, 4, 6, 9, 12]);
+    write_together(&case, 1);
+    damage(&case, &[3], 6);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().cut, Some(Offset(6)));
+        for _ in 0..4 {
+            append_to_all(&node, &logs(3)[1..], 100).await;
+        }
+        append_to_all(&node, &logs(3), 100).await;
+        flush(&node).await;
+    });
+    // The rest of the torn write still lies behind what took the place of its first half.
+    let mut ends = ends(&case);
+    ends.sort_unstable();
+    assert_eq!(ends, [2, 4, 6, 8, 12]);
+    assert!(shares_rounds(&case));
+    damage(&case, &[1], 8);
+    case.run(|node| async move {
+        let log = node.logs.borrow()[&the_partition()].clone();
+        assert_eq!(log.recovery().quarantined, [Offset(2)..Offset(4)]);
+        assert_eq!(log.end_offset(), Offset(8));
+    });
+}
+
+#[test]
+fn a_checkpoint_without_space_does_not_forget_a_loss() {
+    let case = partly_journaled(66).expect("as it is meant to be");
+    for _ in 0..2 {
+        remove_free_chunks(&case.sim);
+        case.sim.disk().inject(no_space());
+        case.run(|node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            for _ in 0..2 {
+                soon("a checkpoint", checkpoint_all(&node)).await;
+                io::sleep(Duration::from_secs(1)).await;
+            }
+            assert!(node.stores[0].is_full());
+            soon("a close", log.close())
+                .await
+                .expect("the disk is well");
+            soon("a checkpoint", checkpoint_all(&node)).await;
+        });
+        case.sim.disk().heal();
+    }
+    for _ in 0..2 {
+        case.run(|node| async move {
+            assert_eq!(damaged_offsets(&node).await, [4, 5, 6, 7, 8, 9]);
+            append_each(&node, &[100]).await;
+            flush(&node).await;
+        });
+    }
 }
 
 #[test]
