@@ -2,9 +2,9 @@
 //! bytes, checksum them, write them, answer. It knows of a request where it ends, and no more. And
 //! F1 the other way round: it sends whatever a connection takes.
 //!
-//! Each core listens on the same ports, one for each floor, and sends on one of its own. Bytes are received into aligned
-//! memory and written from there; a write takes whatever has come when it begins, so that many
-//! small requests share one.
+//! Each core listens on the same ports, one for each floor, and sends on one of its own. Bytes are
+//! received into aligned memory and written from there; a write takes whatever has come when it
+//! begins, so that many small requests share one.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::hint::black_box;
