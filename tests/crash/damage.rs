@@ -123,7 +123,15 @@ pub fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
 
 #[test]
 fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
-    let case = Case::new();
+    let store = StoreConfig {
+        // All frames of the first day stand in one chunk.
+        chunk_bytes: vec![64 << 10, 2 << 20],
+        ..tiny_store()
+    };
+    let case = Case {
+        sim: Simulation::new(7),
+        world: World::new(store, one_segment(), &[the_partition()]),
+    };
     case.run(|node| async move {
         append_each(&node, &[100]).await;
         // Three frames in one write: another leader epoch is another frame.
