@@ -362,10 +362,6 @@ pub const UPKEEP_TICK_MS: u64 = 1000;
 /// How often a shard gives the pages back of buffers that it has not needed since it did before, in
 /// milliseconds.
 pub const BUFFERS_GIVE_BACK_MS: u64 = 2_000;
-/// How often a shard gives memory back that idle logs have freed, in milliseconds.
-pub const MEMORY_GIVE_BACK_MS: u64 = 5_000;
-/// As long as less than this was freed, it is kept for later use, in bytes.
-pub const MEMORY_GIVE_BACK_BYTES: u64 = 16 << 20;
 /// Committed offsets of one core that `/metrics` shows, each with its lag.
 pub const METRICS_COMMITTED_MAX: usize = 50_000;
 /// Figures of single partitions are published with every so many of the others.

@@ -9,10 +9,8 @@ use bytes::Bytes;
 
 use super::arena::{Block, map};
 use crate::limits::ARENA_BLOCK_BYTES_MAX;
-#[cfg(any(doc, test))]
-use crate::limits::IO_ALIGNMENT_BYTES;
 
-/// A buffer whose first byte lies at a multiple of [`IO_ALIGNMENT_BYTES`].
+/// A buffer whose first byte lies at a multiple of `IO_ALIGNMENT_BYTES`.
 ///
 /// Any length is allowed; that a file operation's length is a multiple of the file's own
 /// alignment is the operation's check, not this type's.
@@ -119,6 +117,7 @@ impl fmt::Debug for AlignedBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::IO_ALIGNMENT_BYTES;
 
     fn check(length: usize) {
         let mut buffer = AlignedBuf::zeroed(length);

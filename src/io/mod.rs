@@ -107,7 +107,7 @@ pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
 pub use buffer::AlignedBuf;
 pub use instant::Instant;
 pub use open::{CoreSpec, DirLock, Open, Space, Sync};
-pub use process::{give_back_memory, raise_open_files_limit};
+pub use process::raise_open_files_limit;
 pub use statistics::Stats;
 pub use task::Task;
 pub use thread::{available_cpus, block_on_tokio, pin_thread, spawn_thread};

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! Limits that the system sets for this process, and memory that it gets back.
+//! Limits that the system sets for this process.
 
 use super::{Error, Result};
 
@@ -22,20 +22,6 @@ pub fn raise_open_files_limit() -> Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
-}
-
-/// Gives memory that was freed back to the system, on a thread of its own: glibc keeps it for later
-/// use, wherever a live allocation lies above it. While it works, allocations of a core may wait
-/// for some milliseconds; so it is worth it only after much was freed that will not be needed soon.
-pub fn give_back_memory() {
-    // Without a thread the memory stays where it is, which is no failure.
-    let _ = super::spawn_thread("memory", || {
-        #[cfg(target_env = "gnu")]
-        // SAFETY: the call takes no pointers, and the allocator locks what it works on.
-        unsafe {
-            libc::malloc_trim(0)
-        };
-    });
 }
 
 #[cfg(test)]

@@ -51,7 +51,6 @@ impl Log {
             self.store.note_unsealed(self.me.clone());
         }
         self.store.hot.dropped(hot);
-        self.store.note_freed(hot);
         if seal {
             // A stopped directory takes no seal; whoever appends is told so.
             let _ = self.seal().await;
@@ -59,7 +58,6 @@ impl Log {
             if !stays {
                 let hot = self.state.borrow_mut().drop_hot();
                 self.store.hot.dropped(hot);
-                self.store.note_freed(hot);
             }
         }
         if let Some(id) = file {

@@ -84,7 +84,6 @@ impl Log {
         run.journaled = journaled.iter().filter_map(Journaled::offsets).collect();
         run.walk().await?;
         journaled.extend(run.lost_behind_journal());
-        store.note_freed(SCAN_WINDOW_BYTES);
         if run.last_kind == FrameKind::Tombstone {
             journaled.clear();
             store.forget(id);

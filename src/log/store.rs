@@ -68,8 +68,6 @@ pub struct ChunkStore {
     pending_bytes: Cell<usize>,
     last_write: Cell<Option<Instant>>,
     room: Notify,
-    /// Bytes of buffers that were freed and will not be needed soon, since the store was opened.
-    freed_bytes: Cell<u64>,
     /// Logs with an unsealed tail, by the time at which they were appended to last, or earlier.
     unsealed: RefCell<VecDeque<(Instant, Weak<Log>)>>,
     me: Weak<ChunkStore>,
@@ -160,7 +158,6 @@ impl ChunkStore {
             pending_bytes: Cell::new(0),
             last_write: Cell::new(None),
             room: Notify::new(),
-            freed_bytes: Cell::new(0),
             unsealed: RefCell::default(),
             me: me.clone(),
             config,
@@ -256,16 +253,6 @@ impl ChunkStore {
     /// The bytes of written buffers that are kept for readers of the tail.
     pub fn hot_bytes(&self) -> usize {
         self.hot.bytes()
-    }
-
-    /// Bytes of buffers that idle logs and recovery have freed since the store was opened: memory
-    /// that the process may give back.
-    pub fn freed_bytes(&self) -> u64 {
-        self.freed_bytes.get()
-    }
-
-    pub(super) fn note_freed(&self, bytes: usize) {
-        self.freed_bytes.set(self.freed_bytes.get() + bytes as u64);
     }
 
     /// The longest frame that any chunk takes.

@@ -94,8 +94,6 @@ pub struct Shard {
     /// Ids of the block that the controller gave this core.
     producer_ids: RefCell<Range<i64>>,
     figures_published: Cell<u64>,
-    /// How many bytes the store had freed when memory was last given back.
-    memory_given_back: Cell<u64>,
     /// On core 0: keeps other processes out of the data directory.
     _lock: Option<DirLock>,
 }

@@ -297,7 +297,6 @@ impl Shard {
             stopping: Cell::new(false),
             producer_ids: RefCell::new(0..0),
             figures_published: Cell::new(0),
-            memory_given_back: Cell::new(0),
             _lock: lock,
         });
         for orphan in seed.orphans {

@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use super::Shard;
 use crate::io;
 use crate::limits::{
-    BUFFERS_GIVE_BACK_MS, MEMORY_GIVE_BACK_BYTES, MEMORY_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY,
-    RETENTION_WAIT_MS_MAX, RETENTIONS_AT_ONCE_MAX, UPKEEP_TICK_MS,
+    BUFFERS_GIVE_BACK_MS, METRICS_PARTITIONS_EVERY, RETENTION_WAIT_MS_MAX, RETENTIONS_AT_ONCE_MAX,
+    UPKEEP_TICK_MS,
 };
 use crate::log::checkpoint;
 use crate::metrics::{self, Gauge, PartitionFigures};
@@ -29,9 +29,6 @@ impl Shard {
     pub(super) fn start_upkeep(self: &Rc<Self>) {
         let config = self.config();
         self.every(BUFFERS_GIVE_BACK_MS, |_| async { io::give_back_buffers() });
-        self.every(MEMORY_GIVE_BACK_MS, |shard| async move {
-            shard.give_back_memory()
-        });
         let retention_ms = config.topics.retention_check_interval_ms;
         self.every(interval(retention_ms), |shard| async move {
             shard.enforce_retention().await
@@ -81,15 +78,6 @@ impl Shard {
                 io::timeout(Duration::from_millis(RETENTION_WAIT_MS_MAX), enforced).await;
             })
             .await;
-    }
-
-    /// An idle partition costs no buffers; the allocator has to be told so.
-    fn give_back_memory(&self) {
-        let freed_bytes = self.store.freed_bytes();
-        if freed_bytes - self.memory_given_back.get() >= MEMORY_GIVE_BACK_BYTES {
-            self.memory_given_back.set(freed_bytes);
-            io::give_back_memory();
-        }
     }
 
     fn expire_producers(&self) {
