@@ -1,10 +1,12 @@
 //! Who may connect: `max.connections`, and `max.connections.per.ip` with its overrides; and which
 //! core serves whom.
 //!
-//! The kernel deals connections to cores by a hash that knows no load. A few busy connections then
-//! often share a core while others have none, so each goes to the next core in turn, but to none
-//! that has two more than another already. (Not to the one with the fewest: an idle connection would keep
-//! a busy one away.)
+//! The kernel deals connections to cores by a hash that knows no load, so a few busy connections
+//! often share a core while another has none. Here they come in rounds: each core gets one of every
+//! round, but none gets one that has two more than another already. Who gets the first of a round
+//! is drawn, because clients open connections in patterns too, first an idle one for metadata and
+//! then one for data: in a fixed order all the busy ones could come to one core. (Nor does a
+//! connection go where the fewest are: an idle one would keep a busy one away.)
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -35,8 +37,9 @@ struct Counts {
     all: usize,
     by_ip: HashMap<IpAddr, usize>,
     by_core: Vec<usize>,
-    /// The core whose turn it is.
-    next: usize,
+    /// The cores that have yet to get a connection of this round.
+    round: Vec<usize>,
+    draws: u64,
 }
 
 /// A connection that was let in; dropping it makes room for another.
@@ -107,7 +110,8 @@ impl Counts {
             all: 0,
             by_ip: HashMap::new(),
             by_core: vec![0; cores_count],
-            next: 0,
+            round: Vec::new(),
+            draws: 0,
         }
     }
 
@@ -115,20 +119,31 @@ impl Counts {
     fn seat(&mut self, seat: Seat) -> Option<CoreId> {
         let core = match seat {
             Seat::Only(core) => usize::from(core.0),
-            Seat::Any => {
-                let fewest = *self.by_core.iter().min()?;
-                let cores_count = self.by_core.len();
-                let mut in_turn = (0..cores_count).map(|at| (self.next + at) % cores_count);
-                let core = in_turn.find(|core| self.by_core[*core] <= fewest + 1)?;
-                self.next = core + 1;
-                core
-            }
+            Seat::Any => self.draw()?,
         };
         let count = &mut self.by_core[core];
         (*count < CONNECTIONS_PER_CORE_MAX).then(|| {
             *count += 1;
             CoreId(core as u16)
         })
+    }
+
+    /// One of the cores whose turn it is; none if all are full.
+    fn draw(&mut self) -> Option<usize> {
+        let fewest = *self.by_core.iter().min()?;
+        let most = (fewest + 1).min(CONNECTIONS_PER_CORE_MAX - 1);
+        let may = |core: &usize| self.by_core[*core] <= most;
+        if !self.round.iter().any(may) {
+            self.round = (0..self.by_core.len()).collect();
+        }
+        let turns: Vec<usize> = self.round.iter().copied().filter(may).collect();
+        // Knuth's 64-bit linear congruential generator, its upper half.
+        let step = self.draws.wrapping_mul(6_364_136_223_846_793_005);
+        self.draws = step.wrapping_add(1_442_695_040_888_963_407);
+        let drawn = ((self.draws >> 33) as usize).checked_rem(turns.len())?;
+        let core = turns[drawn];
+        self.round.retain(|one| *one != core);
+        Some(core)
     }
 }
 
@@ -202,11 +217,16 @@ mod tests {
                 .by_core
                 .clone()
         };
-        let idle = any();
-        let busy: Vec<Admitted> = (0..6).map(|_| any()).collect();
-        let cores: Vec<u16> = busy.iter().map(|one| one.core().0).collect();
-        assert_eq!(cores, [1, 2, 0, 1, 2, 0], "whoever came before");
-        drop((idle, busy));
+        let mut all = Vec::new();
+        for round in 1..=100 {
+            all.extend((0..3).map(|_| any()));
+            assert_eq!(counts(), [round, round, round]);
+        }
+        // Every third connection is busy, and no core has them all.
+        let busy = all.iter().skip(2).step_by(3);
+        let of_core = |core| busy.clone().filter(|one| one.core().0 == core).count();
+        assert!((0..3).all(|core| (20..=50).contains(&of_core(core))));
+        drop(all);
         assert_eq!(counts(), [0, 0, 0]);
         let only = |core| admission.admit(ip(1), Seat::Only(CoreId(core)));
         let chosen: Vec<Admitted> = (0..5).filter_map(|_| only(0)).collect();
@@ -222,10 +242,10 @@ mod tests {
 
     #[test]
     fn a_core_has_as_many_as_it_may_have_and_no_more() {
-        let admission = admission(usize::MAX, usize::MAX, 1);
+        let admission = admission(usize::MAX, usize::MAX, 2);
         let any = || admission.admit(ip(1), Seat::Any);
-        let all: Vec<Admitted> = (0..CONNECTIONS_PER_CORE_MAX).map_while(|_| any()).collect();
-        assert_eq!(all.len(), CONNECTIONS_PER_CORE_MAX);
+        let all: Vec<Admitted> = std::iter::from_fn(any).collect();
+        assert_eq!(all.len(), 2 * CONNECTIONS_PER_CORE_MAX);
         assert!(any().is_none() && admission.admit(ip(2), Seat::Only(CoreId(0))).is_none());
     }
 }
