@@ -169,6 +169,8 @@ pub const IO_OPERATIONS_MAX: usize = 65_536;
 /// Connections of one core, whatever `max.connections` says. Each may wait for its peer twice: for
 /// bytes from it, and for room to send.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 30_000;
+/// Connections that others have accepted for a core and it has not seen yet.
+pub const GUESTS_WAITING_MAX: usize = 256;
 /// Tasks that run between two looks at the completions.
 pub const TASKS_PER_TURN: usize = 16;
 /// Socket operations that one poll of a task completes without waiting before it makes way for

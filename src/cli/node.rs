@@ -294,7 +294,7 @@ pub fn serve_until(
             core_addresses: vec![Vec::new(); cores.len()],
             ..Bound::default()
         }),
-        admission: Admission::new(launch.config()),
+        admission: Admission::new(launch.config(), cores.len()),
         error: Mutex::new(None),
         stop,
         ready: Box::new(ready),
@@ -375,7 +375,8 @@ async fn serve(node: Arc<Node>, core: CoreId) {
             counted(cores_count as u64, "core")
         );
     }
-    let server = Server::new(shard.clone(), config, cores_count, node.admission.clone());
+    let admission = node.admission.clone();
+    let server = Server::new(shard.clone(), config, core, cores_count, admission);
     // No one accepts before all have bound: what clients are told names the ports of all cores.
     if let Some(sockets) = listen(&node, core).await
         && node.all(|bound| bound.cores_count == cores_count).await

@@ -33,8 +33,10 @@
 //! | | `write_zeroes(&self, offset: u64, length: u64)`: may be `Unsupported` |
 //! | | sync: `alignment(&self) -> usize`, not a `Result` |
 //! | `TcpListener` | `check_free(SocketAddr)`, `bind(SocketAddr) -> TcpListener` |
-//! | | `accept(&self) -> (TcpStream, SocketAddr)` |
+//! | | `accept(&self) -> (TcpStream, SocketAddr)`, `accept_unserved(&self) -> Unserved` |
 //! | | sync: `local_addr(&self) -> SocketAddr`, not a `Result` |
+//! | `Unserved`, which is `Send` | sync: `serve(self) -> TcpStream`, `peer_addr(&self) -> SocketAddr`, |
+//! | | neither a `Result` |
 //! | `TcpStream`, a shared handle | `connect(SocketAddr) -> TcpStream` |
 //! | | `read(&self, BytesMut) -> (Result<usize>, BytesMut)` |
 //! | | `read_into(&self, AlignedBuf, Range<usize>) -> (Result<usize>, AlignedBuf)` |
@@ -101,7 +103,7 @@ mod thread;
 pub use std::io::{Error, ErrorKind, Result};
 
 pub use arena::give_back_buffers;
-pub use backend::{File, Sleep, TcpListener, TcpStream, fs};
+pub use backend::{File, Sleep, TcpListener, TcpStream, Unserved, fs};
 pub use backend::{core, run, spawn, stats, yield_now};
 pub use backend::{now, random_bytes, random_u64, sleep_until, wall_clock};
 pub use buffer::AlignedBuf;

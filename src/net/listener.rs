@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Admission, connection};
+use super::admission::{Admission, Admitted, Seat};
+use super::connection;
 use crate::config::SharedConfig;
 use crate::handlers::{self, Entrance};
+use crate::io::mailbox::{MailSender, Mailbox};
 use crate::io::sync::Notify;
-use crate::io::{self, TcpListener};
-use crate::limits::CONNECTIONS_PER_CORE_MAX;
+use crate::io::{self, TcpListener, Unserved};
 use crate::metrics::{self, Counter};
+use crate::model::CoreId;
 use crate::shard::{Claims, Shard};
 
 /// What the connections of one core share. Owned by its core.
@@ -20,33 +22,61 @@ pub struct Server {
     pub(super) handlers: Rc<handlers::Core>,
     pub(super) config: SharedConfig,
     pub(super) request_budget: Rc<Claims>,
+    core: CoreId,
     admission: Arc<Admission>,
+    /// The doors of all cores.
+    doors: Vec<MailSender<Guest>>,
     connections: Cell<usize>,
     stopped: Cell<bool>,
     stop: Notify,
     drained: Notify,
 }
 
+/// A connection that one core has accepted and another serves.
+pub(super) struct Guest {
+    connection: Unserved,
+    entrance: Entrance,
+    admitted: Admitted,
+}
+
 impl Server {
-    /// The server of one of `cores` cores.
+    /// The server of one of `cores` cores. What other cores accept for it comes through its door.
     pub fn new(
         shard: Rc<Shard>,
         config: SharedConfig,
+        core: CoreId,
         cores: usize,
         admission: Arc<Admission>,
     ) -> Rc<Server> {
         let budget_bytes = config.engine.request_memory_bytes;
-        Rc::new(Server {
+        let (door, doors) = admission.door(core);
+        let server = Rc::new(Server {
             handlers: handlers::Core::new(&config, cores),
             shard,
             request_budget: Claims::new(budget_bytes),
+            core,
             admission,
+            doors,
             connections: Cell::new(0),
             stopped: Cell::new(false),
             stop: Notify::new(),
             drained: Notify::new(),
             config,
-        })
+        });
+        io::spawn(server.clone().let_in(door)).detach();
+        server
+    }
+
+    /// Serves what comes through the door until the server stops; what comes later is closed.
+    async fn let_in(self: Rc<Self>, mut door: Mailbox<Guest>) {
+        loop {
+            let stop = std::pin::pin!(self.stopping());
+            let guest = std::pin::pin!(door.recv());
+            match futures_util::future::select(stop, guest).await {
+                futures_util::future::Either::Left(_) => return,
+                futures_util::future::Either::Right((guest, _)) => self.serve(guest),
+            }
+        }
     }
 
     /// Accepts connections on a bound socket until the server stops. The entrance decides which
@@ -54,13 +84,13 @@ impl Server {
     pub async fn accept(self: Rc<Self>, socket: TcpListener, entrance: Entrance) {
         loop {
             let stop = std::pin::pin!(self.stopping());
-            let accept = std::pin::pin!(socket.accept());
+            let accept = std::pin::pin!(socket.accept_unserved());
             let accepted = match futures_util::future::select(accept, stop).await {
                 futures_util::future::Either::Left((accepted, _)) => accepted,
                 futures_util::future::Either::Right(_) => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, entrance),
+                Ok(connection) => self.admit(connection, entrance),
                 Err(error) => {
                     // Out of descriptors or memory: waiting lets connections end; spinning would
                     // take the core from those that are served.
@@ -74,16 +104,41 @@ impl Server {
         }
     }
 
-    fn admit(self: &Rc<Self>, stream: io::TcpStream, peer: SocketAddr, entrance: Entrance) {
-        let has_room = self.connections.get() < CONNECTIONS_PER_CORE_MAX;
-        let admitted = has_room.then(|| self.admission.admit(peer.ip()));
-        let Some(admitted) = admitted.flatten() else {
-            metrics::add(Counter::ConnectionsRefused, 1);
-            return stream.shutdown();
+    /// Takes a connection in and serves it, or hands it to the core that shall.
+    fn admit(self: &Rc<Self>, connection: Unserved, entrance: Entrance) {
+        let seat = match entrance.is_of_core {
+            true => Seat::Only(self.core),
+            false => Seat::Any,
         };
+        let Some(admitted) = self.admission.admit(connection.peer_addr().ip(), seat) else {
+            metrics::add(Counter::ConnectionsRefused, 1);
+            return connection.serve().shutdown();
+        };
+        let core = admitted.core();
+        let guest = Guest {
+            connection,
+            entrance,
+            admitted,
+        };
+        if core == self.core {
+            return self.serve(guest);
+        }
+        // A door that is full has a core behind it that is late: this one is not.
+        if let Err(guest) = self.doors[usize::from(core.0)].try_send(guest) {
+            self.serve(guest);
+        }
+    }
+
+    fn serve(self: &Rc<Self>, guest: Guest) {
+        let Guest {
+            connection,
+            entrance,
+            admitted,
+        } = guest;
         self.connections.set(self.connections.get() + 1);
         metrics::add(Counter::ConnectionsAccepted, 1);
-        let server = self.clone();
+        let (server, peer) = (self.clone(), connection.peer_addr());
+        let stream = connection.serve();
         io::spawn(async move {
             connection::serve(server.clone(), stream, peer, entrance).await;
             drop(admitted);

@@ -1,8 +1,8 @@
 //! Accept, frame, order, back-pressure. Bytes in, bytes out; knows no API.
 //!
-//! Every core listens on the same addresses (SO_REUSEPORT) and serves the connections that the
-//! kernel gives it; with `corelog.listener.mode=core` each also listens on ports of its own. A
-//! connection stays on its core for life.
+//! Every core listens on the same addresses (SO_REUSEPORT) and accepts the connections that the
+//! kernel gives it, for the cores in turn; with `corelog.listener.mode=core` each also listens on
+//! ports of its own, and serves what comes there. A connection stays on its core for life.
 
 mod admission;
 mod connection;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use corelog::io::sync::{oneshot, watch};
-use corelog::io::{self, AlignedBuf, ErrorKind, TcpListener, TcpStream};
+use corelog::io::{self, AlignedBuf, ErrorKind, TcpListener, TcpStream, Unserved};
 use corelog::model::CoreId;
 
 use crate::{Sequence, on_cores, on_one_core};
@@ -358,6 +358,48 @@ fn all_cores_listen_on_one_address() {
         }
     });
     assert_eq!(done.lock().unwrap().len(), 3);
+}
+
+#[test]
+fn another_core_serves_what_this_one_accepted() {
+    let (give, taken) = std::sync::mpsc::channel();
+    let taken = Mutex::new(Some(taken));
+    let (given, was_given) = watch::channel(false);
+    let (served, was_served) = watch::channel(false);
+    on_cores(2, move |core| {
+        let (give, given, served) = (give.clone(), given.clone(), served.clone());
+        let (mut was_given, mut was_served) = (was_given.clone(), was_served.clone());
+        let taken = taken.lock().unwrap().take_if(|_| core == CoreId(1));
+        async move {
+            if let Some(taken) = taken {
+                was_given.wait_for(|given| *given).await.unwrap();
+                let unserved: Unserved = taken.recv().unwrap();
+                let peer = unserved.peer_addr();
+                let stream = unserved.serve();
+                assert_eq!(stream.peer_addr(), peer);
+                echo(stream).await;
+                // Nobody serves this one: it closes.
+                drop(taken.recv().unwrap());
+                served.send_replace(true);
+                return;
+            }
+            let listener = listener().await;
+            let one = TcpStream::connect(listener.local_addr()).await.unwrap();
+            give.send(listener.accept_unserved().await.unwrap())
+                .unwrap();
+            let other = TcpStream::connect(listener.local_addr()).await.unwrap();
+            give.send(listener.accept_unserved().await.unwrap())
+                .unwrap();
+            given.send_replace(true);
+            let sent = pattern(5000, 4);
+            one.write_all(vec![sent.clone()]).await.unwrap();
+            assert_eq!(read_exact(&one, sent.len()).await, sent);
+            one.shutdown();
+            let (end, _) = other.read(BytesMut::with_capacity(8)).await;
+            assert_eq!(end.unwrap(), 0);
+            was_served.wait_for(|served| *served).await.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Goal 10: what it costs a connection that its partition lives on another core.
 //!
-//! The kernel deals new connections to the broker's cores by a hash that nobody can choose. So
-//! each slice opens one connection to one partition, and the broker's own counters say afterwards
-//! on which cores both were.
+//! The broker's cores take turns at serving new connections. So each slice opens one connection to
+//! one partition, and the broker's own counters say afterwards on which cores both were.
 
 use std::time::Duration;
 

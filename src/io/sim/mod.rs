@@ -121,7 +121,7 @@ mod chance;
 pub use chance::Chance;
 pub use disk::{Disk, DiskCounts, DiskOptions, Fault, OpInfo, OpKind};
 pub use file::File;
-pub use net::{Net, NetOptions, TcpListener, TcpStream};
+pub use net::{Net, NetOptions, TcpListener, TcpStream, Unserved};
 pub use simulation::{Builder, Crash, CrashPoint, Outcome, ScheduleOptions, Simulation};
 pub use simulation::{crash_now, with_disk, with_net};
 pub use trace::{Event, What};

@@ -57,6 +57,8 @@ pub struct Net {
     chance: Chance,
     listeners: BTreeMap<SocketAddr, Vec<Rc<Queue>>>,
     connections: Vec<Weak<Connection>>,
+    /// Accepted, and on the way to the core that shall serve them.
+    unserved: BTreeMap<u64, TcpStream>,
     next_port: u16,
     next_connection: u64,
 }
@@ -70,6 +72,7 @@ impl Net {
             chance: Chance::new(seed, "net"),
             listeners: BTreeMap::new(),
             connections: Vec::new(),
+            unserved: BTreeMap::new(),
             next_port: FIRST_EPHEMERAL_PORT,
             next_connection: 1,
         }
@@ -102,6 +105,7 @@ impl Net {
         self.chance = Chance::new(seed, "net");
         self.listeners.clear();
         self.connections.clear();
+        self.unserved.clear();
     }
 
     fn port(&mut self) -> u16 {
@@ -196,6 +200,14 @@ impl TcpListener {
         .await
     }
 
+    /// The same, for whichever core shall serve it.
+    pub async fn accept_unserved(&self) -> Result<Unserved> {
+        let (stream, peer) = self.accept().await?;
+        let id = stream.end.connection.id;
+        machine().net.borrow_mut().unserved.insert(id, stream);
+        Ok(Unserved { id, peer })
+    }
+
     /// The address, with the port it was given.
     pub fn local_addr(&self) -> SocketAddr {
         self.queue.addr
@@ -216,6 +228,35 @@ impl Drop for TcpListener {
         for (stream, _) in self.queue.waiting.take() {
             stream.end.connection.cut();
         }
+    }
+}
+
+/// A connection that no core serves yet: any may. Dropping it closes the connection.
+pub struct Unserved {
+    id: u64,
+    peer: SocketAddr,
+}
+
+impl Unserved {
+    /// The peer's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// From now on it is this core's.
+    pub fn serve(self) -> TcpStream {
+        self.take().expect("it is served once, on its machine")
+    }
+
+    fn take(&self) -> Option<TcpStream> {
+        machine().net.borrow_mut().unserved.remove(&self.id)
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        // The end closes when the network is no longer borrowed.
+        drop(self.take());
     }
 }
 

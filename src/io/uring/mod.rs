@@ -49,5 +49,5 @@ mod clock;
 pub use clock::{now, random_bytes, random_u64, wall_clock};
 pub use file::File;
 pub use run::{core, run, spawn, stats, yield_now};
-pub use tcp::{TcpListener, TcpStream};
+pub use tcp::{TcpListener, TcpStream, Unserved};
 pub use timer::{Sleep, sleep_until};

@@ -52,18 +52,19 @@ impl TcpListener {
     /// Running out of file descriptors or memory is an error that passes: the caller waits a
     /// little before it accepts again.
     pub async fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
+        let accepted = self.accept_unserved().await?;
+        let peer = accepted.peer_addr();
+        Ok((accepted.serve(), peer))
+    }
+
+    /// The same, for whichever core shall serve it.
+    pub async fn accept_unserved(&self) -> Result<Unserved> {
         make_way().await;
         loop {
             match socket::accept(&self.socket) {
-                Ok((stream, peer)) => {
-                    socket::set_nodelay(&stream)?;
-                    return Ok((
-                        TcpStream {
-                            socket: Rc::new(stream),
-                            peer,
-                        },
-                        peer,
-                    ));
+                Ok((socket, peer)) => {
+                    socket::set_nodelay(&socket)?;
+                    return Ok(Unserved { socket, peer });
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => ready(&self.socket, libc::POLLIN).await?,
@@ -78,6 +79,27 @@ impl TcpListener {
     /// The address that it is bound to, with the port that the kernel chose.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+}
+
+/// A connection that no core serves yet: any may. Dropping it closes the connection.
+pub struct Unserved {
+    socket: OwnedFd,
+    peer: SocketAddr,
+}
+
+impl Unserved {
+    /// The peer's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// From now on it is this core's.
+    pub fn serve(self) -> TcpStream {
+        TcpStream {
+            socket: Rc::new(self.socket),
+            peer: self.peer,
+        }
     }
 }
 
