@@ -6,7 +6,8 @@
 //! round, but none gets one that has two more than another already. Who gets the first of a round
 //! is drawn, because clients open connections in patterns too, first an idle one for metadata and
 //! then one for data: in a fixed order all the busy ones could come to one core. (Nor does a
-//! connection go where the fewest are: an idle one would keep a busy one away.)
+//! connection go where the fewest are: an idle one would keep a busy one away.) What the hash does
+//! is in kernel-notes/reuseport.md.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
