@@ -96,11 +96,9 @@ fn measure(stage: &Stage) -> Result<[Result<Measured, String>; 3], Problem> {
         let added = Measured::of_pairs(&pairs, names, |wrong, right| {
             (us_at(wrong, 0.5) - us_at(right, 0.5), trip_us)
         });
-        let right = Measured::of_pairs(&pairs, ["", ""], |_, right| (us_at(right, 0.5), 1.0));
-        Ok::<_, Problem>(match right {
-            Ok(right) => added.map(|added| added.figure("right core us", right.figures[0].1)),
-            Err(_) => added,
-        })
+        Ok::<_, Problem>(
+            added.map(|added| added.median(&pairs, "right core us", |_, right| us_at(right, 0.5))),
+        )
     };
     let parked = added(Between::Sleep)?;
     let spinning = added(Between::Spin)?;

@@ -106,6 +106,17 @@ impl Measured {
         self
     }
 
+    /// Adds the median of something that each pair has.
+    pub(crate) fn median<A, B>(
+        self,
+        pairs: &Pairs<A, B>,
+        name: &str,
+        of: impl Fn(&A, &B) -> f64,
+    ) -> Measured {
+        let values = pairs.counting().map(|(a, b)| of(a, b)).collect();
+        self.figure(name, median(values))
+    }
+
     /// Adds a figure that explains the ratio.
     pub(crate) fn figure(mut self, name: &str, value: f64) -> Measured {
         self.figures.push((name.to_owned(), value));

@@ -11,7 +11,7 @@ use crate::floors::drain;
 use crate::machine::cpu_seconds_of;
 use crate::report::fetched_megabytes_per_second;
 use crate::scrape::{PUBLISHED, Page};
-use crate::session;
+use crate::session::{self, Slice};
 use crate::workload::{BacklogPart, Durability, Workload};
 
 /// Goal 7: MB/s of consumers that read the tail from memory, each from the core that owns its
@@ -41,36 +41,27 @@ pub(super) fn tail(stage: &Stage) -> Result<Vec<Part>, Problem> {
     )?;
     broker.stop()?;
     let names = ["fetched MB/s", "sent MB/s"];
-    let mut measured = Measured::of_pairs(&pairs, names, |slice, (floor, _)| {
+    let measured = Measured::of_pairs(&pairs, names, |slice, (floor, _)| {
         let fetched = slice.book.fetched_bytes() as f64 / slice.book.length_seconds();
         (fetched / 1e6, floor.bytes_per_second / 1e6)
     });
     // Also where something else keeps the machine busy, this says what a byte costs each side.
-    let servers = Measured::of_pairs(&pairs, ["", ""], |slice, (floor, spent)| {
-        let broker = slice.broker_cpu_seconds.unwrap_or(f64::NAN);
-        (
-            us_per_megabyte(broker, slice.book.fetched_bytes() as f64),
-            us_per_megabyte(*spent, floor.bytes),
-        )
+    let fetched = |slice: &Slice| slice.book.fetched_bytes() as f64;
+    let measured = measured.map(|measured| {
+        measured
+            .median(&pairs, "broker's CPU us per MB", |slice, _| {
+                us_per_megabyte(slice.broker_cpu_seconds.unwrap_or(f64::NAN), fetched(slice))
+            })
+            .median(&pairs, "sender's CPU us per MB", |_, (floor, spent)| {
+                us_per_megabyte(*spent, floor.bytes)
+            })
+            .median(&pairs, "consumers' CPU us per MB", |slice, _| {
+                us_per_megabyte(slice.client_cpu_seconds, fetched(slice))
+            })
+            .median(&pairs, "readers' CPU us per MB", |_, (floor, _)| {
+                us_per_megabyte(floor.client_cpu_seconds, floor.bytes)
+            })
     });
-    let clients = Measured::of_pairs(&pairs, ["", ""], |slice, (floor, _)| {
-        (
-            us_per_megabyte(slice.client_cpu_seconds, slice.book.fetched_bytes() as f64),
-            us_per_megabyte(floor.client_cpu_seconds, floor.bytes),
-        )
-    });
-    let names = [
-        ["broker's CPU us per MB", "sender's CPU us per MB"],
-        ["consumers' CPU us per MB", "readers' CPU us per MB"],
-    ];
-    for (names, costs) in names.into_iter().zip([servers, clients]) {
-        measured = measured.map(|measured| match &costs {
-            Ok(costs) => measured
-                .figure(names[0], costs.figures[0].1)
-                .figure(names[1], costs.figures[1].1),
-            Err(_) => measured,
-        });
-    }
     let copied = copied_bytes(stage)?;
     Ok(vec![
         Part::new(

@@ -8,6 +8,7 @@ use super::entry::{Measured, Part, Target};
 use super::stage::{Stage, cpu_ns_per_record, ingest, ingest_in, megabytes};
 use crate::floors::disk::{self, Access, DiskLoad};
 use crate::floors::sink::Step;
+use crate::session::Slice;
 use crate::workload::{Durability, Workload};
 
 /// Goal 1: acknowledged payload bytes a second / the disk's in writes of 128 KiB with data sync,
@@ -43,13 +44,13 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let measured = Measured::of_pairs(&pairs, ["broker MB/s", "disk MB/s"], |slice, floor| {
         (megabytes(&plan, slice), floor.bytes_per_second / 1e6)
     });
-    let busy = Measured::of_pairs(&pairs, ["", ""], |slice, floor| {
-        (
-            slice.broker_cpu_seconds.unwrap_or(f64::NAN),
-            floor.cpu_seconds,
-        )
+    let cpu_seconds = |slice: &Slice| slice.broker_cpu_seconds.unwrap_or(f64::NAN);
+    let measured = measured.map(|measured| {
+        measured
+            .figure("disk's depth", load.depth as f64)
+            .median(&pairs, "broker CPU s", |slice, _| cpu_seconds(slice))
+            .median(&pairs, "disk's CPU s", |_, floor| floor.cpu_seconds)
     });
-    let measured = measured.map(|measured| measured.figure("disk's depth", load.depth as f64));
     let served = Measured::of_pairs(&served, ["", "F4 MB/s"], |broker, floor| {
         (megabytes(&plan, broker), megabytes(&plan, floor))
     });
@@ -57,12 +58,6 @@ pub(super) fn durable(stage: &Stage) -> Result<Vec<Part>, Problem> {
         Ok(served) => measured
             .figure("F4 MB/s", served.figures[1].1)
             .figure("broker / F4", served.ratio),
-        Err(_) => measured,
-    });
-    let measured = measured.map(|measured| match &busy {
-        Ok(busy) => measured
-            .figure("broker CPU s", busy.figures[0].1)
-            .figure("disk's CPU s", busy.figures[1].1),
         Err(_) => measured,
     });
     let target = Target::AtLeast(0.9);
@@ -102,17 +97,13 @@ fn against_f3(
         || stage.slice(&floor_plan, Some(sink.pid())),
     )?;
     broker.stop()?;
-    let rates = Measured::of_pairs(&pairs, ["", ""], |broker, floor| {
-        (megabytes(&plan, broker), megabytes(&plan, floor))
-    });
     let measured = Measured::of_pairs(&pairs, ["broker ns", "F3 ns"], |broker, floor| {
         (cpu_ns_per_record(broker), cpu_ns_per_record(floor))
     });
-    let measured = measured.map(|measured| match &rates {
-        Ok(rates) => measured
-            .figure("broker MB/s", rates.figures[0].1)
-            .figure("F3 MB/s", rates.figures[1].1),
-        Err(_) => measured,
+    let measured = measured.map(|measured| {
+        measured
+            .median(&pairs, "broker MB/s", |own, _| megabytes(&plan, own))
+            .median(&pairs, "F3 MB/s", |_, floor| megabytes(&plan, floor))
     });
     Ok(Part::new(name, Target::AtMost(at_most), measured))
 }

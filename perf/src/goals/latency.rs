@@ -32,17 +32,13 @@ fn against_floors(stage: &Stage, settings: &[String], how: &str) -> Result<Vec<P
             (us_at(slice, quantile), floor_ns / 1000.0)
         })
     };
-    let trip = Measured::of_pairs(&pairs, ["", ""], |_, floor| {
-        (
-            round_trip_ns(&floor.0, 0.5) / 1000.0,
-            floor.1.ns_at(0.5) / 1000.0,
-        )
-    });
-    let p50 = us(0.5).map(|measured| match &trip {
-        Ok(trip) => measured
-            .figure("round trip us", trip.figures[0].1)
-            .figure("synced write us", trip.figures[1].1),
-        Err(_) => measured,
+    let trip_us = |trips: &Times| round_trip_ns(trips, 0.5) / 1000.0;
+    let p50 = us(0.5).map(|measured| {
+        measured
+            .median(&pairs, "round trip us", |_, floor| trip_us(&floor.0))
+            .median(&pairs, "synced write us", |_, floor| {
+                floor.1.ns_at(0.5) / 1000.0
+            })
     });
     Ok(vec![
         Part::new(

@@ -40,21 +40,15 @@ pub(super) fn rolls_and_retention(stage: &Stage) -> Result<Vec<Part>, Problem> {
     let measured = Measured::of_pairs(&pairs, ["broker us", "F4 us"], |broker, floor| {
         (tail(broker), tail(floor))
     });
-    let rolls = Measured::of_pairs(&pairs, ["", ""], |slice, _| {
+    let rolls = |slice: &Slice| {
         let bytes = slice.book.records() as f64 * f64::from(workload.load.record_bytes);
-        (bytes / f64::from(1 << 20), 1.0)
-    });
-    let requests = Measured::of_pairs(&pairs, ["", ""], |broker, floor| {
-        (
-            broker.book.latency.len() as f64,
-            floor.book.latency.len() as f64,
-        )
-    });
-    let measured = measured.map(|measured| match (&rolls, &requests) {
-        (Ok(rolls), Ok(requests)) => measured
-            .figure("rolls in a slice", rolls.figures[0].1)
-            .figure("requests in a slice", requests.figures[0].1),
-        _ => measured,
+        bytes / f64::from(1 << 20)
+    };
+    let requests = |slice: &Slice| slice.book.latency.len() as f64;
+    let measured = measured.map(|measured| {
+        measured
+            .median(&pairs, "rolls in a slice", |own, _| rolls(own))
+            .median(&pairs, "requests in a slice", |own, _| requests(own))
     });
     let name = "(p99.9 - p50) / F4's at the same schedule";
     Ok(vec![Part::new(name, Target::AtMost(2.0), measured)])
