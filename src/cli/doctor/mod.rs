@@ -62,7 +62,12 @@ pub(super) fn run(arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
         checks.extend(kernel::checks(&machine, cores.len(), &probe));
         checks.extend(disk::checks(&machine, data_dir, &probe));
     }
-    checks.extend(processors::checks(&machine, &cpus, cores.len()));
+    checks.extend(processors::checks(
+        &machine,
+        &cpus,
+        cores.len(),
+        config.engine.spin,
+    ));
     checks.extend(memory::checks(&machine, cores.len()));
     if wanted(Area::Network) {
         checks.extend(network::checks(&machine, &config, cores.len()));

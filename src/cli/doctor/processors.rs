@@ -1,5 +1,7 @@
 //! Processors: who else uses them, how they change their speed, and the clock.
 
+use std::time::Duration;
+
 use super::check::{Area, Check, Question};
 use super::system::{System, chosen, listed};
 use crate::cli::screen::counted;
@@ -34,6 +36,11 @@ const ISOLATED: Question = Question::new(
     "isolation",
     "CPUs that the kernel keeps free of other work have shorter tails.",
 );
+const SPIN: Question = Question::new(
+    Area::Cpu,
+    "spin",
+    "A core that spins takes its whole CPU: whoever else needs it, the kernel included, takes turns.",
+);
 const PRESSURE: Question = Question::new(
     Area::Cpu,
     "pressure",
@@ -50,15 +57,23 @@ const CLOCK: Question = Question::new(
     "Time is read for every request; without the TSC that may be a system call.",
 );
 
-/// All of them. `cpus` are those that cores would be pinned to.
-pub(super) fn checks(system: &dyn System, cpus: &[usize], cores: usize) -> Vec<Check> {
+/// All of them. `cpus` are those that cores would be pinned to, and `spin` is how long they look
+/// for work before they sleep.
+pub(super) fn checks(
+    system: &dyn System,
+    cpus: &[usize],
+    cores: usize,
+    spin: Duration,
+) -> Vec<Check> {
+    let quota = quota(system);
     vec![
-        judge_quota(quota(system), cores),
+        judge_quota(quota, cores),
         judge_governors(system),
         judge_idle(system),
         judge_siblings(system, cpus),
         judge_nodes(system),
         judge_isolated(system, cpus),
+        judge_spin(spin, quota, cores, online(system)),
         judge_pressure(system.text("/proc/pressure/cpu").as_deref()),
         judge_instructions(system.text("/proc/cpuinfo").as_deref()),
         judge_clock(
@@ -212,6 +227,40 @@ fn judge_isolated(system: &dyn System, cpus: &[usize]) -> Check {
     ))
 }
 
+/// CPUs that the kernel runs anything on; `None` if it does not say.
+fn online(system: &dyn System) -> Option<usize> {
+    let text = system.text("/sys/devices/system/cpu/online")?;
+    Some(listed(&text).len())
+}
+
+fn judge_spin(spin: Duration, quota: Option<f64>, cores: usize, online: Option<usize>) -> Check {
+    if spin.is_zero() {
+        return SPIN.ok("off");
+    }
+    let own = counted(cores as u64, "core");
+    let us = format!("{} us", spin.as_micros());
+    match (quota, online) {
+        (Some(cpus), _) => SPIN.warn(
+            format!("{us}, and {cpus:.1} CPUs' time for {own}: spinning uses it up"),
+            "corelog start --override corelog.spin.us=0, or a container without --cpus",
+        ),
+        (None, Some(online)) if cores >= online => SPIN.warn(
+            format!(
+                "{us}, and {own} on {}: none is left",
+                counted(online as u64, "CPU")
+            ),
+            format!(
+                "corelog start --override corelog.cores={}, or corelog.spin.us=0",
+                online.saturating_sub(1).max(1)
+            ),
+        ),
+        (None, Some(online)) => {
+            SPIN.ok(format!("{us}, {own} on {}", counted(online as u64, "CPU")))
+        }
+        (None, None) => SPIN.unknown(format!("{us}; sysfs does not say how many CPUs there are")),
+    }
+}
+
 /// Above this share of the last ten seconds, in percent, tasks waited for a CPU.
 const PRESSURE_PERCENT_MAX: f64 = 5.0;
 
@@ -285,6 +334,23 @@ mod tests {
         assert_eq!(judge_quota(Some(1.5), 2).verdict(), Verdict::Fail);
         assert_eq!(judge_quota(Some(2.0), 2).verdict(), Verdict::Ok);
         assert_eq!(judge_quota(None, 2).verdict(), Verdict::Ok);
+    }
+
+    #[test]
+    fn spinning_needs_cpus_that_nothing_else_needs() {
+        let verdict = |us, quota, cores, online| {
+            let spin = Duration::from_micros(us);
+            judge_spin(spin, quota, cores, online).verdict()
+        };
+        assert_eq!(verdict(0, Some(1.0), 4, Some(4)), Verdict::Ok);
+        assert_eq!(verdict(50, None, 3, Some(4)), Verdict::Ok);
+        assert_eq!(verdict(50, None, 4, Some(4)), Verdict::Warn);
+        assert_eq!(verdict(50, Some(8.0), 2, Some(16)), Verdict::Warn);
+        assert_eq!(verdict(50, None, 2, None), Verdict::Unknown);
+        let told = Told(&[("/sys/devices/system/cpu/online", "0-2,5")]);
+        assert_eq!(online(&told), Some(4));
+        let all = judge_spin(Duration::from_micros(50), None, 4, Some(4));
+        assert_eq!(all.seen(), "50 us, and 4 cores on 4 CPUs: none is left");
     }
 
     #[test]
