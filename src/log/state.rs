@@ -159,9 +159,9 @@ pub(super) struct State {
     pub(super) waits_for_round: bool,
     /// What the journals of earlier starts are kept for, until frames reach this offset.
     pub(super) debt: Option<(Offset, Debt)>,
-    /// The chunks that the start has found not to be of the log. They are here, and no chunk is
-    /// given back before the debt is paid, while their frames, or such in the log's own chunks, may
-    /// be all that tells of a loss that the log has yet to pass.
+    /// `Some`: frames that are not of the log any more may be all that tells of a loss that it has
+    /// yet to pass. They lie in these chunks, which are not part of it, or in its own; none of both
+    /// is given back before the debt is paid.
     pub(super) witnesses: Option<Vec<FreeChunk>>,
 
     // As released: durable in the sense of the policy in force.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use corelog::io;
-use corelog::io::sim::{Crash, CrashPoint, Outcome, Simulation};
+use corelog::io::sim::{Chance, Crash, CrashPoint, Outcome, Simulation};
 use corelog::log::StoreConfig;
 use corelog::model::Offset;
 
@@ -182,26 +182,16 @@ fn shares_rounds(case: &Case) -> bool {
     })
 }
 
-/// The first start behind the damage writes a checkpoint, is killed at each of its operations, and
-/// the next ones find what it would have found.
+/// The first start behind the damage writes a checkpoint and is killed at each of its operations,
+/// the second one somewhere, and the next ones find what the first would have found.
 fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'static [i64]) {
     let seeds = (70..).filter(|seed| damaged_case(*seed).is_some());
     for seed in seeds.take(16) {
+        let mut chance = Chance::new(seed, "the second kill");
         for after in 1.. {
             let case = damaged_case(seed).expect("looked at above");
-            let at = case.sim.counts().ops + after;
-            case.sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
-            let world = case.world.clone();
-            let outcome = case.sim.run_cores(1, move |_| {
-                let world = world.clone();
-                async move {
-                    let node = Node::start(&world).await;
-                    checkpoint_all(&node).await;
-                    append_each(&node, &[100]).await;
-                    flush(&node).await;
-                }
-            });
-            case.sim.cancel_crash();
+            let outcome = start_and_kill(&case, after);
+            start_and_kill(&case, chance.between(1, 80));
             for _ in 0..2 {
                 case.run(move |node| async move {
                     assert_eq!(damaged_offsets(&node).await, damaged, "{seed}, {after}");
@@ -215,6 +205,24 @@ fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'sta
             }
         }
     }
+}
+
+/// Starts the broker and takes its power at an operation.
+fn start_and_kill(case: &Case, after: u64) -> Outcome {
+    let at = case.sim.counts().ops + after;
+    case.sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
+    let world = case.world.clone();
+    let outcome = case.sim.run_cores(1, move |_| {
+        let world = world.clone();
+        async move {
+            let node = Node::start(&world).await;
+            checkpoint_all(&node).await;
+            append_each(&node, &[100]).await;
+            flush(&node).await;
+        }
+    });
+    case.sim.cancel_crash();
+    outcome
 }
 
 #[test]
