@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use corelog::io;
-use corelog::io::sim::{Chance, Crash, CrashPoint, Outcome, Simulation};
-use corelog::log::StoreConfig;
+use corelog::io::sim::{Chance, Crash, CrashPoint, Outcome};
 use corelog::model::Offset;
 
 use super::damage::{append_in_epoch, no_space, promised, remove_free_chunks, soon};
 use super::journal::{append_to_all, logs, rounds};
 use super::model::batch;
-use super::node::{Node, World, tiny_store};
-use super::scenarios::{Case, Lying, append_each, damaged_offsets, one_segment, the_partition};
+use super::node::Node;
+use super::scenarios::{Case, Lying, append_each, damaged_offsets, store_of, the_partition};
 use super::workload::checkpoint_all;
 
 /// One chunk has room for all frames of a case, unless they are large.
@@ -23,14 +22,7 @@ fn case_of(seed: u64) -> Case {
 }
 
 fn case_in(seed: u64, chunk_bytes: &[u64]) -> Case {
-    let store = StoreConfig {
-        chunk_bytes: chunk_bytes.to_vec(),
-        ..tiny_store()
-    };
-    Case {
-        sim: Simulation::new(seed),
-        world: World::new(store, one_segment(), &logs(3)),
-    }
+    Case::with(seed, store_of(chunk_bytes), &logs(3))
 }
 
 /// Appends to the partition, in a frame that ends at 2, behind rounds of other logs.
