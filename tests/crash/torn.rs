@@ -183,7 +183,7 @@ fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'sta
         for after in 1.. {
             let case = damaged_case(seed).expect("looked at above");
             let outcome = start_and_kill(&case, after);
-            start_and_kill(&case, chance.between(1, 80));
+            let _ = start_and_kill(&case, chance.between(1, 80));
             for _ in 0..2 {
                 case.run(move |node| async move {
                     assert_eq!(damaged_offsets(&node).await, damaged, "{seed}, {after}");
