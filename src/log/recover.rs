@@ -434,7 +434,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             }
             Verdict::Damage {
                 resume: Some(index),
-            } if !self.is_torn_off(&near[index].frame) => near,
+            } if !self.is_torn_off(&near[index].frame, &near) => near,
             // Acknowledged records are missing, and maybe more of them than can be seen from here:
             // look everywhere.
             Verdict::Damage { .. } => self.sightings(reader, u64::MAX).await?,
@@ -448,7 +448,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         match verdict {
             Verdict::Damage {
                 resume: Some(index),
-            } if self.is_torn_off(&sightings[index].frame) => {
+            } if self.is_torn_off(&sightings[index].frame, &sightings) => {
                 self.end_before_torn(sightings[index].frame.base_offset);
                 Ok(false)
             }
@@ -487,9 +487,16 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
 
     /// Whether a frame behind damage is the rest of a torn write: more is missing before it than is
     /// known to have been durable, and the journal has some of that, as it has of what was being
-    /// written when the power went. To go on with the frame would make that damage, too.
-    fn is_torn_off(&self, frame: &FrameHeader) -> bool {
-        frame.sequence > self.chain.durable_through + 1 && self.is_journaled_before(frame)
+    /// written when the power went. To go on with the frame would make that damage, too. It is not
+    /// if the log's start has passed all that is missing: then its chunk was given back.
+    fn is_torn_off(&self, frame: &FrameHeader, sightings: &[Sighting]) -> bool {
+        let frames = sightings.iter().map(|seen| &seen.frame);
+        let current =
+            frames.filter(|frame| !is_stale(&self.chain.starts, frame.incarnation, frame.sequence));
+        let start_offset = current.map(|frame| frame.log_start_offset).max();
+        frame.sequence > self.chain.durable_through + 1
+            && start_offset < Some(frame.base_offset)
+            && self.is_journaled_before(frame)
     }
 
     /// Whether the journal has some of what is missing before a frame.
