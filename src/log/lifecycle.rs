@@ -132,9 +132,14 @@ impl Log {
         }
         self.free_chunks().await?;
         self.store.forget(self.id);
-        if let Some((_, debt)) = self.state.borrow_mut().debt.take() {
+        let (debt, witnesses) = {
+            let mut state = self.state.borrow_mut();
+            (state.debt.take(), state.witnesses.take())
+        };
+        if let Some((_, debt)) = debt {
             debt.paid();
         }
+        self.store.give_back(witnesses.unwrap_or_default());
         Ok(())
     }
 

@@ -178,6 +178,11 @@ impl FreeChunk {
         }
     }
 
+    /// A chunk whose header still names an owner that does not use it any more.
+    pub(super) fn recycled(header: &ChunkHeader) -> FreeChunk {
+        FreeChunk::used(header.id, header.stamp.generation, header.size_bytes)
+    }
+
     /// A chunk that nobody has had yet: only its header is written, as far as is known.
     pub(super) fn unused(id: ChunkId, size_bytes: u64) -> FreeChunk {
         FreeChunk {

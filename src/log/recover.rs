@@ -95,6 +95,9 @@ impl Log {
                 replay(Replay::Batch(header));
             }
         });
+        if state.debt.is_none() {
+            store.give_back(state.witnesses.take().unwrap_or_default());
+        }
         for chunk in &state.chunks {
             store.files.forget(chunk.chunk.id);
         }
@@ -149,7 +152,8 @@ struct Run<'a, R> {
 
 /// A header found behind a break, and where.
 struct Sighting {
-    /// 0: the present chunk; n: the n-th of `ahead`, counted from 1.
+    /// 0: the present chunk; n: the n-th of `ahead` and, behind these, of `passed_by`, counted
+    /// from 1.
     chunk: usize,
     position: u64,
     frame: FrameHeader,
@@ -430,7 +434,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             }
             Verdict::Damage {
                 resume: Some(index),
-            } if !self.is_torn_off(&near[index].frame) => near,
+            } if !self.is_torn_off(&near[index].frame, &near) => near,
             // Acknowledged records are missing, and maybe more of them than can be seen from here:
             // look everywhere.
             Verdict::Damage { .. } => self.sightings(reader, u64::MAX).await?,
@@ -444,7 +448,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         match verdict {
             Verdict::Damage {
                 resume: Some(index),
-            } if self.is_torn_off(&sightings[index].frame) => {
+            } if self.is_torn_off(&sightings[index].frame, &sightings) => {
                 self.end_before_torn(sightings[index].frame.base_offset);
                 Ok(false)
             }
@@ -483,9 +487,16 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
 
     /// Whether a frame behind damage is the rest of a torn write: more is missing before it than is
     /// known to have been durable, and the journal has some of that, as it has of what was being
-    /// written when the power went. To go on with the frame would make that damage, too.
-    fn is_torn_off(&self, frame: &FrameHeader) -> bool {
-        frame.sequence > self.chain.durable_through + 1 && self.is_journaled_before(frame)
+    /// written when the power went. To go on with the frame would make that damage, too. It is not
+    /// if the log's start has passed all that is missing: then its chunk was given back.
+    fn is_torn_off(&self, frame: &FrameHeader, sightings: &[Sighting]) -> bool {
+        let frames = sightings.iter().map(|seen| &seen.frame);
+        let current =
+            frames.filter(|frame| !is_stale(&self.chain.starts, frame.incarnation, frame.sequence));
+        let start_offset = current.map(|frame| frame.log_start_offset).max();
+        frame.sequence > self.chain.durable_through + 1
+            && start_offset < Some(frame.base_offset)
+            && self.is_journaled_before(frame)
     }
 
     /// Whether the journal has some of what is missing before a frame.
@@ -602,8 +613,9 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         self.last().frame_bytes_max * (LOG_WRITES_IN_FLIGHT_MAX as u64 + 1)
     }
 
-    /// All intact headers behind the break: of the present chunk and of each chunk ahead as far as
-    /// `reach` goes.
+    /// All intact headers behind the break: of the present chunk and of each chunk from there on,
+    /// as far as `reach` goes. Those that a later start had cut off are among them: what they know
+    /// to have been durable was kept.
     async fn sightings(
         &mut self,
         reader: &mut ChunkReader,
@@ -614,17 +626,26 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         let end = frames_end(self.last().chunk.size_bytes, Room::Tombstone);
         let upto = end.min(from.saturating_add(reach));
         self.sight(reader, 0, from..upto, &mut seen).await?;
-        for index in 0..self.ahead.len() {
-            let header = self.ahead[index];
+        let others = self.ahead.iter().chain(&self.passed_by).enumerate();
+        for (index, header) in others {
             if header.first_sequence < self.chain.next_sequence {
                 continue;
             }
-            let mut ahead = self.reader(Some(&header)).await?;
+            let mut other = self.reader(Some(header)).await?;
             let end = frames_end(header.size_bytes, Room::Tombstone);
             let upto = end.min(FRAMES_POSITION.saturating_add(reach));
-            self.sight(&mut ahead, index + 1, FRAMES_POSITION..upto, &mut seen)
+            self.sight(&mut other, index + 1, FRAMES_POSITION..upto, &mut seen)
                 .await?;
         }
+        // The chain never goes on in a chunk that it has passed by.
+        seen.retain(|seen| {
+            let FrameHeader {
+                incarnation,
+                sequence,
+                ..
+            } = seen.frame;
+            seen.chunk <= self.ahead.len() || is_stale(&self.chain.starts, incarnation, sequence)
+        });
         Ok(seen)
     }
 
@@ -686,11 +707,12 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             self.account_for_everything();
         }
         self.passed_by.extend(self.ahead.drain(..));
-        self.store.adopt(Found {
-            chunks: std::mem::take(&mut self.passed_by),
-            ..Found::default()
-        });
-        let state = self.state(config);
+        let passed_by = self.passed_by.iter().map(FreeChunk::recycled).collect();
+        let mut state = self.state(config);
+        match self.known_end > Offset::ZERO {
+            true => state.witnesses = Some(passed_by),
+            false => self.store.give_back(passed_by),
+        }
         (state, self.recovery)
     }
 
@@ -708,7 +730,8 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
         }
         let end_offset = self.chain.end_offset.max(self.journal_end);
         self.start_offset = self.start_offset.min(end_offset);
-        while self.chunks.len() > 1
+        while self.known_end == Offset::ZERO
+            && self.chunks.len() > 1
             && self.chunks[0].end_offset <= self.start_offset
             && !is_stated_before(self.stated, self.chunks[1].first_sequence)
         {
@@ -803,6 +826,7 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             journaling: false,
             waits_for_round: false,
             debt: None,
+            witnesses: None,
             released: reached,
             synced: reached,
             unsynced: Vec::new(),

@@ -159,6 +159,10 @@ pub(super) struct State {
     pub(super) waits_for_round: bool,
     /// What the journals of earlier starts are kept for, until frames reach this offset.
     pub(super) debt: Option<(Offset, Debt)>,
+    /// `Some`: frames that are not of the log any more may be all that tells of a loss that it has
+    /// yet to pass. They lie in these chunks, which are not part of it, or in its own; none of both
+    /// is given back before the debt is paid.
+    pub(super) witnesses: Option<Vec<FreeChunk>>,
 
     // As released: durable in the sense of the policy in force.
     pub(super) released: Boundary,
@@ -474,6 +478,9 @@ impl State {
         let reached = |(end_offset, _): &mut (Offset, Debt)| boundary.end_offset >= *end_offset;
         if let Some((_, debt)) = self.debt.take_if(reached) {
             debt.paid();
+            released
+                .spare
+                .extend(self.witnesses.take().into_iter().flatten());
         }
         self.unsynced
             .retain(|(_, through)| *through > boundary.sequence);
@@ -488,7 +495,8 @@ impl State {
         }
         self.epochs.start_at(self.start_offset);
         // The chain of what remains must begin in a chunk that is on the disk already.
-        while self.chunks.len() > 1
+        while self.witnesses.is_none()
+            && self.chunks.len() > 1
             && self.chunks[0].end_offset <= self.start_offset
             && self.chunks[1].first_sequence <= self.synced.sequence
             && !self.is_first_kept_for_state()

@@ -210,11 +210,7 @@ impl ChunkStore {
     /// Recycles the chunks of a partition that the metadata log no longer knows. The caller must be
     /// sure that it was deleted: its records are gone with this.
     pub fn adopt(&self, found: Found) {
-        let free = found
-            .chunks
-            .into_iter()
-            .map(|header| FreeChunk::used(header.id, header.stamp.generation, header.size_bytes));
-        self.give_back(free.collect());
+        self.give_back(found.chunks.iter().map(FreeChunk::recycled).collect());
         if let Some(debt) = found.debt {
             debt.paid();
         }

@@ -123,15 +123,7 @@ pub fn append_in_epoch(node: &Node, id: PartitionId, epoch: i32) {
 
 #[test]
 fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
-    let store = StoreConfig {
-        // All frames of the first day stand in one chunk.
-        chunk_bytes: vec![64 << 10, 2 << 20],
-        ..tiny_store()
-    };
-    let case = Case {
-        sim: Simulation::new(7),
-        world: World::new(store, one_segment(), &[the_partition()]),
-    };
+    let case = Case::with_one_chunk();
     case.run(|node| async move {
         append_each(&node, &[100]).await;
         // Three frames in one write: another leader epoch is another frame.
@@ -183,15 +175,7 @@ fn what_is_damaged_twice_ends_the_log_behind_all_that_is_known_of_it() {
 
 #[test]
 fn a_claim_of_what_the_checkpoint_knows_says_nothing_of_where_it_ended() {
-    let store = StoreConfig {
-        // All frames of the first day stand in one chunk.
-        chunk_bytes: vec![64 << 10, 2 << 20],
-        ..tiny_store()
-    };
-    let case = Case {
-        sim: Simulation::new(7),
-        world: World::new(store, one_segment(), &[the_partition()]),
-    };
+    let case = Case::with_one_chunk();
     case.run(|node| async move {
         append_each(&node, &[100]).await;
         let log = node.logs.borrow()[&the_partition()].clone();
@@ -249,10 +233,7 @@ fn behind_a_lost_frame() -> Case {
         prewrite: false,
         ..tiny_store()
     };
-    let case = Case {
-        sim: Simulation::new(64),
-        world: World::new(store, one_segment(), &[the_partition()]),
-    };
+    let case = Case::with(64, store, &[the_partition()]);
     case.run(|node| async move {
         append_each(&node, &[100]).await;
         let log = node.logs.borrow()[&the_partition()].clone();
@@ -576,10 +557,7 @@ pub fn frames_of(sim: &Simulation, id: PartitionId) -> Vec<(String, usize, Frame
 
 #[test]
 fn a_torn_write_behind_damage_takes_nothing_that_the_journal_has() {
-    let case = Case {
-        sim: Simulation::new(65),
-        world: World::new(tiny_store(), one_segment(), &logs(3)),
-    };
+    let case = Case::with(65, tiny_store(), &logs(3));
     case.run(|node| async move {
         let log = node.logs.borrow()[&the_partition()].clone();
         for _ in 0..4 {

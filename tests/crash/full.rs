@@ -14,6 +14,7 @@ use corelog::model::{LeaderEpoch, Offset, PartitionId, Timestamp};
 use super::model::{Model, batch};
 use super::node::{Node, World, partition, tiny_store};
 use super::random::small_segments;
+use super::scenarios::store_of;
 
 const METADATA: PartitionId = PartitionId::METADATA;
 
@@ -176,10 +177,7 @@ fn the_brokers_own_appends_do_not_wait_for_producers() {
 #[test]
 fn what_one_core_has_freed_another_can_use() {
     // A chunk holds several frames, so that the disk is large enough for what is appended.
-    let store = StoreConfig {
-        chunk_bytes: vec![64 << 10, 2 << 20],
-        ..tiny_store()
-    };
+    let store = store_of(&[64 << 10, 2 << 20]);
     let small = Small::new(600_000, store, &[p(), q()]);
     small.world.cores.set(2);
     small.run(|node| async move {

@@ -118,7 +118,9 @@ async fn day_of_moves(world: Rc<World>, day: u64) {
 
 #[test]
 fn a_chunk_is_given_back_only_when_its_successor_is_on_the_disk() {
-    for seed in seeds(100) {
+    // In the last one a chunk was given back of which the journal still has a part, and the power
+    // goes: what is missing there is none of a torn write.
+    for seed in seeds(100).chain([500_399]) {
         let sim = Simulation::new(2_000 + seed);
         let partitions: Vec<PartitionId> = (0..2).map(|index| partition(1, index)).collect();
         let world = World::new(tiny_store(), small_segments(), &partitions);

@@ -30,6 +30,14 @@ pub fn one_segment() -> LogConfig {
     }
 }
 
+/// A store with chunks of these sizes.
+pub fn store_of(chunk_bytes: &[u64]) -> StoreConfig {
+    StoreConfig {
+        chunk_bytes: chunk_bytes.to_vec(),
+        ..tiny_store()
+    }
+}
+
 /// A machine and what it has promised about one partition.
 pub struct Case {
     pub sim: Simulation,
@@ -46,11 +54,20 @@ pub struct Lying {
 
 impl Case {
     pub fn new() -> Case {
-        let world = World::new(tiny_store(), one_segment(), &[the_partition()]);
+        Case::with(7, tiny_store(), &[the_partition()])
+    }
+
+    /// A machine with these logs, of one segment each.
+    pub fn with(seed: u64, store: StoreConfig, partitions: &[PartitionId]) -> Case {
         Case {
-            sim: Simulation::new(7),
-            world,
+            sim: Simulation::new(seed),
+            world: World::new(store, one_segment(), partitions),
         }
+    }
+
+    /// All small frames of a day stand in one chunk.
+    pub fn with_one_chunk() -> Case {
+        Case::with(7, store_of(&[64 << 10, 2 << 20]), &[the_partition()])
     }
 
     /// Starts the broker, lets `act` happen, and lets the power go.
@@ -532,10 +549,7 @@ fn metadata_survives_a_power_cut_whatever_the_records_wait_for() {
         durability: Durability::Written,
         ..tiny_store()
     };
-    let case = Case {
-        sim: Simulation::new(9),
-        world: World::new(store, one_segment(), &[PartitionId::METADATA]),
-    };
+    let case = Case::with(9, store, &[PartitionId::METADATA]);
     for _ in 0..3 {
         case.run_on(|node| async move {
             let log = node.logs.borrow()[&PartitionId::METADATA].clone();

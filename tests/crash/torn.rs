@@ -6,27 +6,23 @@ use std::time::Duration;
 
 use corelog::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use corelog::io;
-use corelog::io::sim::{Crash, CrashPoint, Outcome, Simulation};
-use corelog::log::StoreConfig;
+use corelog::io::sim::{Chance, Crash, CrashPoint, Outcome};
 use corelog::model::Offset;
 
 use super::damage::{append_in_epoch, no_space, promised, remove_free_chunks, soon};
 use super::journal::{append_to_all, logs, rounds};
 use super::model::batch;
-use super::node::{Node, World, tiny_store};
-use super::scenarios::{Case, Lying, append_each, damaged_offsets, one_segment, the_partition};
+use super::node::Node;
+use super::scenarios::{Case, Lying, append_each, damaged_offsets, store_of, the_partition};
 use super::workload::checkpoint_all;
 
 /// One chunk has room for all frames of a case, unless they are large.
 fn case_of(seed: u64) -> Case {
-    let store = StoreConfig {
-        chunk_bytes: vec![64 << 10, 16 << 20],
-        ..tiny_store()
-    };
-    Case {
-        sim: Simulation::new(seed),
-        world: World::new(store, one_segment(), &logs(3)),
-    }
+    case_in(seed, &[64 << 10, 16 << 20])
+}
+
+fn case_in(seed: u64, chunk_bytes: &[u64]) -> Case {
+    Case::with(seed, store_of(chunk_bytes), &logs(3))
 }
 
 /// Appends to the partition, in a frame that ends at 2, behind rounds of other logs.
@@ -83,22 +79,57 @@ fn write_together(case: &Case, count: usize) {
 }
 
 /// The second frame, of which the journal has the first part, is damaged, and so is the first part
-/// of the write behind it, of three frames. `None` if chance has it otherwise.
-fn partly_journaled(seed: u64) -> Option<Case> {
-    let case = case_of(seed);
-    case.run(|node| async move {
+/// of the write behind it, of three frames, the first of them with records of `value_bytes`. `None`
+/// if chance has it otherwise.
+fn partly_journaled(case: Case, start: Offset, value_bytes: usize) -> Option<Case> {
+    case.run(move |node| async move {
         begin(&node).await;
+        let log = node.logs.borrow()[&the_partition()].clone();
+        let moved = log.set_start_offset(start, Vec::new).await;
+        moved.expect("the disk is well");
         append_to_all(&node, &logs(3), 100).await;
         // It joins what the journal has. Nobody shares a round with it: its frame is written.
-        append_each(&node, &[100, 100]).await;
+        append_each(&node, &[100, value_bytes]).await;
         append_in_epoch(&node, the_partition(), node.epoch + 1);
         append_in_epoch(&node, the_partition(), node.epoch + 2);
         flush(&node).await;
     });
-    let is_meant = ends(&case) == [2, 7, 10, 13, 16] && shares_rounds(&case);
+    let ends = ends(&case);
+    let is_meant = ends.ends_with(&[2, 7, 10, 13, 16]) && shares_rounds(&case);
     write_together(&case, 2);
-    damage(&case, &[1, 2], 7);
+    let second = ends.len().checked_sub(4)?;
+    damage(&case, &[second, second + 1], 7);
     is_meant.then_some(case)
+}
+
+/// All in one chunk.
+fn in_one_chunk(seed: u64) -> Option<Case> {
+    partly_journaled(case_of(seed), Offset(0), 100)
+}
+
+/// The write is in another chunk than the damage before it.
+fn in_another_chunk(seed: u64) -> Option<Case> {
+    let case = case_in(seed, &[64 << 10, 128 << 10]);
+    let case = partly_journaled(case, Offset(0), 14_000)?;
+    assert_two_chunks(&case, &[2, 13, 16]);
+    Some(case)
+}
+
+/// The same, and the log's start has passed all that is whole of the first chunk.
+fn in_front_of_the_log(seed: u64) -> Option<Case> {
+    let case = case_in(seed, &[64 << 10]);
+    let case = partly_journaled(case, Offset(2), 11_500)?;
+    assert_two_chunks(&case, &[2, 2, 13, 16]);
+    Some(case)
+}
+
+/// What is whole ends so, and of it the last two frames lie in a chunk of their own.
+fn assert_two_chunks(case: &Case, whole: &[i64]) {
+    assert_eq!(ends(case), whole);
+    let mut frames = frames_of(case);
+    let rest = frames.split_off(whole.len() - 2);
+    assert_eq!(rest[0].path, rest[1].path);
+    assert!(frames.iter().all(|frame| frame.path != rest[0].path));
 }
 
 /// The second frame is damaged, and the journal has none of it; it has all of the third, which was
@@ -121,7 +152,7 @@ fn journaled_behind(seed: u64) -> Option<Case> {
 
 #[test]
 fn what_the_journal_has_in_part_is_not_where_the_log_ends() {
-    let case = partly_journaled(66).expect("as it is meant to be");
+    let case = in_one_chunk(66).expect("as it is meant to be");
     for start in 0..3 {
         case.run(move |node| async move {
             let log = node.logs.borrow()[&the_partition()].clone();
@@ -143,26 +174,16 @@ fn shares_rounds(case: &Case) -> bool {
     })
 }
 
-/// The first start behind the damage writes a checkpoint, is killed at each of its operations, and
-/// the next ones find what it would have found.
+/// The first start behind the damage writes a checkpoint and is killed at each of its operations,
+/// the second one somewhere, and the next ones find what the first would have found.
 fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'static [i64]) {
     let seeds = (70..).filter(|seed| damaged_case(*seed).is_some());
     for seed in seeds.take(16) {
+        let mut chance = Chance::new(seed, "the second kill");
         for after in 1.. {
             let case = damaged_case(seed).expect("looked at above");
-            let at = case.sim.counts().ops + after;
-            case.sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
-            let world = case.world.clone();
-            let outcome = case.sim.run_cores(1, move |_| {
-                let world = world.clone();
-                async move {
-                    let node = Node::start(&world).await;
-                    checkpoint_all(&node).await;
-                    append_each(&node, &[100]).await;
-                    flush(&node).await;
-                }
-            });
-            case.sim.cancel_crash();
+            let outcome = start_and_kill(&case, after);
+            let _ = start_and_kill(&case, chance.between(1, 80));
             for _ in 0..2 {
                 case.run(move |node| async move {
                     assert_eq!(damaged_offsets(&node).await, damaged, "{seed}, {after}");
@@ -178,6 +199,24 @@ fn check_killed_everywhere(damaged_case: fn(u64) -> Option<Case>, damaged: &'sta
     }
 }
 
+/// Starts the broker and takes its power at an operation.
+fn start_and_kill(case: &Case, after: u64) -> Outcome {
+    let at = case.sim.counts().ops + after;
+    case.sim.crash_at(CrashPoint::DiskOp(at), Crash::PowerLoss);
+    let world = case.world.clone();
+    let outcome = case.sim.run_cores(1, move |_| {
+        let world = world.clone();
+        async move {
+            let node = Node::start(&world).await;
+            checkpoint_all(&node).await;
+            append_each(&node, &[100]).await;
+            flush(&node).await;
+        }
+    });
+    case.sim.cancel_crash();
+    outcome
+}
+
 #[test]
 fn a_start_behind_damage_and_a_torn_write_may_be_killed_anywhere() {
     check_killed_everywhere(journaled_behind, &[2, 3]);
@@ -185,7 +224,17 @@ fn a_start_behind_damage_and_a_torn_write_may_be_killed_anywhere() {
 
 #[test]
 fn so_may_one_that_ends_the_log_behind_what_the_journal_has() {
-    check_killed_everywhere(partly_journaled, &[4, 5, 6, 7, 8, 9]);
+    check_killed_everywhere(in_one_chunk, &[4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn so_may_one_that_finds_the_rest_of_the_torn_write_in_another_chunk() {
+    check_killed_everywhere(in_another_chunk, &[4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn so_may_one_that_finds_the_damage_where_the_log_starts() {
+    check_killed_everywhere(in_front_of_the_log, &[4, 5, 6, 7, 8, 9]);
 }
 
 #[test]
@@ -228,7 +277,7 @@ fn a_torn_write_that_was_cut_off_at_the_end_says_nothing_of_damage_before_it() {
 
 #[test]
 fn a_checkpoint_without_space_does_not_forget_a_loss() {
-    let case = partly_journaled(66).expect("as it is meant to be");
+    let case = in_one_chunk(66).expect("as it is meant to be");
     for _ in 0..2 {
         remove_free_chunks(&case.sim);
         case.sim.disk().inject(no_space());

@@ -296,12 +296,7 @@ fn an_idle_log_keeps_no_tail_of_what_only_the_journal_had() {
     on_a_core(move || {
         let path = path.clone();
         async move {
-            let config = StoreConfig {
-                seal_idle: Duration::from_millis(20),
-                tail_unread: Duration::ZERO,
-                ..StoreConfig::default()
-            };
-            let node = Node::start(&path, 40, 1, config).await;
+            let node = Node::start(&path, 40, 1, keeps_no_tail()).await;
             let tasks: Vec<_> = node
                 .logs
                 .iter()
@@ -333,12 +328,7 @@ fn a_read_from_the_disk_is_whole_whether_its_core_writes_or_not() {
     on_a_core(move || {
         let path = path.clone();
         async move {
-            let config = StoreConfig {
-                seal_idle: Duration::from_millis(20),
-                tail_unread: Duration::ZERO,
-                ..StoreConfig::default()
-            };
-            let node = Node::start(&path, usize::from(CORES) + 1, 1, config).await;
+            let node = Node::start(&path, usize::from(CORES) + 1, 1, keeps_no_tail()).await;
             // Both are of the first store.
             let (read, written) = (&node.logs[0], &node.logs[usize::from(CORES)]);
             append(read, 9, VALUE_BYTES).await;
@@ -358,6 +348,15 @@ fn a_read_from_the_disk_is_whole_whether_its_core_writes_or_not() {
             }
         }
     });
+}
+
+/// A log that gets nothing is sealed soon, and its tail is given back at once.
+fn keeps_no_tail() -> StoreConfig {
+    StoreConfig {
+        seal_idle: Duration::from_millis(20),
+        tail_unread: Duration::ZERO,
+        ..StoreConfig::default()
+    }
 }
 
 /// Waits until every log is sealed and has given back what it owned.
