@@ -436,7 +436,7 @@ pub(crate) fn effects(s: &mut Session) {
                 let response = probe.exchange(v, &probed);
                 in_force(&response.responses[0].partition_responses[0])
             });
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(300));
             let recorded = request(-1, vec![data(v, &topic, &[(0, Some(batch.clone()))])]);
             s.call(&mut p, label, v, &recorded);
         };

@@ -1,5 +1,6 @@
 //! Fetch: versions, limits, waiting, sessions, epochs.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{
@@ -259,6 +260,15 @@ pub(crate) fn offsets(s: &mut Session) {
     }
 }
 
+// Bounds between what may happen and what else could, far from both: a busy machine holds up either
+// broker now and then.
+
+/// Less than the 5 s that it would have waited.
+const DID_NOT_WAIT: Duration = Duration::from_secs(4);
+const WAITED_600_MS: Range<Duration> = Duration::from_millis(550)..Duration::from_secs(5);
+/// Less than the 10 s that it would have waited without the append.
+const WOKEN_AFTER_200_MS: Range<Duration> = Duration::from_millis(150)..Duration::from_secs(9);
+
 pub(crate) fn waiting(s: &mut Session) {
     let t = s.topic("waited-for", 2, &[]);
     s.append(&t, 0, Batch::sized(1, 100).bytes());
@@ -279,15 +289,9 @@ pub(crate) fn waiting(s: &mut Session) {
         let there = s.append(&t, 0, Batch::sized(1, 100).bytes());
         let end = there + 1;
         let took = timed(s, &mut c, "enough bytes", wait(there, 5000, 1));
-        s.fact(
-            &format!("v{v}: it does not wait"),
-            took < Duration::from_millis(1500),
-        );
+        s.fact(&format!("v{v}: it does not wait"), took < DID_NOT_WAIT);
         let took = timed(s, &mut c, "no bytes in time", wait(end, 600, 1));
-        s.fact(
-            &format!("v{v}: it waits"),
-            (550..2500).contains(&took.as_millis()),
-        );
+        s.fact(&format!("v{v}: it waits"), WAITED_600_MS.contains(&took));
         let took = timed(
             s,
             &mut c,
@@ -296,25 +300,19 @@ pub(crate) fn waiting(s: &mut Session) {
         );
         s.fact(
             &format!("v{v}: it waits for more"),
-            (550..2500).contains(&took.as_millis()),
+            WAITED_600_MS.contains(&took),
         );
         let took = timed(s, &mut c, "min bytes 0", wait(end, 5000, 0));
-        s.fact(
-            &format!("v{v}: nothing is awaited"),
-            took < Duration::from_millis(1500),
-        );
+        s.fact(&format!("v{v}: nothing is awaited"), took < DID_NOT_WAIT);
         let took = timed(s, &mut c, "an error", wait(end + 50, 5000, 1));
         s.fact(
             &format!("v{v}: an error does not wait"),
-            took < Duration::from_millis(1500),
+            took < DID_NOT_WAIT,
         );
         let both = request(vec![topic(v, &t, &[from(0, end), from(9, 0)])]);
         let both = both.with_max_wait_ms(5000).with_min_bytes(1);
         let took = timed(s, &mut c, "an error beside", both);
-        s.fact(
-            &format!("v{v}: nor an error beside"),
-            took < Duration::from_millis(1500),
-        );
+        s.fact(&format!("v{v}: nor an error beside"), took < DID_NOT_WAIT);
 
         // Woken by an append, to either of two partitions.
         for partition in [0, 1] {
@@ -336,7 +334,7 @@ pub(crate) fn waiting(s: &mut Session) {
             let took = started.elapsed();
             s.fact(
                 &format!("v{v}: an append to partition {partition} ends the wait"),
-                (150..2500).contains(&took.as_millis()),
+                WOKEN_AFTER_200_MS.contains(&took),
             );
             let bytes = |r: &FetchResponse| -> usize {
                 let partitions = r.responses.iter().flat_map(|t| &t.partitions);

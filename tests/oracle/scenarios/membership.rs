@@ -13,6 +13,9 @@ use crate::session::{Connection, Session, eventually, text};
 
 const REBALANCE_IN_PROGRESS: i16 = 27;
 
+/// By then a broker has taken what another connection has sent to it, also on a busy machine.
+const ARRIVED: Duration = Duration::from_millis(300);
+
 /// Versions of join, sync, heartbeat and leave that a client of one age uses together.
 fn ages(s: &Session) -> Vec<(i16, i16, i16, i16)> {
     let newest = (
@@ -103,7 +106,7 @@ pub(crate) fn three_members(s: &mut Session) {
         let generation = first.generation_id;
         // A follower waits for its share.
         c1.send(sync, &follower(m1, sync, generation, &first.protocol_name));
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(ARRIVED);
         s.call(
             c0,
             "heartbeat while the others wait",
@@ -141,7 +144,7 @@ pub(crate) fn three_members(s: &mut Session) {
         let generation = first.generation_id;
         c1.send(sync, &follower(m1, sync, generation, &first.protocol_name));
         c2.send(sync, &follower(m2, sync, generation, &first.protocol_name));
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(ARRIVED);
         // A member that the leader forgets gets nothing.
         let shares = [(m0.id.clone(), "0"), (m1.id.clone(), "1")];
         s.call(
@@ -158,7 +161,7 @@ pub(crate) fn three_members(s: &mut Session) {
         s.call(c0, "the leader leaves", leave, &m0.leaving(leave));
         await_rebalance(c1, m1, beat, generation);
         c1.send(join, &m1.joining(join));
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(ARRIVED);
         let third = c2.exchange(join, &m2.joining(join));
         let (second, _) = c1.receive::<JoinGroupRequest>();
         // Kafka takes any of those who are left for the leader.
