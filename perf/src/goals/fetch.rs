@@ -177,13 +177,10 @@ pub(super) fn cold_reader(stage: &Stage) -> Result<Vec<Part>, Problem> {
             disk.fastest.bytes_per_second / 1e6,
         )
     });
-    let names = ["", "disk's MB/s in few reads"];
-    let few = Measured::of_pairs(&pairs, names, |_, (_, disk)| {
-        (1.0, disk.few.bytes_per_second / 1e6)
-    });
-    let read = read.map(|measured| match &few {
-        Ok(few) => measured.figures(&few.figures[1..]),
-        Err(_) => measured,
+    let read = read.map(|measured| {
+        measured.median(&pairs, "disk's MB/s in few reads", |_, (_, disk)| {
+            disk.few.bytes_per_second / 1e6
+        })
     });
     Ok(vec![
         Part::new(
