@@ -22,9 +22,12 @@ pub(super) const HEADER_COPY_POSITION: u64 = FRAME_ALIGNMENT_BYTES as u64;
 pub(super) const FRAMES_POSITION: u64 = 2 * FRAME_ALIGNMENT_BYTES as u64;
 /// Bytes of the header that are not zero; less than a sector, so that it is never torn.
 pub(super) const CHUNK_HEADER_BYTES: usize = 192;
-/// Blocks at the end of the frames that only a mark (the last but one) and a tombstone (the last)
-/// may use: a full disk must not keep retention and deletion from making room.
+/// Two blocks behind the batches that only marks may use: one for a seal, so that the last group
+/// has one wherever it ends, and one for a move of the log's start, which a full disk must not keep
+/// from making room.
 const MARK_RESERVE_BYTES: u64 = 2 * FRAME_ALIGNMENT_BYTES as u64;
+/// A block behind these that only a tombstone may use: deletion makes room, too.
+const TOMBSTONE_RESERVE_BYTES: u64 = FRAME_ALIGNMENT_BYTES as u64;
 
 /// No file of a greater number is one of ours: there are numbers left behind it.
 const CHUNK_ID_MAX: u64 = u64::MAX / 2;
@@ -68,19 +71,19 @@ pub(super) struct Chunk {
 /// What a frame may occupy of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// Batches and seals.
+    /// Batches, and marks of more than a block.
     Ordinary,
-    /// A move of the log start: one block more.
+    /// A seal or a move of the log start, of one block: two blocks more.
     Mark,
-    /// A tombstone: two blocks more.
+    /// A tombstone: three blocks more.
     Tombstone,
 }
 
 /// Where frames end in a chunk of `size_bytes`, and its footer starts or its reserve begins.
 pub(super) fn frames_end(size_bytes: u64, room: Room) -> u64 {
     let reserved = match room {
-        Room::Ordinary => MARK_RESERVE_BYTES,
-        Room::Mark => MARK_RESERVE_BYTES / 2,
+        Room::Ordinary => MARK_RESERVE_BYTES + TOMBSTONE_RESERVE_BYTES,
+        Room::Mark => TOMBSTONE_RESERVE_BYTES,
         Room::Tombstone => 0,
     };
     size_bytes.saturating_sub(footer_bytes(size_bytes) + reserved)
@@ -474,7 +477,7 @@ mod tests {
 
     #[test]
     fn a_chunk_of_a_few_blocks_still_holds_frames() {
-        assert_eq!(frame_capacity(32_768), 12_288);
+        assert_eq!(frame_capacity(32_768), 8192);
         assert_eq!(frames_end(32_768, Room::Mark), 24_576);
         assert_eq!(frames_end(32_768, Room::Tombstone), 28_672);
         assert_eq!(frame_capacity(8192), 0);

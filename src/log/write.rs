@@ -335,7 +335,9 @@ impl State {
             return Step::Write(vec![self.build_waiting(writer)]);
         }
         if group.is_seal {
-            // A seal is not worth a chunk. The tail stays ambiguous until something is appended.
+            // Behind batches it has a place. It is not worth a chunk where it has none: behind
+            // marks that have taken both, or behind a loss. The end stays ambiguous until more is
+            // appended.
             self.queued.pop_front();
             self.sealed = self.queued.is_empty() && self.open.is_none();
             return Step::Write(Vec::new());
@@ -698,9 +700,7 @@ impl State {
 fn room_of(group: &Group) -> Room {
     match group.kind {
         FrameKind::Tombstone => Room::Tombstone,
-        FrameKind::Mark if !group.is_seal && group.frame_bytes() <= FRAME_ALIGNMENT_BYTES => {
-            Room::Mark
-        }
+        FrameKind::Mark if group.frame_bytes() <= FRAME_ALIGNMENT_BYTES => Room::Mark,
         FrameKind::Data | FrameKind::Mark => Room::Ordinary,
     }
 }

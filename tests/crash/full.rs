@@ -318,6 +318,37 @@ fn a_log_start_that_does_not_go_ahead_keeps_its_owners_state() {
     small.check_restart();
 }
 
+/// A log of this many frames is idle; then there is no space, and its start moves.
+fn check_move_behind_a_seal(count: usize) {
+    let store = StoreConfig {
+        prewrite: false,
+        ..tiny_store()
+    };
+    let small = Small::new(1 << 30, store, &[p()]);
+    small.run(move |node| async move {
+        for _ in 0..count {
+            assert!(node.append(p(), |base, epoch| batch(0, base, epoch, 1, 100)));
+            durable(&node, p()).await;
+        }
+        io::sleep(Duration::from_secs(10)).await;
+        with_disk(|disk| disk.options_mut().capacity_bytes = disk.used_bytes());
+        delete_records(&node, p()).await;
+    });
+    let lying = frames(&small, p());
+    let last = &lying[lying.len() - 3..];
+    let kinds = last.iter().map(|(_, _, frame)| frame.kind);
+    let meant = [FrameKind::Data, FrameKind::Mark, FrameKind::Mark];
+    assert!(kinds.eq(meant), "{count} frames");
+    assert!(last.iter().all(|(path, _, _)| *path == last[0].0));
+    small.check_restart();
+}
+
+#[test]
+fn behind_a_seal_a_log_start_has_a_place_wherever_in_its_chunk_that_ends() {
+    // One more frame each time, over the end of a chunk.
+    (1..=6).for_each(check_move_behind_a_seal);
+}
+
 #[test]
 fn a_chunk_that_was_found_begun_and_empty_is_used_again() {
     let small = Small::new(1 << 30, tiny_store(), &[p(), q()]);

@@ -57,7 +57,7 @@ pub fn partition(topic: u8, index: i32) -> PartitionId {
 /// Chunks of a few blocks: every run rolls and recycles.
 pub fn tiny_store() -> StoreConfig {
     StoreConfig {
-        chunk_bytes: vec![32 << 10, 64 << 10, 2 << 20],
+        chunk_bytes: vec![36 << 10, 68 << 10, 2 << 20],
         hot_bytes: 64 << 10,
         journal_bytes: 64 << 10,
         reserve_bytes: 0,

@@ -318,6 +318,19 @@ fn damage_below_what_was_durable_is_kept_apart_and_nothing_behind_it_is_lost() {
 }
 
 #[test]
+fn the_last_frame_of_a_sealed_log_is_missed_wherever_in_its_chunk_it_ends() {
+    // One more frame each time, over the ends of two chunks.
+    for count in 1..=16 {
+        let last = count as i64 * 3;
+        check_erased(
+            &[100; 16][..count],
+            &[count - 1],
+            std::slice::from_ref(&(last - 3..last)),
+        );
+    }
+}
+
+#[test]
 fn a_tail_that_was_cut_off_never_comes_back() {
     let case = Case::new();
     // Two frames in flight together behind a durable one: neither claims the other.

@@ -117,7 +117,7 @@ fn in_another_chunk(seed: u64) -> Option<Case> {
 
 /// The same, and the log's start has passed all that is whole of the first chunk.
 fn in_front_of_the_log(seed: u64) -> Option<Case> {
-    let case = case_in(seed, &[64 << 10]);
+    let case = case_in(seed, &[68 << 10]);
     let case = partly_journaled(case, Offset(2), 11_500)?;
     assert_two_chunks(&case, &[2, 2, 13, 16]);
     Some(case)
