@@ -19,8 +19,8 @@ use crate::io::mailbox::{self, MailSender, Mailbox};
 use crate::limits::{CONNECTIONS_PER_CORE_MAX, GUESTS_WAITING_MAX};
 use crate::model::CoreId;
 
-/// The connections of all cores, counted. Shared by them, because the kernel decides which core
-/// gets a connection; locked when one begins and when it ends, never between.
+/// The connections of all cores, counted. Shared by them, because bounds and turns are of all
+/// together; locked when a connection begins and when it ends, never between.
 pub struct Admission {
     connections_max: usize,
     per_ip_max: usize,
