@@ -267,6 +267,10 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
             return Ok(());
         }
         let mut reader = self.reader(None).await?;
+        if self.lacks_a_torn_beginning(&mut reader).await? {
+            self.end_before_the_beginning();
+            return Ok(());
+        }
         loop {
             let position = self.last().end_position;
             match self.look(&mut reader, position).await? {
@@ -292,6 +296,43 @@ impl<'a, R: FnMut(Replay<'_>)> Run<'a, R> {
                 }
             }
         }
+    }
+
+    /// Whether the first chunk that is there is the rest of what a power cut has torn: the first
+    /// frames of a log may be in flight in several chunks. If the first of these never came to
+    /// be, nothing in the others knows of anything durable. If the chunk is not there because the
+    /// log's start has passed it, or because the log is being deleted, frames behind say so. What
+    /// of the beginning is durable all the same the journal has. Where nothing tells, it may be
+    /// damage.
+    async fn lacks_a_torn_beginning(&mut self, reader: &mut ChunkReader) -> io::Result<bool> {
+        if self.chain.next_sequence == 1 || self.chain.durable_through > 0 {
+            return Ok(false);
+        }
+        let first = reader.frame_header(FRAMES_POSITION, self.id).await?;
+        if first.is_some_and(|frame| frame.durable_through > 0) {
+            return Ok(false);
+        }
+        let sightings = self.sightings(reader, u64::MAX).await?;
+        self.judge(&sightings);
+        let mut frames = sightings.iter().map(|seen| &seen.frame);
+        let told = frames.clone().map(|frame| frame.log_start_offset).max();
+        let is_deleted = frames.any(|frame| frame.kind == FrameKind::Tombstone);
+        let base_offset = self.chain.end_offset;
+        let is_journaled = self.journaled.iter().any(|range| range.start < base_offset);
+        Ok(self.chain.durable_through == 0
+            && told < Some(base_offset)
+            && !is_deleted
+            && (told.is_some() || is_journaled))
+    }
+
+    /// Nothing of the log is in frames.
+    fn end_before_the_beginning(&mut self) {
+        for chunk in self.chunks.drain(..) {
+            let generation = chunk.chunk.stamp.generation;
+            self.store.retire(chunk.chunk, generation);
+        }
+        self.chain = Chain::empty();
+        self.recovery.cut = Some(Offset::ZERO);
     }
 
     fn last(&self) -> &LogChunk {

@@ -336,3 +336,56 @@ fn frames_behind_much_damage_are_no_rest_of_a_torn_write() {
         });
     }
 }
+
+/// A log's first frame, small, and its second, which is too large for the same chunk, go out
+/// together, and the power takes the first chunk.
+fn lose_the_first_chunk(case: &Case, acked: i64) {
+    write_together(case, 1);
+    let frames = frames_of(case);
+    assert_eq!(frames.len(), 2);
+    assert_ne!(frames[0].path, frames[1].path);
+    assert_eq!(frames[1].header.durable_through, 0, "in flight together");
+    let path = frames[0].path.clone();
+    let outcome = case.sim.run_cores(1, move |_| {
+        let path = path.clone();
+        async move {
+            let removed = io::fs::remove_file(&path).await;
+            removed.expect("the disk is well");
+        }
+    });
+    assert_eq!(outcome, Outcome::Finished);
+    promised(case, acked);
+    // Twice: what the first start finds the second finds, too.
+    for _ in 0..2 {
+        case.run(move |node| async move {
+            let log = node.logs.borrow()[&the_partition()].clone();
+            assert_eq!(log.end_offset(), Offset(acked));
+        });
+    }
+    case.run(|node| async move { append_each(&node, &[100, 300_000]).await });
+    case.run(|_| async {});
+}
+
+#[test]
+fn a_log_whose_first_chunk_never_came_to_be_is_empty() {
+    let case = case_of(91);
+    case.run(|node| async move {
+        let id = the_partition();
+        assert!(node.append(id, |base, epoch| batch(0, base, epoch, 3, 100)));
+        append_each(&node, &[300_000]).await;
+    });
+    lose_the_first_chunk(&case, 0);
+}
+
+#[test]
+fn a_log_whose_first_chunk_never_came_to_be_has_what_the_journal_has() {
+    let case = case_of(92);
+    case.run(|node| async move {
+        for _ in 0..4 {
+            append_to_all(&node, &logs(3)[1..], 100).await;
+        }
+        append_to_all(&node, &logs(3), 100).await;
+        append_each(&node, &[300_000]).await;
+    });
+    lose_the_first_chunk(&case, 2);
+}
