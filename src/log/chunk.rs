@@ -7,6 +7,7 @@ use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Serialize};
 
 use crate::frame::{ChunkStamp, FrameHeader, Incarnation, may_be_counted};
+use crate::io::AlignedBuf;
 use crate::limits::{FRAME_ALIGNMENT_BYTES, LOG_GROUP_BYTES_MAX};
 use crate::model::{Offset, PartitionId, Timestamp, TopicId};
 
@@ -373,6 +374,15 @@ impl ChunkHeader {
             stamped: frame.written,
         }
     }
+}
+
+/// Both copies of a header, as they are written: one write, so that a crash tears it at most
+/// between the copies.
+pub(super) fn header_blocks(header: &ChunkHeader) -> bytes::Bytes {
+    let mut blocks = AlignedBuf::zeroed(FRAMES_POSITION as usize);
+    header.write(&mut blocks);
+    header.write(&mut blocks[HEADER_COPY_POSITION as usize..]);
+    blocks.freeze()
 }
 
 #[cfg(test)]

@@ -8,10 +8,9 @@ use crate::frame::{ChunkStamp, FrameKind};
 use crate::io::{self, Sync};
 use crate::metrics::{self, Counter};
 
-use super::chunk::ChunkHeader;
+use super::chunk::{ChunkHeader, header_blocks};
 use super::group::Group;
 use super::handle::Log;
-use super::pool::header_blocks;
 use super::state::{Goal, Phase};
 use super::store::Stopped;
 

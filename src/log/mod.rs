@@ -71,8 +71,9 @@
 //! of the core's `journal`, and become frames later. `read` serves from the `hot` buffers or the
 //! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
 //! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
-//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, those
-//! that `prewrite` has filled with zeros ahead of need, open `files`, `cache` of indexes.
+//! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, how
+//! they are made (`create`) and filled with zeros ahead of need (`prewrite`), open `files`, `cache`
+//! of indexes.
 
 mod handle;
 mod settings;
@@ -102,6 +103,7 @@ mod link;
 
 mod cache;
 mod chunk;
+mod create;
 mod files;
 mod pool;
 mod prewrite;

@@ -1,12 +1,11 @@
-//! The free chunks of one shard: taken, created, recycled, removed.
+//! The free chunks of one shard: taken, recycled, removed.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::frame::ChunkStamp;
-use crate::io::{self, AlignedBuf, ErrorKind, File, Open, Sync, fs};
+use crate::io::fs;
 
-use super::chunk::{Chunk, ChunkHeader, ChunkId, FRAMES_POSITION, HEADER_COPY_POSITION};
+use super::chunk::{Chunk, ChunkHeader, ChunkId, FRAMES_POSITION};
 use super::store::ChunkStore;
 
 /// A chunk that belongs to nobody; its header may still name a former owner who has dropped it
@@ -49,15 +48,6 @@ struct Retired {
     chunk: Rc<Chunk>,
     /// What its header on the disk says now.
     generation: u64,
-}
-
-/// Why no chunk could be created.
-#[derive(Debug)]
-pub(super) enum CreateError {
-    /// No space, or too many open files: worth trying again later.
-    Full,
-    /// A write or a sync failed, or the disk cannot be used: the data directory has stopped.
-    Stopped,
 }
 
 impl FreeChunks {
@@ -160,7 +150,7 @@ impl FreeChunks {
         surplus
     }
 
-    fn new_id(&mut self) -> ChunkId {
+    pub(super) fn new_id(&mut self) -> ChunkId {
         let id = self.next_id;
         self.next_id += self.id_step;
         ChunkId(id)
@@ -210,67 +200,6 @@ impl Shelf {
 }
 
 impl ChunkStore {
-    /// Creates a chunk file: allocated, formatted and synced under a name that a restart removes,
-    /// then renamed. So a file with a chunk's name always has a header, and one whose header
-    /// cannot be read is damaged, not new.
-    pub(super) async fn create_chunk(
-        &self,
-        size_bytes: u64,
-        privileged: bool,
-    ) -> Result<FreeChunk, CreateError> {
-        let _permit = self.creating.acquire().await.expect("never closed");
-        if self.is_stopped() {
-            return Err(CreateError::Stopped);
-        }
-        // What others are about to take counts as taken: the reserve must not fall to a rush.
-        let begun = self.begin_allocation(size_bytes);
-        if !privileged && !self.has_space(begun.total_bytes()).await {
-            return Err(CreateError::Full);
-        }
-        let id = self.free.borrow_mut().new_id();
-        let unfinished = self.files.dir().join(id.unfinished_name());
-        let file = match allocated(&unfinished, size_bytes).await {
-            Ok(file) => file,
-            // Whatever refused it (no space, no quota, no file handle), nothing was promised yet.
-            Err(error) => {
-                tracing::warn!("no chunk of {size_bytes} bytes could be allocated: {error}");
-                let _ = fs::remove_file(&unfinished).await;
-                return Err(CreateError::Full);
-            }
-        };
-        match self.finish_chunk(&file, id, size_bytes).await {
-            Ok(()) => Ok(FreeChunk::unused(id, size_bytes)),
-            Err(error) => {
-                self.stop(&format!(
-                    "chunk {} could not be formatted: {error}",
-                    id.file_name()
-                ));
-                Err(CreateError::Stopped)
-            }
-        }
-    }
-
-    async fn finish_chunk(&self, file: &File, id: ChunkId, size_bytes: u64) -> io::Result<()> {
-        if file.alignment() > FRAMES_POSITION as usize / 2 {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        let header = ChunkHeader::free(id, ChunkStamp::default(), size_bytes);
-        file.write_at(header_blocks(&header), 0, Sync::Data).await?;
-        file.sync().await?;
-        let dir = self.files.dir();
-        fs::rename(dir.join(id.unfinished_name()), dir.join(id.file_name())).await?;
-        fs::sync_dir(dir).await
-    }
-
-    /// Whether all allocations that were begun leave the reserve alone.
-    async fn has_space(&self, size_bytes: u64) -> bool {
-        match fs::space(self.files.dir()).await {
-            Ok(space) => space.available_bytes >= size_bytes + self.config.reserve_bytes,
-            // Not known: the allocation itself will tell.
-            Err(_) => true,
-        }
-    }
-
     /// Removes the files of free chunks beyond the bound. Needs no sync: a file that comes back
     /// after a crash is a free chunk again.
     pub(super) async fn remove_surplus(&self) {
@@ -285,24 +214,10 @@ impl ChunkStore {
     }
 }
 
-async fn allocated(path: &std::path::Path, size_bytes: u64) -> io::Result<File> {
-    let file = File::open(path, Open::CreateNew).await?;
-    file.allocate(size_bytes).await?;
-    Ok(file)
-}
-
-/// Both copies of a header, as they are written: one write, so that a crash tears it at most
-/// between the copies.
-pub(super) fn header_blocks(header: &ChunkHeader) -> bytes::Bytes {
-    let mut blocks = AlignedBuf::zeroed(FRAMES_POSITION as usize);
-    header.write(&mut blocks);
-    header.write(&mut blocks[HEADER_COPY_POSITION as usize..]);
-    blocks.freeze()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::ChunkStamp;
     use crate::limits::CHUNKS_FREE_BYTES_MAX;
 
     fn free(id: u64, size_bytes: u64) -> FreeChunk {

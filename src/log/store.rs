@@ -20,11 +20,12 @@ use crate::model::{CoreId, PartitionId};
 use super::cache::IndexCache;
 use super::checkpoint::Remembered;
 use super::chunk::{Chunk, frame_capacity};
+use super::create::{CreateError, Naming};
 use super::files::Files;
 use super::handle::Log;
 use super::hot::HotTails;
 use super::journal::Journal;
-use super::pool::{CreateError, FreeChunk, FreeChunks};
+use super::pool::{FreeChunk, FreeChunks};
 use super::prewrite::Prewriting;
 use super::scan::{Found, Pool};
 use super::settings::StoreConfig;
@@ -43,6 +44,7 @@ pub struct ChunkStore {
     pub(super) files: Files,
     pub(super) free: RefCell<FreeChunks>,
     pub(super) creating: Semaphore,
+    pub(super) naming: Naming,
     pub(super) indexes: IndexCache,
     pub(super) hot: HotTails,
     pub(super) journal: Journal,
@@ -138,6 +140,7 @@ impl ChunkStore {
             files: Files::new(dir.join(CHUNKS_DIR), config.files_open_max),
             free: RefCell::new(free),
             creating: Semaphore::new(CHUNKS_CREATING_MAX),
+            naming: Naming::new(),
             indexes: IndexCache::new(),
             hot: HotTails::new(config.hot_bytes),
             journal: Journal::new(config.journal_chunk_bytes()),

@@ -15,11 +15,14 @@ use crate::limits::{
 use crate::metrics::{self, Counter, Gauge, Stage};
 use crate::model::{Offset, PartitionId, Timestamp};
 
-use super::chunk::{Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity};
+use super::chunk::{
+    Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, Room, frame_capacity, header_blocks,
+};
+use super::create::CreateError;
 use super::group::{Group, frame_bytes};
 use super::handle::{Log, LogEvent};
 use super::index::footer_bytes;
-use super::pool::{CreateError, FreeChunk, header_blocks};
+use super::pool::FreeChunk;
 use super::settings::Durability;
 use super::state::{Boundary, Flight, FlyingFrame, LogChunk, State};
 use super::store::{ChunkStore, Stopped};

@@ -17,9 +17,9 @@ use crate::limits::{
 use crate::metrics::{self, Counter, Gauge};
 use crate::model::{Offset, PartitionId, TopicId};
 
-use super::super::chunk::{Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION};
+use super::super::chunk::{Chunk, ChunkHeader, ChunkRole, FRAMES_POSITION, header_blocks};
 use super::super::handle::Log;
-use super::super::pool::{FreeChunk, header_blocks};
+use super::super::pool::FreeChunk;
 use super::super::state::{Goal, Phase, Released, State};
 use super::super::store::{ChunkStore, Stopped};
 use super::replay::Owed;
