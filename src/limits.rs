@@ -120,7 +120,16 @@ pub const PREWRITTEN_SMALLEST_COUNT: usize = 4;
 pub const PREWRITTEN_COUNT: usize = 1;
 /// Chunks that one core creates to be written ahead of need, in bytes of all together.
 pub const PREWRITTEN_BYTES_MAX: u64 = 256 << 20;
-/// The same, as a part of the free space: one in so many bytes.
+/// A log asks for its next chunk when it will need it within this time, in ms.
+pub const CHUNK_AHEAD_MS: u64 = 1_000;
+/// Free chunks of one core, in bytes of all together, up to which more of a size are created for
+/// logs that will soon need them.
+pub const CHUNKS_AHEAD_BYTES_MAX: u64 = 512 << 20;
+/// Chunks that one core creates at the same time before they are needed.
+pub const CHUNKS_AHEAD_AT_ONCE: usize = 4;
+/// What is created before it is needed, as a part of the free space: one in so many bytes.
+pub const CHUNKS_AHEAD_SPACE_SHARE: u64 = 8;
+/// The same for what is created to be written with zeros.
 pub const PREWRITTEN_SPACE_SHARE: u64 = 64;
 /// Space left on the file system for the metadata log, in bytes: other logs get no new chunk below.
 pub const STORAGE_RESERVE_BYTES: u64 = 64 << 20;

@@ -155,6 +155,8 @@ figures! {
         PrewrittenBytes = "prewritten_bytes",
         /// Chunks that a log took with blocks that nothing was written to yet.
         UnwrittenChunksTaken = "unwritten_chunks_taken",
+        /// Chunks that a log had to wait for, because none was free.
+        ChunkWaits = "chunk_waits",
         /// Rounds of the journal, each one write for the small groups of many partitions.
         JournalRounds = "journal_rounds",
         /// What those rounds held: one part of one partition each.

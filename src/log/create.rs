@@ -114,11 +114,16 @@ impl ChunkStore {
 
     /// Whether all allocations that were begun leave the reserve alone.
     async fn has_space(&self, size_bytes: u64) -> bool {
-        match fs::space(self.files.dir()).await {
-            Ok(space) => space.available_bytes >= size_bytes + self.config.reserve_bytes,
-            // Not known: the allocation itself will tell.
-            Err(_) => true,
-        }
+        let spare = self.spare_bytes().await;
+        // Where it is not known the allocation itself will tell.
+        spare.is_none_or(|spare| spare >= size_bytes)
+    }
+
+    /// What the file system has left above the reserve; `None` if it does not say.
+    pub(super) async fn spare_bytes(&self) -> Option<u64> {
+        let space = fs::space(self.files.dir()).await.ok()?;
+        let reserve = self.config.reserve_bytes;
+        Some(space.available_bytes.saturating_sub(reserve))
     }
 }
 

@@ -42,6 +42,7 @@ impl Log {
                 false => state.drop_hot(),
             };
             state.seal_scheduled = stays;
+            state.foretold = None;
             let file = state.chunks.back().map(|last| last.chunk.id);
             (hot, file, open && !state.sealed, stays)
         };
@@ -148,6 +149,7 @@ impl Log {
         let bytes: usize = waiting.map(|group| group.unjournaled_bytes()).sum();
         state.queued.clear();
         state.open = None;
+        state.foretold = None;
         state.end_offset = match state.in_flight.iter().rev().find_map(|f| f.frame.as_ref()) {
             Some(frame) => frame.after.end_offset,
             None => state.released.end_offset,

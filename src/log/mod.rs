@@ -72,8 +72,8 @@
 //! disk, `find` by timestamp. `retention` and `lifecycle` move the log's start, seal, delete.
 //! `checkpoint`, `scan` and `recover` are the start; what belongs to a log after a crash is decided
 //! in `link` alone. Under all of them lies the `store` of one shard: `pool` of free `chunk`s, how
-//! they are made (`create`) and filled with zeros ahead of need (`prewrite`), open `files`, `cache`
-//! of indexes.
+//! they are made (`create`), how many (`ahead`), and which with zeros in them (`prewrite`), open
+//! `files`, `cache` of indexes.
 
 mod handle;
 mod settings;
@@ -101,6 +101,7 @@ mod epochs;
 mod index;
 mod link;
 
+mod ahead;
 mod cache;
 mod chunk;
 mod create;

@@ -122,6 +122,11 @@ impl FreeChunks {
         shelf.map_or(0, |shelf| shelf.written.len())
     }
 
+    /// The bytes of all free chunks.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Free chunks of all sizes.
     pub(super) fn total_count(&self) -> usize {
         self.by_size.values().map(Shelf::count).sum()

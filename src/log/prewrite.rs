@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::io::sync::Notify;
-use crate::io::{self, AlignedBuf, ErrorKind, File, Sync, fs};
+use crate::io::{self, AlignedBuf, ErrorKind, File, Sync};
 use crate::limits::{
     FRAME_ALIGNMENT_BYTES, PREWRITE_BYTES, PREWRITE_PAUSE_MS, PREWRITE_PAUSE_MS_MAX,
     PREWRITE_PENDING_BYTES_MAX, PREWRITTEN_BYTES_MAX, PREWRITTEN_COUNT, PREWRITTEN_SMALLEST_COUNT,
@@ -109,12 +109,7 @@ impl ChunkStore {
             foreseen.iter().map(kept).sum::<u64>()
         };
         let after_bytes = reserve_bytes + size_bytes;
-        let Ok(space) = fs::space(self.files.dir()).await else {
-            return false;
-        };
-        let spare = space
-            .available_bytes
-            .saturating_sub(self.config.reserve_bytes);
+        let spare = self.spare_bytes().await.unwrap_or(0);
         after_bytes <= PREWRITTEN_BYTES_MAX && after_bytes <= spare / PREWRITTEN_SPACE_SHARE
     }
 
@@ -123,7 +118,7 @@ impl ChunkStore {
         match self.prewrite_task() {
             None => false,
             // One is on its way already, and is written then.
-            Some(Task::Create(size)) if self.refilling.borrow().contains(&size) => false,
+            Some(Task::Create(size)) if self.is_refilling(size) => false,
             Some(Task::Create(size)) => {
                 if !self.may_create(size).await {
                     return false;
@@ -185,7 +180,8 @@ impl ChunkStore {
         file.write_at(piece, position, Sync::None).await
     }
 
-    fn return_chunk(&self, chunk: FreeChunk) {
+    /// Puts a chunk into the pool that was out of it, or is new.
+    pub(super) fn return_chunk(&self, chunk: FreeChunk) {
         // Whoever lacks space may have come to need it meanwhile.
         match self.is_full() {
             true => self.give_back(vec![chunk]),

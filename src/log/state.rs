@@ -13,6 +13,7 @@ use crate::io::sync::oneshot;
 use crate::limits::{JOURNAL_GROUP_BYTES_MAX, LOG_GROUP_BYTES_MAX, OWNER_STATE_BYTES_MAX};
 use crate::model::{LeaderEpoch, Offset, Timestamp};
 
+use super::ahead::Foretold;
 use super::chunk::{Chunk, ChunkHeader, Room, frames_end};
 use super::epochs::Epochs;
 use super::group::{Group, GroupSize};
@@ -148,6 +149,8 @@ pub(super) struct State {
     /// found begun and empty.
     pub(super) ready: Vec<FreeChunk>,
     pub(super) allocating: bool,
+    /// The store knows that the last chunk will be full soon.
+    pub(super) foretold: Option<Foretold>,
     /// What comes next stands behind a loss, and all before it is being synced.
     pub(super) syncing_before_loss: bool,
 

@@ -1,7 +1,7 @@
 //! The chunk store of one shard: what all of the shard's logs share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::limits::{
 use crate::metrics;
 use crate::model::{CoreId, PartitionId};
 
+use super::ahead::Ahead;
 use super::cache::IndexCache;
 use super::checkpoint::Remembered;
 use super::chunk::{Chunk, frame_capacity};
@@ -59,8 +60,7 @@ pub struct ChunkStore {
     pub(super) remembered: RefCell<BTreeMap<PartitionId, Arc<Remembered>>>,
     directory: Arc<Directory>,
     pub(super) prewriting: Prewriting,
-    /// Sizes of chunk that are being created ahead of need.
-    pub(super) refilling: RefCell<HashSet<u64>>,
+    pub(super) ahead: Ahead,
     full: Cell<bool>,
     /// While there is no space: the smallest chunk that would help anybody, in bytes.
     least_needed: Cell<u64>,
@@ -152,7 +152,7 @@ impl ChunkStore {
             remembered: RefCell::default(),
             directory: pool.directory,
             prewriting: Prewriting::default(),
-            refilling: RefCell::default(),
+            ahead: Ahead::default(),
             full: Cell::new(false),
             least_needed: Cell::new(u64::MAX),
             probing: Cell::new(false),
@@ -319,7 +319,7 @@ impl ChunkStore {
         self.room.notify_waiters();
     }
 
-    /// A free chunk, if there is one; another is created ahead when it was the last of its size.
+    /// A free chunk, if there is one; others are created ahead when too few are left of its size.
     pub(super) fn try_take(&self, wanted: u64, least: u64) -> Option<FreeChunk> {
         let chunk = self.free.borrow_mut().take(wanted, least, self.full.get());
         if let Some(chunk) = chunk {
@@ -356,6 +356,7 @@ impl ChunkStore {
         if let Some(chunk) = self.try_take(wanted, least) {
             return Ok(chunk);
         }
+        metrics::add(metrics::Counter::ChunkWaits, 1);
         if self.wait_for_piece(wanted).await
             && let Some(chunk) = self.try_take(wanted, least)
         {
@@ -496,28 +497,6 @@ impl ChunkStore {
             tracing::warn!("core {}: there is space again", self.core.0);
         }
         self.space_returned.notify_waiters();
-    }
-
-    /// Creates one chunk of this size ahead of need, off the path of any append.
-    fn refill(&self, size_bytes: u64) {
-        let needed = self.free.borrow().count(size_bytes) == 0
-            && self.free_bytes_max() > 0
-            && !self.is_stopped()
-            && self.refilling.borrow_mut().insert(size_bytes);
-        if !needed {
-            return;
-        }
-        let store = self.me.clone();
-        io::spawn(async move {
-            let Some(store) = store.upgrade() else { return };
-            let created = store.create_chunk(size_bytes, false).await;
-            store.refilling.borrow_mut().remove(&size_bytes);
-            if let Ok(chunk) = created {
-                store.free.borrow_mut().put(chunk);
-                store.prewrite_ahead();
-            }
-        })
-        .detach();
     }
 
     /// Tries again, now and then, until there is space.

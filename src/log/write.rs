@@ -91,6 +91,9 @@ impl Log {
                 return;
             }
             let step = state.next_step(&self.store, &writer);
+            if matches!(step, Step::Write(_)) {
+                state.foretell(&self.store, writer.now);
+            }
             drop(state);
             match step {
                 Step::Wait => return,
@@ -266,7 +269,12 @@ impl ChunkStore {
 
     /// The size of the next chunk: the class after the one that filled fast, before the one that
     /// filled slowly, not larger than a segment unless that is smaller than any.
-    fn next_class(&self, last: Option<&LogChunk>, segment_bytes: u64, now: Timestamp) -> u64 {
+    pub(super) fn next_class(
+        &self,
+        last: Option<&LogChunk>,
+        segment_bytes: u64,
+        now: Timestamp,
+    ) -> u64 {
         let classes = &self.config.chunk_bytes;
         let index = match last {
             None => 0,
@@ -397,7 +405,10 @@ impl State {
             };
         }
         let least = store.least_class(frame_bytes);
-        let class = store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now);
+        let class = match self.foretold.take() {
+            Some(foretold) => foretold.size_bytes,
+            None => store.next_class(self.chunks.back(), self.config.segment_bytes, writer.now),
+        };
         let wanted = class.max(least);
         let fits = |ready: &FreeChunk| ready.size_bytes >= least;
         let ready = self.ready.iter().position(fits);

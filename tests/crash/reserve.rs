@@ -43,16 +43,39 @@ fn operations() -> u64 {
     with_disk(|disk| disk.counts().ops)
 }
 
+/// What it has counted of logs that waited for a chunk.
+fn chunk_waits() -> u64 {
+    let board = Board::new(1);
+    board.publish(CoreId(0), &[]);
+    board.read()[0].counter(Counter::ChunkWaits)
+}
+
 async fn append(node: &Node) {
-    assert!(node.append(p(), |base, epoch| batch(0, base, epoch, 1, 2_000)));
-    let log = node.logs.borrow()[&p()].clone();
+    append_to(node, p()).await;
+}
+
+async fn append_to(node: &Node, id: PartitionId) {
+    assert!(node.append(id, |base, epoch| batch(0, base, epoch, 1, 2_000)));
+    let log = node.logs.borrow()[&id].clone();
     let written = log.wait_durable(log.end_offset()).await;
     written.expect("nothing failed");
 }
 
-/// Runs a node on a disk of this capacity, then cuts the power and starts it again.
+/// Runs a node with one partition, as `check_all` does.
 fn check<F>(capacity_bytes: u64, store: StoreConfig, act: impl Fn(Rc<Node>) -> F + Clone + 'static)
 where
+    F: Future<Output = ()> + 'static,
+{
+    check_all(&[p()], capacity_bytes, store, act);
+}
+
+/// Runs a node on a disk of this capacity, then cuts the power and starts it again.
+fn check_all<F>(
+    partitions: &[PartitionId],
+    capacity_bytes: u64,
+    store: StoreConfig,
+    act: impl Fn(Rc<Node>) -> F + Clone + 'static,
+) where
     F: Future<Output = ()> + 'static,
 {
     let disk = DiskOptions {
@@ -60,7 +83,7 @@ where
         ..DiskOptions::default()
     };
     let sim = Simulation::builder(5).disk(disk).build();
-    let world = World::new(store, LogConfig::default(), &[p()]);
+    let world = World::new(store, LogConfig::default(), partitions);
     let started = world.clone();
     let outcome = sim.run_cores(1, move |_| {
         let (world, act) = (started.clone(), act.clone());
@@ -102,6 +125,35 @@ fn a_log_that_grows_finds_its_next_chunk_written() {
         assert!(chunk_files() > 3 && ready > 0);
         // The very first one, and the first one of the second class, which nothing foretold.
         assert!(unwritten <= 2, "{unwritten} were taken as they were");
+    });
+}
+
+#[test]
+fn logs_that_fill_their_chunks_together_wait_for_none() {
+    let ids: Vec<PartitionId> = (0..8).map(|index| partition(1, index)).collect();
+    let all = ids.clone();
+    check_all(&ids, 1 << 30, tiny_store(), move |node| {
+        let ids = all.clone();
+        async move {
+            let mut first_waits = 0;
+            for round in 0..150 {
+                for id in &ids {
+                    append_to(&node, *id).await;
+                }
+                if round == 0 {
+                    // For chunks that nothing foretold.
+                    first_waits = chunk_waits();
+                }
+                assert_eq!(chunk_waits(), first_waits, "round {round}");
+                io::sleep(Duration::from_millis(100)).await;
+            }
+            assert!(first_waits > 0);
+            // Eight logs in three sizes of chunk, and the reserve.
+            let files = chunk_files();
+            assert!((24..40).contains(&files), "{files}");
+            io::sleep(Duration::from_secs(60)).await;
+            assert_eq!(chunk_files(), files, "logs that stop ask for none");
+        }
     });
 }
 

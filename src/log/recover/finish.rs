@@ -149,6 +149,7 @@ impl<R: FnMut(Replay<'_>)> Run<'_, R> {
             in_flight: VecDeque::new(),
             next_flight: 0,
             ready: ready.into_iter().collect(),
+            foretold: None,
             allocating: false,
             syncing_before_loss: false,
             journaled_end: reached.end_offset,
