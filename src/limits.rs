@@ -125,9 +125,10 @@ pub const CHUNK_AHEAD_MS: u64 = 1_000;
 /// Free chunks of one core, in bytes of all together, up to which more of a size are created for
 /// logs that will soon need them.
 pub const CHUNKS_AHEAD_BYTES_MAX: u64 = 512 << 20;
-/// Chunks that one core creates at the same time before they are needed.
+/// Chunks of one size that one core creates at the same time before they are needed.
 pub const CHUNKS_AHEAD_AT_ONCE: usize = 4;
-/// What is created before it is needed, as a part of the free space: one in so many bytes.
+/// The free chunks of one core up to which more are created, as a part of the free space: one in so
+/// many bytes.
 pub const CHUNKS_AHEAD_SPACE_SHARE: u64 = 8;
 /// The same for what is created to be written with zeros.
 pub const PREWRITTEN_SPACE_SHARE: u64 = 64;

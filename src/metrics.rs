@@ -155,7 +155,7 @@ figures! {
         PrewrittenBytes = "prewritten_bytes",
         /// Chunks that a log took with blocks that nothing was written to yet.
         UnwrittenChunksTaken = "unwritten_chunks_taken",
-        /// Chunks that a log had to wait for, because none was free.
+        /// Times that a log had to wait for a chunk, because none was free.
         ChunkWaits = "chunk_waits",
         /// Rounds of the journal, each one write for the small groups of many partitions.
         JournalRounds = "journal_rounds",

@@ -11,6 +11,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Weak;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -21,7 +22,7 @@ use crate::limits::{
 use crate::model::Timestamp;
 
 use super::chunk::{FRAMES_POSITION, Room, frames_end};
-use super::state::{LogChunk, State};
+use super::state::{LogChunk, Phase, State};
 use super::store::ChunkStore;
 
 /// What one shard knows of the chunks that its logs will take.
@@ -55,16 +56,21 @@ impl Drop for Foretold {
 }
 
 impl State {
-    /// Says so, once, when the last chunk will be full within a moment.
+    /// Says so, once, when the last chunk will be full within a moment, and takes it back when it
+    /// will not.
     pub(super) fn foretell(&mut self, store: &ChunkStore, now: Timestamp) {
-        if self.foretold.is_some() || self.allocating || !self.ready.is_empty() {
-            return;
-        }
-        if let Some(last) = self.chunks.back()
-            && fills_soon(last, now)
-        {
-            let size = store.next_class(Some(last), self.config.segment_bytes, now);
-            self.foretold = Some(store.foretell(size));
+        // What closes, seals or deletes a log is written, too, and asks for nothing.
+        let grows = self.phase == Phase::Open
+            && io::now() - self.last_append < Duration::from_millis(CHUNK_AHEAD_MS);
+        let last = self.chunks.back().filter(|last| fills_soon(last, now));
+        match last {
+            Some(last) if grows && !self.allocating && self.ready.is_empty() => {
+                if self.foretold.is_none() {
+                    let size = store.next_class(Some(last), self.config.segment_bytes, now);
+                    self.foretold = Some(store.foretell(size));
+                }
+            }
+            _ => self.foretold = None,
         }
     }
 }
@@ -122,16 +128,17 @@ impl ChunkStore {
         }
         // The first one is worth any space; more of them only a part of what is spare.
         let spare = self.spare_bytes().await.unwrap_or(0);
+        let spare = spare.saturating_sub(self.directory().allocating_bytes());
         let most = CHUNKS_AHEAD_BYTES_MAX.min(spare / CHUNKS_AHEAD_SPACE_SHARE);
         let (free_bytes, none) = {
             let free = self.free.borrow();
             (free.bytes(), free.count(size_bytes) == 0)
         };
-        let count = match free_bytes + lacking as u64 * size_bytes <= most {
-            true => lacking,
-            false if none => 1,
-            false => return false,
-        };
+        let fitting = (most.saturating_sub(free_bytes) / size_bytes) as usize;
+        let count = lacking.min(fitting.max(usize::from(none)));
+        if count == 0 {
+            return false;
+        }
         let created = join_all((0..count).map(|_| self.create_chunk(size_bytes, false))).await;
         let mut all = true;
         for created in created {

@@ -90,6 +90,7 @@ impl Log {
             let mut state = self.state.borrow_mut();
             if state.phase == Phase::Open {
                 state.phase = Phase::Closed;
+                state.foretold = None;
             }
         }
         match select(pin!(self.seal()), pin!(self.wait_stuck())).await {

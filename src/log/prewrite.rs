@@ -182,10 +182,10 @@ impl ChunkStore {
 
     /// Puts a chunk into the pool that was out of it, or is new.
     pub(super) fn return_chunk(&self, chunk: FreeChunk) {
-        // Whoever lacks space may have come to need it meanwhile.
-        match self.is_full() {
-            true => self.give_back(vec![chunk]),
-            false => self.free.borrow_mut().put(chunk),
+        // Whoever lacks space, on whichever core, may have come to need it meanwhile.
+        match self.free_bytes_max() {
+            0 => self.give_back(vec![chunk]),
+            _ => self.free.borrow_mut().put(chunk),
         }
         self.publish_free();
     }

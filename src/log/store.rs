@@ -88,6 +88,13 @@ pub(super) struct Directory {
     pub(super) prewriting: AtomicBool,
 }
 
+impl Directory {
+    /// The bytes of all allocations that are under way now.
+    pub(super) fn allocating_bytes(&self) -> u64 {
+        self.allocating_bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// An allocation that was begun; over when it is dropped.
 pub(super) struct Allocation {
     directory: Arc<Directory>,
@@ -97,7 +104,7 @@ pub(super) struct Allocation {
 impl Allocation {
     /// The bytes of all allocations that are under way now, this one included.
     pub(super) fn total_bytes(&self) -> u64 {
-        self.directory.allocating_bytes.load(Ordering::Relaxed)
+        self.directory.allocating_bytes()
     }
 }
 

@@ -50,8 +50,24 @@ fn chunk_waits() -> u64 {
     board.read()[0].counter(Counter::ChunkWaits)
 }
 
+/// The chunks that belong to nobody.
+fn free_chunks() -> u64 {
+    let board = Board::new(1);
+    board.publish(CoreId(0), &[]);
+    board.read()[0].gauge(Gauge::FreeChunks)
+}
+
 async fn append(node: &Node) {
     append_to(node, p()).await;
+}
+
+async fn append_rounds(node: &Node, ids: &[PartitionId], rounds: usize) {
+    for _ in 0..rounds {
+        for id in ids {
+            append_to(node, *id).await;
+        }
+        io::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn append_to(node: &Node, id: PartitionId) {
@@ -155,6 +171,28 @@ fn logs_that_fill_their_chunks_together_wait_for_none() {
             assert_eq!(chunk_files(), files, "logs that stop ask for none");
         }
     });
+}
+
+#[test]
+fn logs_that_have_stopped_ask_for_no_chunks() {
+    let all: Vec<PartitionId> = (0..16).map(|index| partition(1, index)).collect();
+    // Wherever in a chunk they stop.
+    for rounds in 1..=30 {
+        let ids = all.clone();
+        check_all(&all, 1 << 30, tiny_store(), move |node| {
+            let ids = ids.clone();
+            async move {
+                append_rounds(&node, &ids[..8], rounds).await;
+                io::sleep(Duration::from_secs(60)).await;
+                // These take what was created for the first ones, and stop with half a chunk left.
+                append_rounds(&node, &ids[8..], 30).await;
+                io::sleep(Duration::from_secs(60)).await;
+                // The reserve, and one of each size.
+                let free = free_chunks();
+                assert!(free <= 7, "{free} after {rounds} rounds");
+            }
+        });
+    }
 }
 
 #[test]
