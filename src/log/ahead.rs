@@ -17,7 +17,8 @@ use futures_util::future::join_all;
 
 use crate::io;
 use crate::limits::{
-    CHUNK_AHEAD_MS, CHUNKS_AHEAD_AT_ONCE, CHUNKS_AHEAD_BYTES_MAX, CHUNKS_AHEAD_SPACE_SHARE,
+    CHUNK_AHEAD_MS, CHUNK_AHEAD_SIZE_MAX, CHUNKS_AHEAD_AT_ONCE, CHUNKS_AHEAD_BYTES_MAX,
+    CHUNKS_AHEAD_SPACE_SHARE,
 };
 use crate::model::Timestamp;
 
@@ -67,7 +68,8 @@ impl State {
             Some(last) if grows && !self.allocating && self.ready.is_empty() => {
                 if self.foretold.is_none() {
                     let size = store.next_class(Some(last), self.config.segment_bytes, now);
-                    self.foretold = Some(store.foretell(size));
+                    let worth_it = size <= CHUNK_AHEAD_SIZE_MAX;
+                    self.foretold = worth_it.then(|| store.foretell(size));
                 }
             }
             _ => self.foretold = None,
