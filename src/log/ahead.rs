@@ -80,7 +80,7 @@ impl State {
 /// Whether the second half of the chunk is being filled, and will be full within
 /// `CHUNK_AHEAD_MS` at the rate of all before.
 fn fills_soon(chunk: &LogChunk, now: Timestamp) -> bool {
-    let used = chunk.end_position - FRAMES_POSITION;
+    let used = chunk.end_position.saturating_sub(FRAMES_POSITION);
     let end = frames_end(chunk.chunk.size_bytes, Room::Ordinary);
     let left = end.saturating_sub(chunk.end_position);
     let passed_ms = now.0.saturating_sub(chunk.stamped.0).max(0) as u64;
