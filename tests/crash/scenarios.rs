@@ -669,3 +669,34 @@ fn the_largest_timestamp_is_that_of_what_is_durable_and_left() {
 fn append_one(node: &Node) {
     assert!(node.append(the_partition(), |base, epoch| batch(0, base, epoch, 1, 10)));
 }
+
+#[test]
+fn no_frame_in_front_of_a_move_of_the_start_tells_of_it() {
+    let store = StoreConfig {
+        journal_bytes: 0,
+        ..store_of(&[64 << 10, 2 << 20])
+    };
+    let case = Case::with(7, store, &[the_partition()]);
+    case.run(|node| async move {
+        let id = the_partition();
+        append_each(&node, &[100]).await;
+        let log = node.logs.borrow()[&id].clone();
+        let to = log.end_offset();
+        // It waits for a frame when the move comes.
+        assert!(node.append(id, |base, epoch| batch(0, base, epoch, 3, 100)));
+        let known = node.owner_state(id);
+        log.set_start_offset(to, known).await.expect("all is well");
+        let mut models = node.world.models.borrow_mut();
+        let model = models.get_mut(&id).expect("it is known");
+        (model.start_requested, model.start) = (to.0, to.0);
+    });
+    let frames = case.frames();
+    let told: Vec<(FrameKind, i64)> = frames
+        .iter()
+        .map(|frame| (frame.header.kind, frame.header.log_start_offset.0))
+        .collect();
+    let data = |start| (FrameKind::Data, start);
+    let expected = [data(0), data(0), (FrameKind::Mark, 3)];
+    assert_eq!(told, expected);
+    case.run(|_| async {});
+}
