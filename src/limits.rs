@@ -122,8 +122,8 @@ pub const PREWRITTEN_COUNT: usize = 1;
 pub const PREWRITTEN_BYTES_MAX: u64 = 256 << 20;
 /// A log asks for its next chunk when it will need it within this time, in ms.
 pub const CHUNK_AHEAD_MS: u64 = 1_000;
-/// The largest chunk that a log asks for so, in bytes: of a larger one each waits for its own, once
-/// in so many bytes.
+/// The largest chunk that a log asks for so, in bytes. Of larger ones one is kept ready, and who
+/// does not get that waits, once in so many bytes.
 pub const CHUNK_AHEAD_SIZE_MAX: u64 = 4 << 20;
 /// Free chunks of one core, in bytes of all together, up to which more of a size are created for
 /// logs that will soon need them.

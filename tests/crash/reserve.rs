@@ -19,15 +19,24 @@ fn p() -> PartitionId {
     partition(1, 0)
 }
 
-/// What the core has counted.
-fn counted() -> (u64, u64, u64) {
+fn counter(counter: Counter) -> u64 {
     let board = Board::new(1);
     board.publish(CoreId(0), &[]);
-    let core = &board.read()[0];
+    board.read()[0].counter(counter)
+}
+
+fn gauge(gauge: Gauge) -> u64 {
+    let board = Board::new(1);
+    board.publish(CoreId(0), &[]);
+    board.read()[0].gauge(gauge)
+}
+
+/// What the core has counted of its reserve.
+fn counted() -> (u64, u64, u64) {
     (
-        core.counter(Counter::PrewrittenBytes),
-        core.gauge(Gauge::PrewrittenChunks),
-        core.counter(Counter::UnwrittenChunksTaken),
+        counter(Counter::PrewrittenBytes),
+        gauge(Gauge::PrewrittenChunks),
+        counter(Counter::UnwrittenChunksTaken),
     )
 }
 
@@ -41,20 +50,6 @@ fn chunk_files() -> usize {
 
 fn operations() -> u64 {
     with_disk(|disk| disk.counts().ops)
-}
-
-/// What it has counted of logs that waited for a chunk.
-fn chunk_waits() -> u64 {
-    let board = Board::new(1);
-    board.publish(CoreId(0), &[]);
-    board.read()[0].counter(Counter::ChunkWaits)
-}
-
-/// The chunks that belong to nobody.
-fn free_chunks() -> u64 {
-    let board = Board::new(1);
-    board.publish(CoreId(0), &[]);
-    board.read()[0].gauge(Gauge::FreeChunks)
 }
 
 async fn append(node: &Node) {
@@ -158,9 +153,9 @@ fn logs_that_fill_their_chunks_together_wait_for_none() {
                 }
                 if round == 0 {
                     // For chunks that nothing foretold.
-                    first_waits = chunk_waits();
+                    first_waits = counter(Counter::ChunkWaits);
                 }
-                assert_eq!(chunk_waits(), first_waits, "round {round}");
+                assert_eq!(counter(Counter::ChunkWaits), first_waits, "round {round}");
                 io::sleep(Duration::from_millis(100)).await;
             }
             assert!(first_waits > 0);
@@ -188,7 +183,7 @@ fn logs_that_have_stopped_ask_for_no_chunks() {
                 append_rounds(&node, &ids[8..], 30).await;
                 io::sleep(Duration::from_secs(60)).await;
                 // The reserve, and one of each size.
-                let free = free_chunks();
+                let free = gauge(Gauge::FreeChunks);
                 assert!(free <= 7, "{free} after {rounds} rounds");
             }
         });
